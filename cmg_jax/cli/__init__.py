@@ -1,0 +1,1 @@
+"""The `cmg-jax` command."""

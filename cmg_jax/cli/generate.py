@@ -1,0 +1,250 @@
+"""`cmg-jax generate`: commands in; motion, plot and video out."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmg_jax import checkpoint, motion_file, rollout
+from cmg_jax.cli.program import warn
+from cmg_jax.commands import schedule
+from cmg_jax.errors import InputError
+from cmg_jax.model import CMGModel
+from cmg_jax.motion_file import Motion
+from cmg_jax.robot import joints, kinematics, root_pose
+from cmg_jax.viz import plot, render
+
+PROGRAM = "cmg-jax generate"
+DEFAULT_COMMAND = (0.8, 0.0, 0.0)
+DEFAULT_SECONDS = 10.0
+MAX_BODY_FRAMES = 200_000
+"""Frames up to which body poses are written unasked: 840 bytes each."""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "generate",
+        help="generate motion under velocity commands",
+        description="Generate motion under velocity commands; without --out, --plot or --video only the rate is shown.",
+    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled model by default")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--command",
+        type=float,
+        nargs=3,
+        action="append",
+        metavar=("VX", "VY", "YAW"),
+        help="m/s, m/s, rad/s; several are held in turn, with a ramp of 0.5 s between them (default 0.8 0 0)",
+    )
+    source.add_argument(
+        "--schedule", type=Path, metavar="FILE.csv", help="lines of time, vx, vy, yaw; straight lines between them"
+    )
+    parser.add_argument("--envs", type=int, default=1, metavar="N", help="environments, each from its own first frame")
+    parser.add_argument("--seconds", type=float, metavar="S", help="duration (default 10, or the schedule's)")
+    parser.add_argument("--seed", type=int, default=0, metavar="K", help="draws the first frames (default 0)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="motion file: .npz, or .csv for one environment")
+    parser.add_argument(
+        "--bodies",
+        action=argparse.BooleanOptionalAction,
+        help=f"write body poses to the .npz (by default up to {MAX_BODY_FRAMES:,} frames)",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joint angles and command of environment 0")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="environment 0 walking: .gif or .mp4")
+    parser.set_defaults(function=_generate)
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    _check(arguments)
+    if arguments.video:
+        render.choose_gl()
+    model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
+    commands = _commands(arguments, model)
+    on_g1 = set(model.config.joint_names) <= set(joints.G1_29_JOINTS)
+    if not on_g1 and (arguments.video or arguments.bodies or _suffix(arguments.out) == ".csv"):
+        raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
+
+    with _progress() as progress:
+        trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
+        _report_bad_frames(trajectory)
+        motion = _motion(model, trajectory, commands, on_g1, progress)
+        first = Motion(
+            motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
+        )
+        frames = motion.joint_pos[..., 0].size
+        if arguments.out:
+            bodies = None
+            wanted = frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies
+            if arguments.out.suffix == ".npz" and on_g1 and wanted:
+                bodies = kinematics.body_poses(motion.qpos(), progress("body poses", frames))
+            motion_file.write(arguments.out, motion, bodies)
+            left_out = arguments.out.suffix == ".npz" and bodies is None
+            _say_written(arguments.out, " without body poses" if left_out else "")
+        if arguments.plot:
+            plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
+            _say_written(arguments.plot)
+        if arguments.video:
+            pictures = render.num_pictures(first, arguments.video)
+            drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
+            _say_written(arguments.video, f" (drawn by {drawn_by})")
+    steps = len(commands)
+    print(
+        f"{arguments.envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
+        f"{arguments.envs * steps / timing.run:,.0f} frames/s "
+        f"({timing.run:.2f} s, and {timing.compile:.2f} s to compile)"
+    )
+
+
+class Timing(NamedTuple):
+    """Seconds."""
+
+    compile: float
+    run: float
+
+
+Progress = Callable[[str, int], Callable[[int], Any]]
+"""Opens a bar of a name and a total; what it returns advances it."""
+
+
+def generate_batch(
+    model: CMGModel, commands: np.ndarray, envs: int, seed: int, progress: Progress
+) -> tuple[np.ndarray, Timing]:
+    """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
+    steps = len(commands)
+    motion = initial_motion(model, envs, seed)
+    block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
+    shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
+
+    start = time.perf_counter()
+    compiled = jax.jit(rollout.generate).lower(model, motion[:block], shared).compile()
+    compile_seconds = time.perf_counter() - start
+
+    out = np.empty((envs, steps + 1, model.config.motion_dim), np.float32)
+    advance = progress("generate", envs * steps)
+    start = time.perf_counter()
+    for row in range(0, envs, block):
+        first = min(row, envs - block)  # the last block begins early: every block has the compiled shape
+        out[first : first + block] = compiled(model, motion[first : first + block], shared)
+        advance(min(block, envs - row) * steps)
+    return out, Timing(compile_seconds, time.perf_counter() - start)
+
+
+def initial_motion(model: CMGModel, envs: int, seed: int) -> jax.Array:
+    """First frames [envs, D]: drawn from the model's pool; without one, standing still."""
+    if model.initial_motion is not None:
+        index = jax.random.randint(jax.random.key(seed), (envs,), 0, len(model.initial_motion))
+        return model.initial_motion[index]
+    if set(model.config.joint_names) <= set(joints.G1_29_JOINTS):
+        standing = kinematics.standing_joint_pos(model.config.joint_names)
+        frame = jnp.concatenate([jnp.asarray(standing), jnp.zeros(model.config.num_joints)])
+    else:
+        frame = model.stats.motion_mean
+    return jnp.broadcast_to(frame, (envs, model.config.motion_dim))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Whatever can be refused before any work is done."""
+    if arguments.envs < 1:
+        raise InputError(f"--envs {arguments.envs}: at least one environment is needed")
+    if not 0 <= arguments.seed < 2**32:
+        raise InputError(f"--seed {arguments.seed}: a seed is a number from 0 to {2**32 - 1}")
+    if arguments.seconds is not None and not (np.isfinite(arguments.seconds) and arguments.seconds > 0):
+        raise InputError(f"--seconds {arguments.seconds}: a duration is a positive number of seconds")
+    for command in arguments.command or ():
+        if not np.isfinite(command).all():
+            raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
+    suffixes = {"out": motion_file.SUFFIXES, "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
+    for option, known in suffixes.items():
+        path = getattr(arguments, option)
+        if path is None:
+            continue
+        if path.suffix not in known:
+            raise InputError(f"--{option} {path}: the name must end in {' or '.join(known)}")
+        if path.is_dir():
+            raise InputError(f"--{option} {path}: is a directory")
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"--{option} {path}: no directory {path.parent}; create it first")
+    if _suffix(arguments.out) == ".csv" and arguments.envs > 1:
+        raise InputError(f"--out {arguments.out}: a CSV holds one environment; use .npz for {arguments.envs}")
+    if arguments.plot or arguments.video:
+        plot.pyplot()
+
+
+def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
+    """The command at each step, [T, C]; warns where it leaves the trained range."""
+    if model.config.command_dim != 3:
+        raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
+    if arguments.schedule:
+        times, values = schedule.read_csv(arguments.schedule)
+        seconds = arguments.seconds or times[-1]
+        commands = schedule.interpolate(times, values, seconds, model.config.fps)
+    else:
+        seconds = arguments.seconds or DEFAULT_SECONDS
+        commands = schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
+    if not len(commands):
+        raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
+    low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
+    for index, name in enumerate(("vx", "vy", "yaw rate")):
+        beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
+        if beyond.size:
+            extreme = beyond[np.argmax(np.abs(beyond))]
+            warn(PROGRAM, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
+    return commands
+
+
+def _motion(
+    model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool, progress: Progress
+) -> Motion:
+    """The trajectory with its root; one environment is written without an environment axis."""
+    joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
+    envs, frames = joint_pos.shape[:2]
+    commands = np.broadcast_to(commands, (envs, *commands.shape))
+    if on_g1:
+        advance = progress("root pose", envs * frames)
+        root = root_pose.on_floor(joint_pos, model.config.joint_names, commands, model.config.fps, advance)
+    else:
+        path, yaw = map(np.asarray, root_pose.integrate_command(jnp.asarray(commands), model.config.fps))
+        zero = np.zeros_like(yaw)
+        root = (np.append(path, zero[..., None], -1), np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], -1))
+    arrays = (joint_pos, joint_vel, commands, *root)
+    if envs == 1:
+        arrays = tuple(array[0] for array in arrays)
+    return Motion(model.config.fps, model.config.joint_names, *arrays)
+
+
+def _report_bad_frames(trajectory: np.ndarray) -> None:
+    finite = np.isfinite(trajectory).all(axis=-1)
+    if not finite.all():
+        rows = int((~finite.all(axis=-1)).sum())
+        frame = int(np.argmin(finite.all(axis=0)))
+        warn(PROGRAM, f"{rows} of {len(trajectory)} motions are not finite from frame {frame} on")
+
+
+def _suffix(path: Path | None) -> str:
+    return path.suffix if path else ""
+
+
+def _say_written(path: Path, remark: str = "") -> None:
+    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB){remark}")
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Progress bars on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+
+        def begin(name: str, total: int) -> Callable[[int], Any]:
+            task = bars.add_task(name, total=total)
+            return lambda done: bars.advance(task, done)
+
+        yield begin

@@ -1,0 +1,49 @@
+"""`cmg-jax info`: the card of a model."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cmg_jax import checkpoint
+from cmg_jax.model import CMGModel
+
+COMMAND_NAMES = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("info", help="print a model's card")
+    parser.add_argument(
+        "model", type=Path, nargs="?", metavar="DIR", help="model directory; the bundled model by default"
+    )
+    parser.set_defaults(function=_info)
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    path = arguments.model or checkpoint.default_model_path()
+    print(card(checkpoint.load(path), path))
+
+
+def card(model: CMGModel, path: Path) -> str:
+    """What a model is, in lines of text."""
+    config, stats = model.config, model.stats
+    weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    widths = (config.motion_dim + config.command_dim, *config.hidden_dims, config.motion_dim)
+    lines = [
+        ("model", str(path)),
+        ("network", f"{config.num_experts} experts, layers {' -> '.join(map(str, widths))}, {weights:,} parameters"),
+        ("gate", " -> ".join(map(str, (widths[0], *config.gate_dims, config.num_experts)))),
+        ("frame", f"{config.num_joints} joint positions [rad], {config.num_joints} joint velocities [rad/s]"),
+        ("fps", f"{config.fps:g}"),
+        ("initial frames", "none" if model.initial_motion is None else str(len(model.initial_motion))),
+    ]
+    low, high = np.asarray(stats.command_min), np.asarray(stats.command_max)
+    for index in range(config.command_dim):
+        name = COMMAND_NAMES[index] if config.command_dim == len(COMMAND_NAMES) else f"command {index}"
+        lines.append((f"trained {name}", f"{low[index]:+.2f} .. {high[index]:+.2f}"))
+    lines += config.provenance
+    width = max(len(key) for key, _ in lines)
+    text = [f"{key:<{width}}  {value}" for key, value in lines]
+    return "\n".join([*text, "joints", *(f"  {index:2d}  {name}" for index, name in enumerate(config.joint_names))])

@@ -1,0 +1,23 @@
+"""Entry point of `cmg-jax`: finds the subcommand and runs it."""
+
+import sys
+from collections.abc import Sequence
+
+from cmg_jax.cli import generate, info
+from cmg_jax.cli.program import Parser, run
+
+PROGRAM = "cmg-jax"
+COMMANDS = (generate, info)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog=PROGRAM, description="Velocity commands to humanoid reference motion.")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    arguments = parser.parse_args(argv)
+    return run(f"{PROGRAM} {arguments.command}", lambda: arguments.function(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Files and directories that appear whole or not at all."""
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from cmg_jax.errors import InputError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
+
+    Works for a file and for a directory, which must then be absent or may be replaced. An existing
+    directory is exchanged for the new one in one system call where the system has it (Linux).
+
+    Raises:
+      InputError: the parent directory does not exist.
+    """
+    path = Path(path).absolute()
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such directory; create it first")
+    # The suffix stays: writers choose the format by it.
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    try:
+        yield partial
+        if path.is_dir():
+            _exchange(partial, path)
+        else:
+            os.replace(partial, path)
+    finally:
+        # What is left under the partial name is the unfinished new one, or the old one exchanged.
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two directories; afterwards `new` holds what `old` held."""
+    if sys.platform == "linux":
+        rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+        if rename and not rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE):
+            return
+    # No such call here, or none on this file system: between these two renames there is no directory.
+    aside = old.with_name(f"{new.name}.old")
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        raise
+    os.rename(aside, new)

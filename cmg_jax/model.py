@@ -1,0 +1,78 @@
+"""`CMGModel`: everything that generation needs, as one pytree."""
+
+import dataclasses
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from cmg_jax import normalization
+from cmg_jax.networks import CMG
+from cmg_jax.normalization import MotionStats
+
+
+@dataclasses.dataclass(frozen=True)
+class CMGConfig:
+    """What is static about a model: its architecture, its clock and where it comes from."""
+
+    motion_dim: int
+    command_dim: int
+    num_experts: int
+    gate_dims: tuple[int, ...]
+    hidden_dims: tuple[int, ...]
+    joint_names: tuple[str, ...]
+    fps: float = 50.0
+    provenance: tuple[tuple[str, str], ...] = ()
+    """Pairs of key and text, as `cmg-jax info` prints them."""
+
+    @property
+    def num_joints(self) -> int:
+        """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
+        return self.motion_dim // 2
+
+    @property
+    def network(self) -> CMG:
+        return CMG(self.motion_dim, self.num_experts, self.gate_dims, self.hidden_dims)
+
+
+@flax.struct.dataclass
+class CMGModel:
+    """A conditional motion generator. A pytree: pass it as an argument, never close over it."""
+
+    params: Any
+    """Parameters of `config.network`."""
+    stats: MotionStats
+    initial_motion: jax.Array | None  # [N, D]
+    """A pool of frames that a motion may start from; None where the checkpoint came without one."""
+    config: CMGConfig = flax.struct.field(pytree_node=False)
+
+
+def apply(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+    """One frame further.
+
+    Args:
+      model: the model.
+      motion: last frame [..., D], physical.
+      command: command [..., C], physical (m/s, m/s, rad/s).
+
+    Returns:
+      The next frame [..., D], physical.
+    """
+    normalized = apply_normalized(
+        model,
+        normalization.normalize_motion(model.stats, motion),
+        normalization.normalize_command(model.stats, command),
+    )
+    return normalization.denormalize_motion(model.stats, normalized)
+
+
+def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+    """`apply` without the change of units: all arrays normalized."""
+    return model.config.network.apply({"params": model.params}, motion, command)
+
+
+def param_shapes(config: CMGConfig) -> Any:
+    """The parameters' tree, as `jax.ShapeDtypeStruct` leaves."""
+    motion, command = jnp.zeros((1, config.motion_dim)), jnp.zeros((1, config.command_dim))
+    return jax.eval_shape(config.network.init, jax.random.key(0), motion, command)["params"]

@@ -1,0 +1,1 @@
+"""The Unitree G1: joints, mirror, model, kinematics."""

@@ -1,0 +1,83 @@
+"""Joint names of the Unitree G1, and what follows from names: limbs, subsets, mirroring.
+
+A joint is found by its name, never by its position. The order is that of the G1's URDF and MJCF.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
+
+LIMBS: dict[str, tuple[str, ...]] = {
+    "left leg": tuple(f"left_{joint}_joint" for joint in _LEG),
+    "right leg": tuple(f"right_{joint}_joint" for joint in _LEG),
+    "waist": ("waist_yaw_joint", "waist_roll_joint", "waist_pitch_joint"),
+    "left arm": tuple(f"left_{joint}_joint" for joint in _ARM),
+    "right arm": tuple(f"right_{joint}_joint" for joint in _ARM),
+}
+
+G1_29_JOINTS: tuple[str, ...] = tuple(name for limb in LIMBS.values() for name in limb)
+"""All joints of the G1."""
+
+G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" not in name)
+"""The G1 without its six wrist joints."""
+
+
+def names_for(num_joints: int) -> tuple[str, ...]:
+    """Joint names of a model that does not name its joints: the G1's if the number fits."""
+    known = {len(names): names for names in (G1_29_JOINTS, G1_23_JOINTS)}
+    return known.get(num_joints, tuple(f"joint_{index}" for index in range(num_joints)))
+
+
+def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
+    """Where each of `names` stands in `within`, [len(names)] integers.
+
+    `values[..., indices(G1_23_JOINTS, G1_29_JOINTS)]` takes 29 joints to 23.
+
+    Raises:
+      ValueError: a name is not in `within`, with the names.
+    """
+    position = {name: index for index, name in enumerate(within)}
+    if missing := [name for name in names if name not in position]:
+        raise ValueError(f"no joint {', '.join(missing)} among the {len(within)} given ones")
+    return np.array([position[name] for name in names], dtype=np.int32)
+
+
+class Mirror(NamedTuple):
+    """Left-right reflection of joint values: `values[..., source] * sign`."""
+
+    source: np.ndarray  # [J] integers
+    sign: np.ndarray  # [J] +1 or -1
+
+
+def mirror(names: Sequence[str]) -> Mirror:
+    """The reflection for joints in the order of `names`: sides swapped, roll and yaw joints negated.
+
+    Raises:
+      ValueError: a joint's other side is not among `names`.
+    """
+    swap = {"left": "right", "right": "left"}
+    reflected = []
+    for name in names:
+        side, _, rest = name.partition("_")
+        reflected.append(f"{swap[side]}_{rest}" if side in swap else name)
+    sign = [-1.0 if "roll" in name or "yaw" in name else 1.0 for name in names]
+    return Mirror(indices(reflected, names), np.array(sign, dtype=np.float32))
+
+
+def mirror_motion(motion: jax.Array, names: Sequence[str]) -> jax.Array:
+    """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
+    source, sign = mirror(names)
+    source = np.concatenate([source, source + len(names)])
+    sign = jnp.tile(sign, 2).reshape((1,) * (motion.ndim - 1) + (-1,))
+    return motion[..., source] * sign
+
+
+def mirror_command(command: jax.Array) -> jax.Array:
+    """Reflect commands [..., 3]: vx stays, vy and the yaw rate change sign."""
+    return command * jnp.array([1.0, -1.0, -1.0]).reshape((1,) * (command.ndim - 1) + (3,))

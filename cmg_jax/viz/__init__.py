@@ -1,0 +1,1 @@
+"""Pictures of motion. Needs the extra `viz`."""

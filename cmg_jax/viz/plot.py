@@ -1,0 +1,71 @@
+"""Joint angles by limb and the command, over time."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path
+from cmg_jax.motion_file import Motion
+from cmg_jax.robot.joints import LIMBS
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files only.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
+    """Save joint angles by limb and the commanded velocity of one environment as a picture.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    plt = pyplot()
+    groups = {limb: [name for name in names if name in motion.joint_names] for limb, names in LIMBS.items()}
+    known = {name for names in groups.values() for name in names}
+    groups["joints"] = [name for name in motion.joint_names if name not in known]
+    groups = {limb: names for limb, names in groups.items() if names}
+
+    figure, axes = plt.subplots(len(groups) + 1, 1, figsize=(10, 2.1 * (len(groups) + 1)), sharex=True)
+    _plot_command(axes[0], motion)
+    seconds = np.arange(motion.joint_pos.shape[0]) / motion.fps
+    for axis, (limb, names) in zip(axes[1:], groups.items(), strict=True):
+        for name in names:
+            label = name.removesuffix("_joint").removeprefix(f"{limb.split()[0]}_").replace("_", " ")
+            axis.plot(seconds, motion.joint_pos[:, motion.joint_names.index(name)], label=label, linewidth=1.1)
+        axis.set_ylabel(f"{limb} [rad]")
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.margins(x=0)
+    axes[-1].set_xlabel("time [s]")
+    figure.suptitle(title)
+    figure.tight_layout()
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=110)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    finally:
+        plt.close(figure)
+
+
+def _plot_command(axis: Any, motion: Motion) -> None:
+    seconds = np.arange(motion.commands.shape[0]) / motion.fps
+    for column, label in enumerate(("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")):
+        axis.step(seconds, motion.commands[:, column], where="post", label=label)
+    axis.set_ylabel("command")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)

@@ -1,0 +1,226 @@
+"""The robot walking over a floor grid, as GIF or MP4: MuJoCo where there is OpenGL, else a stick figure."""
+
+import contextlib
+import ctypes.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path
+from cmg_jax.motion_file import Motion
+from cmg_jax.robot import kinematics
+from cmg_jax.viz.plot import pyplot
+
+SUFFIXES = (".gif", ".mp4")
+GIF_FPS = 25.0
+"""A GIF counts time in hundredths of a second: 25 frames a second are exact, and viewers keep to them."""
+
+SIZE = (320, 480)  # height, width
+CAMERA = {"distance": 2.7, "azimuth": 130.0, "elevation": -12.0}
+
+Frame = np.ndarray  # [height, width, 3] uint8
+Draw = Callable[[np.ndarray, np.ndarray], Frame]
+"""A picture of qpos [36], the camera at position [3]."""
+
+
+def choose_gl() -> None:
+    """Have MuJoCo render without a screen. Call it before `mujoco` is imported for the first time."""
+    if sys.platform != "linux" or "MUJOCO_GL" in os.environ:
+        return
+    for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
+        if ctypes.util.find_library(library):
+            os.environ["MUJOCO_GL"] = backend
+            return
+
+
+def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = lambda _: None) -> str:
+    """Save a video of one environment, the camera following; `.gif` or `.mp4`.
+
+    Args:
+      path: file to write.
+      motion: arrays without an environment axis.
+      progress: called with the number of pictures just drawn.
+
+    Returns:
+      What drew it: "MuJoCo" or "matplotlib".
+
+    Raises:
+      InputError: an unknown suffix, or a package is missing.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
+    frame_rate = GIF_FPS if path.suffix == ".gif" else motion.fps
+    times = np.arange(0, motion.joint_pos.shape[0] / motion.fps, 1 / frame_rate)
+    shown = np.minimum(np.round(times * motion.fps).astype(int), motion.joint_pos.shape[0] - 1)
+    positions = motion.qpos()
+    focus = _smooth(positions[:, :3], width=round(motion.fps))
+    with _drawing() as (draw, name):
+
+        def frames() -> Iterator[Frame]:
+            for index in shown:
+                yield _caption(draw(positions[index], focus[index]), _text(motion, index))
+                progress(1)
+
+        with atomic_path(path) as partial:
+            (_write_gif if path.suffix == ".gif" else _write_mp4)(partial, frames(), frame_rate)
+    return name
+
+
+def num_pictures(motion: Motion, path: Path) -> int:
+    """How many pictures `render_motion` will draw."""
+    frame_rate = GIF_FPS if path.suffix == ".gif" else motion.fps
+    return len(np.arange(0, motion.joint_pos.shape[0] / motion.fps, 1 / frame_rate))
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[tuple[Draw, str]]:
+    """The best way to draw on this machine, and its name."""
+    try:
+        renderer = _mujoco_renderer()
+    except Exception:  # no OpenGL: every platform and driver says so in its own way
+        with _stick_figure() as draw:
+            yield draw, "matplotlib"
+        return
+    try:
+        yield _mujoco_draw(renderer), "MuJoCo"
+    finally:
+        renderer.close()
+
+
+def _mujoco_renderer() -> Any:
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(str(kinematics.MJCF_PATH))
+    spec.visual.global_.offheight, spec.visual.global_.offwidth = SIZE
+    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 2  # drawn by the processor, mostly
+    spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.93, 0.95, 0.97],
+        rgb2=[0.72, 0.79, 0.86],
+        width=64,
+        height=64,
+    )
+    spec.add_texture(
+        name="grid",
+        type=mujoco.mjtTexture.mjTEXTURE_2D,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
+        mark=mujoco.mjtMark.mjMARK_EDGE,
+        rgb1=[0.80, 0.83, 0.86],
+        rgb2=[0.75, 0.78, 0.82],
+        markrgb=[0.6, 0.64, 0.69],
+        width=256,
+        height=256,
+    )
+    # Two by two squares in a texture, one texture a metre: squares of half a metre.
+    grid = spec.add_material(name="grid", texrepeat=[1, 1], texuniform=True)
+    grid.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "grid"
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], material="grid")
+    # The light travels with the robot: a shadow map has an edge.
+    spec.body("pelvis").add_light(
+        pos=[0, 0, 3],
+        dir=[0, 0, -1],
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACK,
+    )
+    return mujoco.Renderer(spec.compile(), *SIZE)
+
+
+def _mujoco_draw(renderer: Any) -> Draw:
+    import mujoco
+
+    model = renderer.model
+    data, camera = mujoco.MjData(model), mujoco.MjvCamera()
+    camera.distance, camera.azimuth, camera.elevation = CAMERA.values()
+
+    def draw(position: np.ndarray, focus: np.ndarray) -> Frame:
+        data.qpos[:] = position
+        mujoco.mj_forward(model, data)
+        camera.lookat[:] = focus[0], focus[1], 0.68
+        renderer.update_scene(data, camera)
+        return renderer.render()
+
+    return draw
+
+
+@contextlib.contextmanager
+def _stick_figure() -> Iterator[Draw]:
+    import mujoco
+
+    plt = pyplot()
+    figure = plt.figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
+    axis: Any = figure.add_subplot(projection="3d")
+    model, data = kinematics.g1(), mujoco.MjData(kinematics.g1())
+    bones = [(model.body_parentid[body], body) for body in range(2, model.nbody)]
+
+    def draw(position: np.ndarray, focus: np.ndarray) -> Frame:
+        data.qpos[:] = position
+        mujoco.mj_kinematics(model, data)
+        axis.clear()
+        axis.set_axis_off()
+        corner = np.floor(focus[:2] * 2) / 2
+        for offset in np.arange(-1.5, 2.0, 0.5):
+            axis.plot(*zip([corner[0] + offset, corner[1] - 1.5, 0], [corner[0] + offset, corner[1] + 1.5, 0]), c="0.8")
+            axis.plot(*zip([corner[0] - 1.5, corner[1] + offset, 0], [corner[0] + 1.5, corner[1] + offset, 0]), c="0.8")
+        for parent, child in bones:
+            colour = {"l": "tab:blue", "r": "tab:red"}.get(model.body(child).name[0], "0.2")
+            axis.plot(*zip(data.xpos[parent], data.xpos[child]), color=colour, linewidth=3, solid_capstyle="round")
+        axis.set(xlim=focus[0] + [-0.8, 0.8], ylim=focus[1] + [-0.8, 0.8], zlim=(0, 1.4))
+        axis.set_box_aspect((1.6, 1.6, 1.4), zoom=1.6)
+        axis.view_init(elev=-CAMERA["elevation"], azim=CAMERA["azimuth"] + 180)
+        figure.canvas.draw()
+        return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+    try:
+        yield draw
+    finally:
+        plt.close(figure)
+
+
+def _smooth(path: np.ndarray, width: int) -> np.ndarray:
+    """Moving average [T, 3] over `width` frames, so that the camera glides."""
+    padded = np.pad(path, ((width, width), (0, 0)), mode="edge")
+    kernel = np.ones(2 * width + 1) / (2 * width + 1)
+    return np.stack([np.convolve(column, kernel, mode="valid") for column in padded.T], axis=-1)
+
+
+def _text(motion: Motion, index: int) -> str:
+    vx, vy, yaw = motion.commands[min(index, len(motion.commands) - 1)][:3]
+    return f"{index / motion.fps:5.2f} s    command  vx {vx:+.2f} m/s   vy {vy:+.2f} m/s   yaw {yaw:+.2f} rad/s"
+
+
+def _caption(frame: Frame, text: str) -> Any:
+    from PIL import Image, ImageDraw
+
+    picture = Image.fromarray(frame)
+    ImageDraw.Draw(picture).text((8, 6), text, fill=(40, 44, 52))
+    return picture
+
+
+def _write_gif(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
+    first = next(frames)
+    palette = first.quantize(64)
+    rest = (frame.quantize(palette=palette, dither=0) for frame in frames)
+    first = first.quantize(palette=palette, dither=0)
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / frame_rate), loop=0, optimize=False)
+
+
+def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
+    try:
+        from imageio_ffmpeg import write_frames
+    except ImportError:
+        raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
+    writer = write_frames(str(path), SIZE[::-1], fps=frame_rate, quality=7, macro_block_size=2)
+    writer.send(None)
+    try:
+        for frame in frames:
+            writer.send(np.asarray(frame).tobytes())
+    finally:
+        writer.close()

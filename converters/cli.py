@@ -1,0 +1,167 @@
+"""`cmg-convert`: a PyTorch CMG checkpoint becomes a cmg_jax model directory."""
+
+import argparse
+import hashlib
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmg_jax import checkpoint
+from cmg_jax.cli.program import Parser, run
+from cmg_jax.errors import InputError
+from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
+from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import joints
+from converters import reference, state_dict, stats, torch_file
+
+PROGRAM = "cmg-convert"
+CHECK_TOLERANCE = 1e-4
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    return run(PROGRAM, lambda: _convert(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog=PROGRAM, description="Convert a PyTorch CMG checkpoint into a cmg_jax model directory.")
+    parser.add_argument("source", type=Path, metavar="SRC.pt", help="cmg_best.pt, cmg_ckpt_N.pt or cmg_final.pt")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model directory to write")
+    parser.add_argument(
+        "--stats",
+        type=Path,
+        metavar="FILE",
+        help="cmg_training_data.pt (also gives a pool of initial frames), cmg_stats.yaml, or a checkpoint with stats",
+    )
+    parser.add_argument("--fps", type=float, default=50.0, help="frames per second of the model (default 50)")
+    parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
+    parser.add_argument("--force", action="store_true", help="replace DIR if it exists")
+    return parser
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    if not (math.isfinite(arguments.fps) and arguments.fps > 0):
+        raise InputError(f"--fps {arguments.fps} is not a positive number of frames per second")
+    checkpoint.check_target(arguments.out, overwrite=arguments.force)
+    model, rows, tensors = load_model(arguments.source, arguments.stats, arguments.fps, arguments.description)
+    print(_table(rows))
+    error = check(model, tensors)
+    checkpoint.save(model, arguments.out, overwrite=arguments.force)
+
+    config, pool = model.config, model.initial_motion
+    size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
+    print(
+        f"\n{config.num_experts} experts, layers {_arrow(config)}, "
+        f"{sum(leaf.size for leaf in jax.tree.leaves(model.params)):,} parameters, {config.fps:g} fps, "
+        f"{0 if pool is None else len(pool)} initial frames\n"
+        f"independent NumPy forward pass: largest difference {error:.1e}\n"
+        f"wrote {arguments.out} ({size / 1e6:.1f} MB)"
+    )
+
+
+def load_model(
+    source: Path, stats_file: Path | None = None, fps: float = 50.0, description: str = ""
+) -> tuple[CMGModel, tuple[state_dict.Row, ...], dict[str, np.ndarray]]:
+    """The model in a PyTorch file, the conversion table, and the state_dict's arrays for `check`.
+
+    Raises:
+      InputError: the file cannot be used; the message names it.
+    """
+    content = torch_file.load(source)
+    with _naming(source):
+        tensors = state_dict.find(content)
+        converted = state_dict.convert(tensors)
+    dims = (converted.motion_dim, converted.command_dim)
+    found, samples = None, None
+    if isinstance(content, dict) and "stats" in content:
+        with _naming(source):
+            found = stats.parse(content["stats"], *dims)
+    if stats_file is not None:
+        raw, samples = stats.read(stats_file)
+        with _naming(stats_file):
+            given = stats.parse(raw, *dims)
+        if found is not None and not stats.same(found, given):
+            raise InputError(
+                f"{stats_file}: its stats are not those that {source} carries; "
+                "leave --stats out, or give the data set that this model was trained on"
+            )
+        found = found or given
+    if found is None:
+        raise InputError(f"{source}: holds no stats; pass cmg_training_data.pt or cmg_stats.yaml as --stats")
+    pool = None
+    if samples is not None and stats_file is not None:
+        with _naming(stats_file):
+            pool = jnp.asarray(stats.initial_motions(samples, converted.motion_dim))
+
+    provenance = {
+        "source": source.name,
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "weights": ", ".join(sorted({row.dtype for row in converted.rows})),
+        **({"stats": stats_file.name} if stats_file else {}),
+        **({"description": description} if description else {}),
+    }
+    config = CMGConfig(
+        motion_dim=converted.motion_dim,
+        command_dim=converted.command_dim,
+        num_experts=converted.num_experts,
+        gate_dims=converted.gate_dims,
+        hidden_dims=converted.hidden_dims,
+        joint_names=joints.names_for(converted.motion_dim // 2),
+        fps=fps,
+        provenance=tuple(provenance.items()),
+    )
+    params = jax.tree.map(jnp.asarray, converted.params)
+    model = CMGModel(params, MotionStats(**{name: jnp.asarray(found[name]) for name in stats.FIELDS}), pool, config)
+    return model, converted.rows, converted.tensors
+
+
+def check(model: CMGModel, tensors: dict[str, np.ndarray]) -> float:
+    """Largest difference between the model and the NumPy formula on the PyTorch arrays, relative to its output.
+
+    Raises:
+      InputError: it is larger than 1e-4: the conversion is wrong.
+    """
+    random = np.random.default_rng(0)
+    motion = random.normal(size=(16, model.config.motion_dim)).astype(np.float32)
+    command = random.uniform(-1, 1, size=(16, model.config.command_dim)).astype(np.float32)
+    expected = reference.forward(tensors, motion, command)
+    difference = np.abs(np.asarray(apply_normalized(model, jnp.asarray(motion), jnp.asarray(command))) - expected)
+    error = float(difference.max() / max(1.0, np.abs(expected).max()))
+    if not error <= CHECK_TOLERANCE:
+        raise InputError(f"the converted model differs from the checkpoint by {error:.1e}; please report this file")
+    return error
+
+
+class _naming:
+    """Puts the file's name before the complaint of what is inside it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, InputError) and not str(error).startswith(str(self.path)):
+            raise InputError(f"{self.path}: {error}") from error
+
+
+def _arrow(config: CMGConfig) -> str:
+    return " -> ".join(map(str, (config.motion_dim + config.command_dim, *config.hidden_dims, config.motion_dim)))
+
+
+def _table(rows: Sequence[state_dict.Row]) -> str:
+    lines = [("source", "shape", "target", "dtype")]
+    lines += [(row.source, " x ".join(map(str, row.shape)), row.target, row.dtype) for row in rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(3)]
+    return "\n".join("  ".join([*map(str.ljust, line, widths), line[3]]) for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

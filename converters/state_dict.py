@@ -1,0 +1,197 @@
+"""From the names and shapes of a CMG state_dict to a model's parameters and architecture.
+
+    gating.gating_network.{0,2}.weight      [out, in]   torch Linear: transposed
+    gating.gating_network.{0,2}.bias        [out]
+    layers.{i}.expert_weights.{e}           [in, out]   as it is, stacked along `networks.expert_axis`
+    layers.{i}.expert_biases.{e}            [out]
+
+Everything is read off the weights: number of experts, layers and widths, D and C.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cmg_jax.errors import InputError
+from cmg_jax.networks import expert_axis
+from converters.torch_file import Tensor
+
+# What DataParallel and torch.compile put before every key.
+WRAPPERS = ("module.", "_orig_mod.")
+GATE_KEY = re.compile(r"gating\.gating_network\.(\d{1,3})\.(weight|bias)")
+EXPERT_KEY = re.compile(r"layers\.(\d{1,3})\.expert_(weight|biase)s\.(\d{1,4})")
+
+
+class Row(NamedTuple):
+    """One line of the conversion table."""
+
+    source: str
+    shape: tuple[int, ...]
+    target: str
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A state_dict as parameters of `cmg_jax.networks.CMG`."""
+
+    params: dict[str, Any]
+    input_dim: int
+    motion_dim: int
+    num_experts: int
+    gate_dims: tuple[int, ...]
+    hidden_dims: tuple[int, ...]
+    rows: tuple[Row, ...]
+    tensors: dict[str, np.ndarray]
+    """The state_dict's own arrays in float32, wrapper prefixes removed."""
+
+    @property
+    def command_dim(self) -> int:
+        return self.input_dim - self.motion_dim
+
+
+def find(content: Any) -> Mapping[str, Tensor]:
+    """The state_dict in a checkpoint: the file itself, or its entry `model_state_dict`.
+
+    Raises:
+      InputError: there is none.
+    """
+    if isinstance(content, dict):
+        inner = content.get("model_state_dict", content)
+        if isinstance(inner, dict) and inner and all(isinstance(value, Tensor) for value in inner.values()):
+            return inner
+        if "samples" in content:
+            raise InputError("a training data set, not a checkpoint; give the checkpoint and pass this file as --stats")
+    raise InputError("holds no state_dict (a dict of tensors, or one under 'model_state_dict')")
+
+
+def convert(state_dict: Mapping[str, Tensor]) -> Converted:
+    """Map every key to a parameter.
+
+    Raises:
+      InputError: a key is unknown or missing, shapes do not fit together, or a weight is not finite.
+    """
+    return _Conversion(state_dict).run()
+
+
+class _Conversion:
+    def __init__(self, state_dict: Mapping[str, Tensor]):
+        self.source: dict[str, str] = {}
+        for key in state_dict:
+            name = str(key)
+            while name.startswith(WRAPPERS):
+                name = name.split(".", 1)[1]
+            if name in self.source:
+                raise InputError(f"keys {self.source[name]!r} and {key!r} mean the same parameter")
+            self.source[name] = key
+        self.tensors = state_dict
+        self.rows: list[Row] = []
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def run(self) -> Converted:
+        gate_indices, layers, experts = self._structure()
+        gating, gate_dims = self._gating(gate_indices)
+        params: dict[str, Any] = {"gating": gating}
+        widths = [gating["Dense_0"]["kernel"].shape[0]]
+        for layer in range(layers):
+            params[f"layers_{layer}"] = self._expert_layer(layer, experts, widths[-1])
+            widths.append(params[f"layers_{layer}"]["kernel"].shape[-1])
+        if gate_dims[-1] != experts:
+            raise InputError(f"the gate has {gate_dims[-1]} outputs for {experts} experts")
+        input_dim, *hidden_dims, motion_dim = widths
+        if input_dim <= motion_dim:
+            raise InputError(f"the network maps {input_dim} inputs to {motion_dim}; no inputs are left for a command")
+        if motion_dim % 2:
+            raise InputError(f"a frame of {motion_dim} numbers is not joint positions and as many velocities")
+        return Converted(
+            params,
+            input_dim,
+            motion_dim,
+            experts,
+            gate_dims[:-1],
+            tuple(hidden_dims),
+            tuple(self.rows),
+            self.arrays,
+        )
+
+    def _structure(self) -> tuple[list[int], int, int]:
+        """Which Linear modules the gate has, how many layers and experts; refuses any other key."""
+        gates: set[int] = set()
+        layers: set[int] = set()
+        experts: set[int] = set()
+        unused = []
+        for name in self.source:
+            if match := GATE_KEY.fullmatch(name):
+                gates.add(int(match[1]))
+            elif match := EXPERT_KEY.fullmatch(name):
+                layers.add(int(match[1]))
+                experts.add(int(match[3]))
+            else:
+                unused.append(name)
+        if not gates or not layers:
+            raise InputError(f"not a CMG: no gate or no expert layers among its keys ({_some(list(self.source))})")
+        if unused:
+            raise InputError(f"unknown architecture: it does not use {len(unused)} keys ({_some(unused)})")
+        # Activations sit between the gate's Linear modules, hence the even numbers.
+        gate_indices = list(range(0, max(gates) + 1, 2))
+        needed = [f"gating.gating_network.{i}.{part}" for i in gate_indices for part in ("weight", "bias")]
+        for layer in range(max(layers) + 1):
+            for part in ("weights", "biases"):
+                needed += [f"layers.{layer}.expert_{part}.{expert}" for expert in range(max(experts) + 1)]
+        if missing := [name for name in needed if name not in self.source]:
+            raise InputError(f"{len(missing)} keys are missing ({_some(missing)})")
+        if odd := sorted(set(self.source) - set(needed)):
+            raise InputError(f"unknown architecture: it does not use {len(odd)} keys ({_some(odd)})")
+        return gate_indices, max(layers) + 1, max(experts) + 1
+
+    def _gating(self, indices: list[int]) -> tuple[dict[str, Any], tuple[int, ...]]:
+        params: dict[str, Any] = {}
+        width = None
+        for dense, index in enumerate(indices):
+            prefix, target = f"gating.gating_network.{index}", f"gating/Dense_{dense}"
+            weight = self._read(f"{prefix}.weight", (None, width), f"{target}/kernel (transposed)")
+            bias = self._read(f"{prefix}.bias", weight.shape[:1], f"{target}/bias")
+            params[f"Dense_{dense}"] = {"kernel": np.ascontiguousarray(weight.T), "bias": bias}
+            width = weight.shape[0]
+        return params, tuple(layer["bias"].shape[0] for layer in params.values())
+
+    def _expert_layer(self, layer: int, experts: int, features_in: int) -> dict[str, np.ndarray]:
+        kernels: list[np.ndarray] = []
+        biases: list[np.ndarray] = []
+        for expert in range(experts):
+            shape = (features_in, kernels[0].shape[1] if kernels else None)
+            kernels.append(self._read(f"layers.{layer}.expert_weights.{expert}", shape, f"layers_{layer}/kernel [{expert}]"))
+        features_out = kernels[0].shape[1]
+        for expert in range(experts):
+            name, target = f"layers.{layer}.expert_biases.{expert}", f"layers_{layer}/bias [{expert}]"
+            biases.append(self._read(name, (features_out,), target))
+        axis = expert_axis(features_in, features_out)
+        return {"kernel": np.stack(kernels, axis=axis), "bias": np.stack(biases)}
+
+    def _read(self, name: str, shape: tuple[int | None, ...], target: str) -> np.ndarray:
+        """One tensor in float32, checked against the sizes already known (None: any)."""
+        key = self.source[name]
+        tensor = self.tensors[key]
+        fits = len(tensor.shape) == len(shape) and all(
+            want in (None, have) and have > 0 for want, have in zip(shape, tensor.shape, strict=True)
+        )
+        if not fits:
+            wanted = " x ".join("any" if n is None else str(n) for n in shape)
+            raise InputError(f"{key} has shape {tensor.shape} where {wanted} belongs")
+        values = tensor.numpy()
+        if values.dtype.kind not in "fV":  # ml_dtypes.bfloat16 is of kind V
+            raise InputError(f"{key} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise InputError(f"{key} holds NaN or infinite weights; use an earlier checkpoint")
+        self.rows.append(Row(str(key), tensor.shape, target, str(tensor.dtype)))
+        self.arrays[name] = values
+        return values
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

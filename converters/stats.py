@@ -1,0 +1,95 @@
+"""Normalization and initial frames from a checkpoint, a training data set or a `cmg_stats.yaml`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from cmg_jax.errors import InputError
+from converters import torch_file
+
+MAX_INITIAL_MOTIONS = 4096
+FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
+
+Stats = dict[str, np.ndarray]
+
+
+def read(path: Path) -> tuple[Any, Any]:
+    """(stats, samples) of a `.yaml` or `.pt` file, either of them None where it has none."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        try:
+            return yaml.safe_load(path.read_text()), None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
+    content = torch_file.load(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds no stats")
+    return content.get("stats"), content.get("samples")
+
+
+def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
+    """Stats in float32, checked against the network.
+
+    Raises:
+      InputError: a field is missing, of the wrong length, not finite, or cannot normalize.
+    """
+    if not isinstance(raw, dict):
+        raise InputError("its stats are not a dictionary of arrays")
+    if missing := [name for name in FIELDS if name not in raw]:
+        raise InputError(f"its stats lack {', '.join(missing)}")
+    stats: Stats = {}
+    for name in FIELDS:
+        size = motion_dim if name.startswith("motion") else command_dim
+        values = _vector(raw[name], name)
+        if values.shape != (size,):
+            raise InputError(f"stats {name} has shape {values.shape}; this network needs {size} numbers")
+        if not np.isfinite(values).all():
+            raise InputError(f"stats {name}[{int(np.argmin(np.isfinite(values)))}] is not finite")
+        stats[name] = values
+    if (stats["motion_std"] <= 0).any():
+        index = int(np.argmax(stats["motion_std"] <= 0))
+        raise InputError(f"stats motion_std[{index}] is {stats['motion_std'][index]}; it must be above zero")
+    if (stats["command_min"] >= stats["command_max"]).any():
+        index = int(np.argmax(stats["command_min"] >= stats["command_max"]))
+        low, high = stats["command_min"][index], stats["command_max"][index]
+        raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}")
+    num_joints = raw.get("num_joints")
+    if isinstance(num_joints, int) and num_joints * 2 != motion_dim:
+        raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers")
+    return stats
+
+
+def same(first: Stats, second: Stats) -> bool:
+    return all(np.allclose(first[name], second[name], rtol=1e-5, atol=1e-6) for name in FIELDS)
+
+
+def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
+    """First frames [N, D] of the training windows, at most 4096 of them, evenly spread.
+
+    Raises:
+      InputError: the samples are not windows of frames of this width, or a frame is not finite.
+    """
+    if not isinstance(samples, list) or not samples:
+        raise InputError("its samples are not a list of training windows")
+    count = min(len(samples), MAX_INITIAL_MOTIONS)
+    frames = []
+    for index in np.linspace(0, len(samples) - 1, count).round().astype(int):
+        window = samples[index].get("motion") if isinstance(samples[index], dict) else None
+        window = window.numpy() if isinstance(window, torch_file.Tensor) else window
+        if not isinstance(window, np.ndarray) or window.ndim != 2 or window.shape[1:] != (motion_dim,) or not len(window):
+            raise InputError(f"sample {index} is not a window of frames of {motion_dim} numbers")
+        frames.append(window[0].astype(np.float32))
+    pool = np.stack(frames)
+    if not np.isfinite(pool).all():
+        raise InputError("its samples hold frames that are not finite")
+    return pool
+
+
+def _vector(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, torch_file.Tensor):
+        value = value.numpy()
+    try:
+        return np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"stats {name} is not a list of numbers") from None
