@@ -1,5 +1,7 @@
 """Autoregressive generation: a first frame and a command per step give a trajectory."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -43,17 +45,19 @@ def generate(
     """
     motion, commands = jnp.asarray(motion, jnp.float32), jnp.asarray(commands, jnp.float32)
     _check_shapes(model, motion, commands)
-    batch_shape, steps = motion.shape[:-1], commands.shape[-2]
-    rows = motion.reshape(-1, motion.shape[-1])
-    row_commands = commands.reshape(-1, steps, commands.shape[-1])
-
+    batch_shape, (steps, command_dim) = motion.shape[:-1], commands.shape[-2:]
+    rows, motion_dim = math.prod(batch_shape), motion.shape[-1]
     if block_rows is None:
-        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows.shape[0]
-    trajectory = _generate_blocks(model, rows, row_commands, time_major, max(block_rows, 1))
-
-    if time_major:
-        return trajectory.reshape(steps + 1, *batch_shape, -1)
-    return trajectory.reshape(*batch_shape, steps + 1, trajectory.shape[-1])
+        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
+    trajectory = _generate_blocks(
+        model,
+        motion.reshape(rows, motion_dim),
+        commands.reshape(rows, steps, command_dim),
+        time_major,
+        max(block_rows, 1),
+    )
+    shape = (steps + 1, *batch_shape) if time_major else (*batch_shape, steps + 1)
+    return trajectory.reshape(*shape, motion_dim)
 
 
 def _generate_blocks(

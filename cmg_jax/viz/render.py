@@ -21,7 +21,7 @@ GIF_FPS = 25.0
 """A GIF counts time in hundredths of a second: 25 frames a second are exact, and viewers keep to them."""
 
 SIZE = (320, 480)  # height, width
-CAMERA = {"distance": 2.7, "azimuth": 130.0, "elevation": -12.0}
+CAMERA = {"distance": 2.3, "azimuth": 130.0, "elevation": -12.0}
 
 Frame = np.ndarray  # [height, width, 3] uint8
 Draw = Callable[[np.ndarray, np.ndarray], Frame]
@@ -143,7 +143,7 @@ def _mujoco_draw(renderer: Any) -> Draw:
     def draw(position: np.ndarray, focus: np.ndarray) -> Frame:
         data.qpos[:] = position
         mujoco.mj_forward(model, data)
-        camera.lookat[:] = focus[0], focus[1], 0.68
+        camera.lookat[:] = focus[0], focus[1], 0.65
         renderer.update_scene(data, camera)
         return renderer.render()
 

@@ -1,0 +1,78 @@
+"""Strictness that user code may rely on, and the data that several tests share."""
+
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import cmg_jax
+from cmg_jax.model import CMGConfig, CMGModel
+from cmg_jax.normalization import MotionStats
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+settings.register_profile("cmg_jax", deadline=None, derandomize=True)
+settings.load_profile("cmg_jax")
+
+DATA = Path(__file__).parent / "data"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+"""Larger real files; where they are present, more is checked."""
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the larger data set is not beside the project")
+
+
+@pytest.fixture(scope="session")
+def model() -> CMGModel:
+    """The bundled model."""
+    return cmg_jax.default_model()
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, np.ndarray]:
+    """Outputs of the PyTorch implementation for the bundled model's checkpoint."""
+    with np.load(DATA / "golden.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def small_model() -> CMGModel:
+    """A random model whose every size differs from the default's."""
+    config = CMGConfig(6, 2, 5, (7,), (9, 8, 4), ("a", "b", "c"), fps=30.0, provenance=(("made", "by a test"),))
+    rng = np.random.default_rng(11)
+    initialize = jax.jit(config.network.init)
+    params = initialize(jax.random.key(3), np.zeros((1, 6), np.float32), np.zeros((1, 2), np.float32))
+    stats = MotionStats(
+        *(rng.uniform(0.5, 1.5, size=6).astype(np.float32) for _ in range(2)),
+        np.array([-1.0, -2.0], np.float32),
+        np.array([2.0, 3.0], np.float32),
+    )
+    pool = rng.normal(size=(4, 6)).astype(np.float32)
+    return jax.tree.map(jax.numpy.asarray, CMGModel(params["params"], stats, pool, config))
+
+
+def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """One of our programs, `cmg-jax` or `cmg-convert`, as a user starts it."""
+    program = Path(sys.executable).with_name(arguments[0])
+    command = [str(program), *map(str, arguments[1:])]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=300
+    )
+
+
+def assert_one_clear_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2, nothing on standard output, one line that holds `words`."""
+    assert result.returncode == 2, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in lines[0], result.stderr

@@ -1,0 +1,130 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError, checkpoint
+
+
+def assert_same(first, second):
+    assert first.config == second.config
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.fixture
+def directory(small_model, tmp_path):
+    cmg_jax.save(small_model, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_model_comes_back_as_it_was(small_model, directory):
+    assert_same(cmg_jax.load(directory), small_model)
+    assert_same(cmg_jax.load(str(directory)), small_model)
+
+
+def test_a_model_without_initial_frames_comes_back(small_model, tmp_path):
+    model = small_model.replace(initial_motion=None)
+    cmg_jax.save(model, tmp_path / "model")
+    assert_same(cmg_jax.load(tmp_path / "model"), model)
+
+
+def test_saved_sharded_over_many_devices_loads_on_one(small_model, tmp_path):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    replicated = jax.device_put(small_model, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    cmg_jax.save(replicated, tmp_path / "model")
+    loaded = cmg_jax.load(tmp_path / "model")
+    assert all(len(leaf.devices()) == 1 for leaf in jax.tree.leaves(loaded))
+    assert_same(loaded, small_model)
+
+
+def test_an_existing_directory_is_kept_unless_told(small_model, directory):
+    with pytest.raises(InputError, match="exists"):
+        cmg_jax.save(small_model.replace(initial_motion=None), directory)
+    assert_same(cmg_jax.load(directory), small_model)
+    other = small_model.replace(initial_motion=None)
+    cmg_jax.save(other, directory, overwrite=True)
+    assert_same(cmg_jax.load(directory), other)
+    assert [path.name for path in directory.parent.iterdir()] == ["model"], "nothing else is left behind"
+
+
+def test_a_directory_that_is_no_model_is_never_replaced(small_model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="not a model directory"):
+        cmg_jax.save(small_model, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def edit_config(directory, **changes):
+    path = directory / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda d: shutil.rmtree(d), "not a model directory"),
+        (lambda d: (d / "config.json").unlink(), "no config.json"),
+        (lambda d: (d / "config.json").write_text("{"), "cannot be read"),
+        (lambda d: (d / "config.json").write_text("[]"), "format"),
+        (lambda d: edit_config(d, format="cmg_jax model 99"), "format"),
+        (lambda d: edit_config(d, hidden_dims=[9, 8]), "convert the model again"),
+        (lambda d: edit_config(d, initial_motions=3), "not those that config.json describes"),
+        (lambda d: edit_config(d, fps="fast"), "configuration"),
+        (lambda d: edit_config(d, gate_dims=None), "configuration"),
+        (lambda d: shutil.rmtree(d / "arrays"), "cannot be read"),
+        (lambda d: shutil.rmtree(d / "arrays" / "params.layers_0.kernel"), "convert the model again"),
+        (lambda d: next((d / "arrays" / "stats.motion_std").glob("[0-9]*")).write_bytes(b"zz"), "cannot be read"),
+    ],
+)
+def test_a_damaged_directory_is_one_clear_line(directory, damage, words):
+    damage(directory)
+    with pytest.raises(InputError, match=words) as raised:
+        cmg_jax.load(directory)
+    assert "\n" not in str(raised.value)
+    assert str(directory) in str(raised.value)
+
+
+def test_the_bundled_model_is_small_and_names_its_origin():
+    path = checkpoint.default_model_path()
+    assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) <= 6_000_000
+    model = cmg_jax.default_model()
+    assert len(model.config.provenance) >= 4
+    assert model.initial_motion.shape[1] == 58
+
+
+REPLACE_FOREVER = """
+import itertools, sys
+import cmg_jax
+model = cmg_jax.load(sys.argv[1])
+for count in itertools.count():
+    cmg_jax.save(model.replace(stats=model.stats._replace(motion_mean=model.stats.motion_mean * 0 + count)),
+                 sys.argv[1], overwrite=True)
+    print(count, flush=True)
+"""
+
+
+def test_a_killed_save_leaves_the_old_directory_or_the_new_one(directory):
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    for delay in (0.0, 0.007, 0.013, 0.021, 0.034):
+        process = subprocess.Popen(
+            [sys.executable, "-c", REPLACE_FOREVER, str(directory)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert process.stdout is not None
+        written = int(process.stdout.readline())
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        written += len(process.stdout.readlines())
+        process.wait()
+        process.stdout.close()
+        found = np.unique(cmg_jax.load(directory).stats.motion_mean)
+        assert len(found) == 1
+        assert found[0] in (written, written + 1)
