@@ -7,13 +7,12 @@ from cmg_jax.normalization import MotionStats
 from cmg_jax.rollout import generate
 from cmg_jax.version import __version__
 
-
 __all__ = [
-    "__version__",
     "CMGConfig",
     "CMGModel",
     "InputError",
     "MotionStats",
+    "__version__",
     "apply",
     "default_model",
     "generate",

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path
+from cmg_jax.files import atomic_path, require_parent
 from cmg_jax.model import CMGConfig, CMGModel, param_shapes
 from cmg_jax.normalization import MotionStats
 
@@ -49,6 +49,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} exists; choose another directory, or pass --force (overwrite=True) to replace it")
     if path.exists() and not (path / "config.json").is_file():
         raise InputError(f"{path} exists and is not a model directory; it is not replaced")
+    require_parent(path)
 
 
 def load(path: str | Path) -> CMGModel:
@@ -64,7 +65,9 @@ def load(path: str | Path) -> CMGModel:
         with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(path / "arrays", restore_args=jax.tree.map(_as_numpy, expected))
     except Exception as error:  # orbax and tensorstore raise many kinds
-        raise InputError(f"{path}: its arrays cannot be read ({_first_line(error)}); convert the model again") from error
+        raise InputError(
+            f"{path}: its arrays cannot be read ({_first_line(error)}); convert the model again"
+        ) from error
     found = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)
     if found != expected:
         raise InputError(f"{path}: its arrays are not those that config.json describes; convert the model again")
@@ -100,10 +103,10 @@ def _as_numpy(_: Any) -> Any:
 
 def _expected_arrays(config: CMGConfig, initial_motions: int) -> dict[str, Any]:
     """What `_arrays` has in it for a model of this configuration, as shapes and dtypes."""
-    motion = jax.ShapeDtypeStruct((config.motion_dim,), jnp.float32)
-    command = jax.ShapeDtypeStruct((config.command_dim,), jnp.float32)
+    sizes = (config.motion_dim, config.motion_dim, config.command_dim, config.command_dim)
+    stats = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
+    arrays = {"params": param_shapes(config), "stats": dict(zip(MotionStats._fields, stats, strict=True))}
     pool = jax.ShapeDtypeStruct((initial_motions, config.motion_dim), jnp.float32)
-    arrays = {"params": param_shapes(config), "stats": MotionStats(motion, motion, command, command)._asdict()}
     return {**arrays, "initial_motion": pool} if initial_motions else arrays
 
 
@@ -129,7 +132,9 @@ def _read_config(path: Path) -> tuple[CMGConfig, int]:
         )
         return config, int(content["initial_motions"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: {type(error).__name__} {error} in the configuration; convert the model again") from error
+        raise InputError(
+            f"{path}: {type(error).__name__} {error} in the configuration; convert the model again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,12 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
+def require_parent(path: Path) -> None:
+    """Raise InputError unless the directory that `path` is to be written into exists."""
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: no directory {path.absolute().parent}; create it first")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
@@ -26,8 +32,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
       InputError: the parent directory does not exist.
     """
     path = Path(path).absolute()
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such directory; create it first")
+    require_parent(path)
     # The suffix stays: writers choose the format by it.
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
@@ -35,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if path.is_dir():
             _exchange(partial, path)
         else:
-            os.replace(partial, path)
+            partial.replace(path)
     finally:
         # What is left under the partial name is the unfinished new one, or the old one exchanged.
         if partial.is_dir():
@@ -52,10 +57,10 @@ def _exchange(new: Path, old: Path) -> None:
             return
     # No such call here, or none on this file system: between these two renames there is no directory.
     aside = old.with_name(f"{new.name}.old")
-    os.rename(old, aside)
+    old.rename(aside)
     try:
-        os.rename(new, old)
+        new.rename(old)
     except OSError:
-        os.rename(aside, old)
+        aside.rename(old)
         raise
-    os.rename(aside, new)
+    aside.rename(new)

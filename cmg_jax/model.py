@@ -69,7 +69,8 @@ def apply(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
 
 def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
     """`apply` without the change of units: all arrays normalized."""
-    return model.config.network.apply({"params": model.params}, motion, command)
+    frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
+    return frame
 
 
 def param_shapes(config: CMGConfig) -> Any:

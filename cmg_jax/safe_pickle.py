@@ -9,8 +9,9 @@ does an opcode that is not handled here. No object of the file is ever called, i
 import io
 import math
 import pickletools
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -92,6 +93,7 @@ def _numpy_globals() -> dict[str, Handler]:
     allowed: dict[str, Handler] = {
         "collections.OrderedDict": _ordered_dict,
         "_codecs.encode": _encode,
+        "__builtin__.bytes": lambda: b"",  # how protocol 2 writes empty bytes
         "numpy.dtype": lambda code, *_: _Dtype(str(code)),
     }
     for core in ("numpy.core", "numpy._core"):
@@ -140,10 +142,11 @@ def load(
     stream = io.BytesIO(stream) if isinstance(stream, bytes) else stream
     machine = _Machine({**NUMPY_GLOBALS, **(allowed or {})}, persistent_load)
     try:
-        for opcode, argument, position in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return _finished(machine.stack.pop())
-            machine.run(opcode.name, argument, position)
+        with warnings.catch_warnings(action="ignore"):  # of odd escapes in names
+            for opcode, argument, position in pickletools.genops(stream):
+                if opcode.name == "STOP":
+                    return _finished(machine.stack.pop())
+                machine.run(opcode.name, argument, position)
     except PickleError:
         raise
     # A damaged stream fails anywhere in the parser or in an operand; all of it is one answer.
@@ -166,12 +169,12 @@ def _finished(value: Any) -> Any:
 class _Machine:
     """Stack and memo of the pickle machine; one method an opcode, none for those refused."""
 
-    CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+    CONSTANTS: ClassVar[Mapping[str, Any]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
     LITERALS = frozenset(
-        "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+        "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "  # noqa: SIM905
         "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8".split()
     )
-    EMPTY: Mapping[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+    EMPTY: ClassVar[Mapping[str, type]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
     IGNORED = frozenset({"PROTO", "FRAME"})
 
     def __init__(self, allowed: Mapping[str, Handler], persistent_load: Callable[[Any], Any] | None):
@@ -294,4 +297,3 @@ class _Machine:
         if self.persistent_load is None:
             raise PickleError("refers to data outside the pickle")
         self.stack.append(self.persistent_load(self.pop()))
-

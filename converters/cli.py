@@ -1,12 +1,12 @@
 """`cmg-convert`: a PyTorch CMG checkpoint becomes a cmg_jax model directory."""
 
 import argparse
+import contextlib
 import hashlib
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -138,18 +138,13 @@ def check(model: CMGModel, tensors: dict[str, np.ndarray]) -> float:
     return error
 
 
-class _naming:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
     """Puts the file's name before the complaint of what is inside it."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
-        if isinstance(error, InputError) and not str(error).startswith(str(self.path)):
-            raise InputError(f"{self.path}: {error}") from error
+    try:
+        yield
+    except InputError as error:
+        raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from error
 
 
 def _arrow(config: CMGConfig) -> str:

@@ -163,7 +163,9 @@ class _Conversion:
         biases: list[np.ndarray] = []
         for expert in range(experts):
             shape = (features_in, kernels[0].shape[1] if kernels else None)
-            kernels.append(self._read(f"layers.{layer}.expert_weights.{expert}", shape, f"layers_{layer}/kernel [{expert}]"))
+            kernels.append(
+                self._read(f"layers.{layer}.expert_weights.{expert}", shape, f"layers_{layer}/kernel [{expert}]")
+            )
         features_out = kernels[0].shape[1]
         for expert in range(experts):
             name, target = f"layers.{layer}.expert_biases.{expert}", f"layers_{layer}/bias [{expert}]"

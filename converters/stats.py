@@ -23,9 +23,9 @@ def read(path: Path) -> tuple[Any, Any]:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
     content = torch_file.load(path)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or "stats" not in content:
         raise InputError(f"{path}: holds no stats")
-    return content.get("stats"), content.get("samples")
+    return content["stats"], content.get("samples")
 
 
 def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
@@ -77,7 +77,12 @@ def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
     for index in np.linspace(0, len(samples) - 1, count).round().astype(int):
         window = samples[index].get("motion") if isinstance(samples[index], dict) else None
         window = window.numpy() if isinstance(window, torch_file.Tensor) else window
-        if not isinstance(window, np.ndarray) or window.ndim != 2 or window.shape[1:] != (motion_dim,) or not len(window):
+        if (
+            not isinstance(window, np.ndarray)
+            or window.ndim != 2
+            or window.shape[1:] != (motion_dim,)
+            or not len(window)
+        ):
             raise InputError(f"sample {index} is not a window of frames of {motion_dim} numbers")
         frames.append(window[0].astype(np.float32))
     pool = np.stack(frames)

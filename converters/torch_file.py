@@ -126,7 +126,7 @@ def load(path: Path) -> Any:
       InputError: not a PyTorch file, damaged, or holding anything but plain data and tensors.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             return _Archive(path).load() if is_zip else _load_legacy(file)
@@ -150,9 +150,7 @@ class _Archive:
             raise InputError(f"{path}: saved on a big-endian machine; save it again on a little-endian one")
 
     def load(self) -> Any:
-        return safe_pickle.load(
-            self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load
-        )
+        return safe_pickle.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
 
     def _persistent_load(self, persistent_id: Any) -> Storage:
         dtype, key, size = _storage_of(persistent_id)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -49,14 +50,10 @@ def small_model() -> CMGModel:
     config = CMGConfig(6, 2, 5, (7,), (9, 8, 4), ("a", "b", "c"), fps=30.0, provenance=(("made", "by a test"),))
     rng = np.random.default_rng(11)
     initialize = jax.jit(config.network.init)
-    params = initialize(jax.random.key(3), np.zeros((1, 6), np.float32), np.zeros((1, 2), np.float32))
-    stats = MotionStats(
-        *(rng.uniform(0.5, 1.5, size=6).astype(np.float32) for _ in range(2)),
-        np.array([-1.0, -2.0], np.float32),
-        np.array([2.0, 3.0], np.float32),
-    )
-    pool = rng.normal(size=(4, 6)).astype(np.float32)
-    return jax.tree.map(jax.numpy.asarray, CMGModel(params["params"], stats, pool, config))
+    params = initialize(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 2)))["params"]
+    mean, std = jnp.asarray(rng.uniform(0.5, 1.5, size=(2, 6)), jnp.float32)
+    stats = MotionStats(mean, std, jnp.array([-1.0, -2.0]), jnp.array([2.0, 3.0]))
+    return CMGModel(params, stats, jnp.asarray(rng.normal(size=(4, 6)), jnp.float32), config)
 
 
 def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

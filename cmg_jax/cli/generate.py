@@ -15,6 +15,7 @@ from cmg_jax import checkpoint, motion_file, rollout
 from cmg_jax.cli.program import warn
 from cmg_jax.commands import schedule
 from cmg_jax.errors import InputError
+from cmg_jax.files import require_parent
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot import joints, kinematics, root_pose
@@ -168,8 +169,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise InputError(f"--{option} {path}: the name must end in {' or '.join(known)}")
         if path.is_dir():
             raise InputError(f"--{option} {path}: is a directory")
-        if not path.absolute().parent.is_dir():
-            raise InputError(f"--{option} {path}: no directory {path.parent}; create it first")
+        require_parent(path)
     if _suffix(arguments.out) == ".csv" and arguments.envs > 1:
         raise InputError(f"--out {arguments.out}: a CSV holds one environment; use .npz for {arguments.envs}")
     if arguments.plot or arguments.video:
@@ -198,9 +198,7 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
     return commands
 
 
-def _motion(
-    model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool, progress: Progress
-) -> Motion:
+def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool, progress: Progress) -> Motion:
     """The trajectory with its root; one environment is written without an environment axis."""
     joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
     envs, frames = joint_pos.shape[:2]
@@ -241,7 +239,8 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
 
         def begin(name: str, total: int) -> Callable[[int], Any]:
             task = bars.add_task(name, total=total)

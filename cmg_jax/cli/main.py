@@ -12,11 +12,11 @@ COMMANDS = (generate, info)
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog=PROGRAM, description="Velocity commands to humanoid reference motion.")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
-    return run(f"{PROGRAM} {arguments.command}", lambda: arguments.function(arguments))
+    return run(f"{PROGRAM} {arguments.subcommand}", lambda: arguments.function(arguments))
 
 
 if __name__ == "__main__":

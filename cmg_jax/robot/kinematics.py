@@ -1,4 +1,6 @@
 """Body poses of the G1 from joint positions, by MuJoCo's own forward kinematics on our MJCF."""
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is a compiled module without stubs)
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -77,7 +79,9 @@ def qpos(
 def body_poses(positions: np.ndarray, progress: Progress = lambda _: None) -> BodyPoses:
     """Poses of all bodies for MuJoCo positions [N, 36]; about 6 us a frame."""
     bodies = g1().nbody - 1
-    out = BodyPoses(np.empty((len(positions), bodies, 3), np.float32), np.empty((len(positions), bodies, 4), np.float32))
+    out = BodyPoses(
+        np.empty((len(positions), bodies, 3), np.float32), np.empty((len(positions), bodies, 4), np.float32)
+    )
     for index, data in _forward(positions, progress):
         out.position[index] = data.xpos[1:]
         out.rotation[index] = data.xquat[1:]

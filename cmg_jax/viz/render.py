@@ -1,4 +1,6 @@
 """The robot walking over a floor grid, as GIF or MP4: MuJoCo where there is OpenGL, else a stick figure."""
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is a compiled module without stubs)
 
 import contextlib
 import ctypes.util
@@ -165,13 +167,13 @@ def _stick_figure() -> Iterator[Draw]:
         mujoco.mj_kinematics(model, data)
         axis.clear()
         axis.set_axis_off()
-        corner = np.floor(focus[:2] * 2) / 2
+        x, y = np.floor(focus[:2] * 2) / 2
         for offset in np.arange(-1.5, 2.0, 0.5):
-            axis.plot(*zip([corner[0] + offset, corner[1] - 1.5, 0], [corner[0] + offset, corner[1] + 1.5, 0]), c="0.8")
-            axis.plot(*zip([corner[0] - 1.5, corner[1] + offset, 0], [corner[0] + 1.5, corner[1] + offset, 0]), c="0.8")
+            axis.plot([x + offset] * 2, [y - 1.5, y + 1.5], [0, 0], color="0.8")
+            axis.plot([x - 1.5, x + 1.5], [y + offset] * 2, [0, 0], color="0.8")
         for parent, child in bones:
             colour = {"l": "tab:blue", "r": "tab:red"}.get(model.body(child).name[0], "0.2")
-            axis.plot(*zip(data.xpos[parent], data.xpos[child]), color=colour, linewidth=3, solid_capstyle="round")
+            axis.plot(*data.xpos[[parent, child]].T, color=colour, linewidth=3, solid_capstyle="round")
         axis.set(xlim=focus[0] + [-0.8, 0.8], ylim=focus[1] + [-0.8, 0.8], zlim=(0, 1.4))
         axis.set_box_aspect((1.6, 1.6, 1.4), zoom=1.6)
         axis.view_init(elev=-CAMERA["elevation"], azim=CAMERA["azimuth"] + 180)
@@ -217,7 +219,7 @@ def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
         from imageio_ffmpeg import write_frames
     except ImportError:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
-    writer = write_frames(str(path), SIZE[::-1], fps=frame_rate, quality=7, macro_block_size=2)
+    writer = write_frames(str(path), SIZE[::-1], fps=frame_rate, quality=7, macro_block_size=2)  # pyright: ignore
     writer.send(None)
     try:
         for frame in frames:

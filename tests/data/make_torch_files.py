@@ -7,11 +7,11 @@ reads, and `expected.npz`: its stats and what PyTorch computes, blending weights
 network does.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 HERE = Path(__file__).parent
@@ -44,12 +44,12 @@ class CMG(nn.Module):
         super().__init__()
         self.gating = Gating()
         widths = (D + C, *HIDDEN, D)
-        self.layers = nn.ModuleList(Layer(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(Layer(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gate = self.gating(x)
         for layer in self.layers[:-1]:
-            x = F.elu(layer(x, gate))
+            x = nn.functional.elu(layer(x, gate))
         return self.layers[-1](x, gate)
 
 

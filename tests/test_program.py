@@ -1,0 +1,220 @@
+"""`cmg-jax` as it is started from a shell."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import GifImagePlugin, Image
+
+import cmg_jax
+from cmg_jax.cli.generate import initial_motion
+from cmg_jax.commands import schedule
+from cmg_jax.robot import kinematics
+from cmg_jax.robot.joints import G1_29_JOINTS
+from tests.conftest import assert_one_clear_line, run_program
+
+
+def generate(tmp_path, *arguments, **environment):
+    return run_program("cmg-jax", "generate", *arguments, cwd=tmp_path, **environment)
+
+
+def test_info_prints_the_card():
+    result = run_program("cmg-jax", "info")
+    assert result.returncode == 0, result.stderr
+    for words in ("4 experts", "61 -> 512 -> 512 -> 58", "1,330,412", "trained vx", "sha256", "left_knee_joint"):
+        assert words in result.stdout
+
+
+def test_every_output_of_one_environment(tmp_path, model):
+    result = generate(
+        tmp_path, "--command", 0.8, 0, 0, "--command", "-0.2", 0, 0.5, "--seconds", 2, "--seed", 3,
+        "--out", "walk.npz", "--plot", "walk.png", "--video", "walk.gif",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "1 environments x 100 frames" in result.stdout
+    assert "frames/s" in result.stdout
+
+    with np.load(tmp_path / "walk.npz", allow_pickle=False) as file:
+        walk = dict(file)
+    assert walk["fps"] == 50
+    assert tuple(walk["dof_names"]) == G1_29_JOINTS
+    assert tuple(walk["body_names"]) == kinematics.body_names()
+    expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
+    np.testing.assert_array_equal(walk["commands"], expected_commands)
+    trajectory = jax.jit(cmg_jax.generate)(model, initial_motion(model, 1, 3), expected_commands[None])[0]
+    np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
+    np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
+    positions = kinematics.qpos(walk["dof_positions"], G1_29_JOINTS, walk["root_pos"], walk["root_quat_wxyz"])
+    bodies = kinematics.body_poses(positions)
+    np.testing.assert_allclose(walk["body_positions"], bodies.position, atol=1e-5)
+    np.testing.assert_allclose(walk["body_rotations"], bodies.rotation, atol=1e-5)
+
+    with Image.open(tmp_path / "walk.png") as plot:
+        assert plot.width > 600
+        assert len(np.unique(np.asarray(plot.convert("L")))) > 50, "an empty picture"
+    with Image.open(tmp_path / "walk.gif") as video:
+        assert isinstance(video, GifImagePlugin.GifImageFile)
+        assert video.n_frames == 51  # 2 s and the first frame, 25 a second
+        assert video.info["duration"] == 40
+        first = np.asarray(video.convert("RGB"), dtype=float)
+        video.seek(25)
+        assert np.abs(np.asarray(video.convert("RGB"), dtype=float) - first).mean() > 1, "nothing moves"
+
+
+def test_csv_is_the_36_column_layout(tmp_path):
+    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.csv").returncode == 0
+    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.npz").returncode == 0
+    table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
+    assert table.shape == (51, 36)
+    with np.load(tmp_path / "walk.npz") as walk:
+        np.testing.assert_allclose(table[:, :3], walk["root_pos"], atol=1e-5)
+        np.testing.assert_allclose(table[:, [6, 3, 4, 5]], walk["root_quat_wxyz"], atol=1e-5)  # xyzw on file
+        np.testing.assert_allclose(table[:, 7:], walk["dof_positions"], atol=1e-5)
+
+
+def test_many_environments_differ_and_equal_the_python_call(tmp_path, model):
+    (tmp_path / "drive.csv").write_text("0,0.3,0,0\n0.2,1.0,0.1,-0.2\n")
+    result = generate(
+        tmp_path,
+        "--envs",
+        700,
+        "--schedule",
+        "drive.csv",
+        "--seconds",
+        0.4,
+        "--seed",
+        5,
+        "--no-bodies",
+        "--out",
+        "m.npz",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "without body poses" in result.stdout
+    with np.load(tmp_path / "m.npz") as file:
+        walk = dict(file)
+    assert "body_positions" not in walk
+    assert walk["dof_positions"].shape == (700, 21, 29)
+    assert walk["commands"].shape == (700, 20, 3)
+    np.testing.assert_allclose(walk["commands"][9, 5], [0.65, 0.05, -0.1], atol=1e-6)
+    motion = jnp.concatenate([walk["dof_positions"], walk["dof_velocities"]], axis=-1)
+    np.testing.assert_array_equal(motion[:, 0], initial_motion(model, 700, 5))
+    expected = jax.jit(cmg_jax.generate)(model, motion[:, 0], walk["commands"])
+    np.testing.assert_allclose(motion, expected, atol=1e-4)
+    assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300
+
+
+def test_seed_decides(tmp_path):
+    read = []
+    for seed in (1, 1, 2):
+        generate(tmp_path, "--seconds", 0.2, "--seed", seed, "--out", "a.npz")
+        with np.load(tmp_path / "a.npz") as walk:
+            read.append(walk["dof_positions"])
+    np.testing.assert_array_equal(read[0], read[1])
+    assert np.abs(read[0] - read[2]).max() > 0.01
+
+
+def test_without_opengl_a_stick_figure_walks(tmp_path):
+    result = generate(tmp_path, "--seconds", 0.4, "--video", "walk.gif", MUJOCO_GL="disable")
+    assert result.returncode == 0, result.stderr
+    assert "drawn by matplotlib" in result.stdout
+    with Image.open(tmp_path / "walk.gif") as video:
+        assert isinstance(video, GifImagePlugin.GifImageFile)
+        assert video.n_frames == 11
+
+
+def test_mp4_keeps_the_models_frame_rate(tmp_path):
+    import imageio_ffmpeg
+
+    result = generate(tmp_path, "--seconds", 0.4, "--video", "walk.mp4", MUJOCO_GL="disable")
+    assert result.returncode == 0, result.stderr
+    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "walk.mp4"))
+    assert frames == 21
+
+
+def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path):
+    result = generate(tmp_path, "--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
+    assert result.returncode == 0
+    assert "warning: vx +4.00 is outside the trained range -0.54 .. +1.72" in result.stderr
+    assert (tmp_path / "a.npz").exists()
+
+
+def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model):
+    config = dataclasses.replace(small_model.config, command_dim=3)
+    params = jax.jit(config.network.init)(jax.random.key(0), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
+    stats = small_model.stats._replace(command_min=-jnp.ones(3), command_max=jnp.ones(3))
+    cmg_jax.save(dataclasses.replace(small_model, config=config, params=params, stats=stats), tmp_path / "model")
+    result = generate(tmp_path, "--model", "model", "--seconds", 1, "--out", "a.npz", "--plot", "a.png")
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "a.npz") as walk:
+        assert walk["dof_positions"].shape == (31, 3)
+        assert walk["fps"] == 30
+    assert_one_clear_line(generate(tmp_path, "--model", "model", "--video", "a.gif"), "not the G1's")
+
+
+BAD_ARGUMENTS = [
+    (("--command", "nan", 0, 0), "finite"),
+    (("--command", 1, 0), "expected 3 arguments"),
+    (("--command", "fast", 0, 0), "invalid float"),
+    (("--command", 1, 0, 0, "--schedule", "a.csv"), "not allowed with"),
+    (("--schedule", "absent.csv"), "No such file"),
+    (("--schedule", "bad.csv"), "bad.csv:1"),
+    (("--envs", 0), "at least one environment"),
+    (("--seconds", "-1"), "positive"),
+    (("--seconds", "inf"), "positive"),
+    (("--seconds", "0.001"), "hold no frame"),
+    (("--seed", "-1"), "--seed -1"),
+    (("--model", "absent"), "not a model directory"),
+    (("--out", "a.pkl"), ".npz or .csv"),
+    (("--out", "absent/a.npz"), "create it first"),
+    (("--out", "a.csv", "--envs", 2), "holds one environment"),
+    (("--plot", "a.txt"), ".png"),
+    (("--video", "a.avi"), ".gif or .mp4"),
+    (("--speed", 3), "unrecognized"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD_ARGUMENTS)
+def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, arguments, words):
+    from cmg_jax.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.csv").write_text("0,1,2\n")
+    try:
+        code = main(["generate", *map(str, arguments)])
+    except SystemExit as stop:  # argparse's own way out
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    (line,) = captured.err.strip().splitlines()
+    assert words in line
+    assert captured.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+
+
+def test_the_program_itself_exits_with_2(tmp_path):
+    assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
+    assert_one_clear_line(run_program("cmg-jax"), "COMMAND")
+    assert_one_clear_line(run_program("cmg-jax", "info", "absent", cwd=tmp_path), "absent is not a model directory")
+
+
+def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
+    program = Path(sys.executable).with_name("cmg-jax")
+    limited = f"ulimit -f 64; '{program}' generate --seconds 5 --out a.npz"
+    result = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():
+    unwanted = ("torch", "mujoco", "matplotlib", "orbax", "brax")
+    program = f"import sys, cmg_jax; print([name for name in {unwanted} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr

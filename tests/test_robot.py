@@ -1,0 +1,152 @@
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cmg_jax.robot import joints, kinematics, root_pose
+from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from tests.conftest import DATA
+
+
+@pytest.fixture(scope="module")
+def public():
+    """Poses, ranges and masses of the public G1 model (mjlab's g1.xml)."""
+    with np.load(DATA / "public_g1_poses.npz") as arrays:
+        return dict(arrays)
+
+
+def test_names_are_those_of_our_mjcf_and_of_the_public_model(public):
+    assert kinematics.joint_names() == G1_29_JOINTS == tuple(public["joint_names"])
+    assert kinematics.body_names() == tuple(public["body_names"])
+    assert len(kinematics.body_names()) == 30
+
+
+def test_the_23_joint_robot_lacks_the_wrists():
+    dropped = [index for index, name in enumerate(G1_29_JOINTS) if name not in G1_23_JOINTS]
+    assert dropped == [19, 20, 21, 26, 27, 28]
+
+
+def test_maps_go_by_name():
+    shuffled = np.random.default_rng(0).permutation(G1_29_JOINTS).tolist()
+    values = np.arange(29)
+    there, back = joints.indices(shuffled, G1_29_JOINTS), joints.indices(G1_29_JOINTS, shuffled)
+    np.testing.assert_array_equal(values[there][back], values)
+    assert (values[there] != values).any()
+    with pytest.raises(ValueError, match="tail_joint"):
+        joints.indices(["tail_joint"], G1_29_JOINTS)
+
+
+@given(hnp.arrays(np.float32, st.sampled_from([(58,), (3, 58)]), elements=st.floats(-3, 3, width=32)))
+def test_mirroring_twice_changes_nothing(motion):
+    once = joints.mirror_motion(jnp.asarray(motion), G1_29_JOINTS)
+    np.testing.assert_array_equal(joints.mirror_motion(once, G1_29_JOINTS), motion)
+
+
+def test_a_mirrored_pose_is_the_reflected_robot():
+    rng = np.random.default_rng(1)
+    limits = kinematics.joint_limits(G1_29_JOINTS)
+    pose = rng.uniform(limits[:, 0], limits[:, 1], size=(5, 29)) * 0.5
+    mirrored = np.asarray(joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1_29_JOINTS))[:, :29]
+    bodies, reflected = (kinematics.body_poses(kinematics.qpos(p, G1_29_JOINTS)).position for p in (pose, mirrored))
+    names = kinematics.body_names()
+    swap = {"left": "right", "right": "left"}
+    other = [names.index("_".join([swap.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]])) for n in names]
+    # The public model's arms differ by some hundredths of a millimetre from side to side.
+    np.testing.assert_allclose(reflected[:, other] * [1, -1, 1], bodies, atol=2e-4)
+
+
+def test_a_mirrored_command_turns_and_strafes_the_other_way():
+    np.testing.assert_allclose(joints.mirror_command(jnp.array([[1.0, 0.5, -0.2]])), [[1.0, -0.5, 0.2]])
+
+
+def test_kinematics_agree_with_the_public_model(public):
+    poses = kinematics.body_poses(public["qpos"])
+    np.testing.assert_allclose(poses.position, public["body_positions"], atol=1e-6)
+    same_rotation = np.abs((poses.rotation * public["body_rotations"]).sum(-1))
+    np.testing.assert_allclose(same_rotation, 1, atol=1e-6)
+
+
+def test_limits_and_masses_are_the_public_ones(public):
+    np.testing.assert_allclose(kinematics.joint_limits(G1_29_JOINTS), public["joint_range"], atol=1e-6)
+    np.testing.assert_allclose(kinematics.g1().body_mass[1:], public["body_mass"])
+    reverse = G1_29_JOINTS[::-1]
+    np.testing.assert_array_equal(kinematics.joint_limits(reverse), kinematics.joint_limits(G1_29_JOINTS)[::-1])
+
+
+def test_standing_is_inside_the_limits_with_both_soles_on_the_floor():
+    standing, limits = kinematics.standing_joint_pos(G1_29_JOINTS), kinematics.joint_limits(G1_29_JOINTS)
+    assert ((standing > limits[:, 0]) & (standing < limits[:, 1])).all()
+    keyframe = kinematics.g1().key("stand").qpos
+    assert abs(kinematics.sole_height(keyframe[None])[0]) < 1e-4
+
+
+def test_feet_hold_the_robot_on_a_floor():
+    import mujoco
+
+    spec = mujoco.MjSpec.from_file(str(kinematics.MJCF_PATH))
+    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
+    model = spec.compile()
+    model.dof_damping[6:] = 5  # integrated implicitly
+    data = mujoco.MjData(model)
+    data.qpos[:] = model.key("stand").qpos
+    stand = data.qpos[7:].copy()
+    for _ in range(250):
+        data.qfrc_applied[6:] = 150 * (stand - data.qpos[7:])
+        mujoco.mj_step(model, data)
+    assert data.qpos[2] == pytest.approx(0.78, abs=0.03)
+    touching = {model.geom(index).name for contact in data.contact for index in contact.geom} - {""}
+    assert len(touching) == 8
+    assert all(name.endswith("_sole") for name in touching)
+
+
+def test_joints_that_a_model_lacks_stay_at_zero():
+    pose = np.arange(46, dtype=float).reshape(2, 23) + 1
+    positions = kinematics.qpos(pose, G1_23_JOINTS)
+    assert positions.shape == (2, 36)
+    wrists = 7 + joints.indices([name for name in G1_29_JOINTS if "wrist" in name], G1_29_JOINTS)
+    assert (positions[:, wrists] == 0).all()
+    np.testing.assert_array_equal(positions[:, 7 + joints.indices(G1_23_JOINTS, G1_29_JOINTS)], pose)
+
+
+commands = hnp.arrays(np.float32, (3, 7, 3), elements=st.floats(-2, 2, width=32))
+
+
+@given(commands)
+def test_commanded_path_is_the_integral_of_the_velocity(command):
+    position, yaw = root_pose.integrate_command(jnp.asarray(command), fps=50.0)
+    fine = np.repeat(command.astype(np.float64), 400, axis=1)
+    step = 1 / 50 / 400
+    heading = np.cumsum(fine[..., 2] * step, axis=1) - fine[..., 2] * step / 2
+    vx, vy = fine[..., 0], fine[..., 1]
+    velocity = np.stack([vx * np.cos(heading) - vy * np.sin(heading), vx * np.sin(heading) + vy * np.cos(heading)], -1)
+    expected = np.cumsum(velocity * step, axis=1)[:, 399::400]
+    np.testing.assert_allclose(position[:, 1:], expected, atol=1e-5)
+    np.testing.assert_allclose(yaw[:, 1:], np.cumsum(command[..., 2] / 50, axis=1), atol=1e-5)
+    assert (position[:, 0] == 0).all()
+    assert (yaw[:, 0] == 0).all()
+
+
+def test_a_full_turn_on_the_spot_and_a_full_circle_close():
+    turn = np.tile(np.float32([0.0, 0.0, 2 * np.pi]), (50, 1))
+    circle = turn + np.float32([1.0, 0.0, 0.0])
+    for command in (turn, circle):
+        position, yaw = root_pose.integrate_command(jnp.asarray(command), fps=50.0)
+        np.testing.assert_allclose(position[-1], 0, atol=1e-5)
+        assert float(yaw[-1]) == pytest.approx(2 * np.pi, abs=1e-4)
+    radius = np.linalg.norm(np.asarray(position) - [0, 1 / (2 * np.pi)], axis=-1)
+    np.testing.assert_allclose(radius, 1 / (2 * np.pi), atol=1e-5)
+
+
+def test_the_lower_foot_is_on_the_floor_in_every_frame():
+    rng = np.random.default_rng(2)
+    joint_pos = kinematics.standing_joint_pos(G1_29_JOINTS) + rng.normal(size=(2, 6, 29)) * 0.3
+    command = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    root_pos, root_quat = root_pose.on_floor(joint_pos, G1_29_JOINTS, command, fps=50.0)
+    assert root_pos.shape == (2, 6, 3)
+    assert root_quat.shape == (2, 6, 4)
+    flat = (array.reshape(12, -1) for array in (joint_pos, root_pos, root_quat))
+    positions = kinematics.qpos(next(flat), G1_29_JOINTS, *flat)
+    np.testing.assert_allclose(kinematics.sole_height(positions), 0, atol=1e-6)

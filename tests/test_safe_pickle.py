@@ -1,0 +1,143 @@
+import io
+import os
+import pickle
+import pickletools
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from cmg_jax import safe_pickle
+from cmg_jax.safe_pickle import PickleError
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=4)
+        | st.tuples(inner, inner)
+    ),
+    max_leaves=12,
+)
+arrays = hnp.arrays(
+    st.sampled_from(["f2", "f4", "f8", ">f4", "i1", "i8", "u2", "?", "U3", "S2"]),
+    hnp.array_shapes(min_dims=0, max_dims=3, min_side=0),
+)
+
+
+@given(content=plain, protocol=st.integers(2, 5))
+def test_plain_data_comes_back(content, protocol):
+    assert safe_pickle.load(pickle.dumps(content, protocol)) == content
+
+
+@given(array=arrays, protocol=st.integers(2, 5), fortran=st.booleans())
+def test_arrays_come_back(array, protocol, fortran):
+    array = np.asfortranarray(array) if fortran else array
+    loaded = safe_pickle.load(pickle.dumps({"a": array, "again": array}, protocol))
+    np.testing.assert_array_equal(loaded["a"], array)
+    np.testing.assert_array_equal(loaded["again"], array)
+    assert loaded["a"].dtype == array.dtype.newbyteorder("=")
+
+
+def test_scalars_and_ordered_dicts_come_back():
+    content = OrderedDict(fps=np.float64(29.9), count=np.int32(7), nested=OrderedDict(a=[1, 2]))
+    assert safe_pickle.load(pickle.dumps(content, 2)) == content
+
+
+def test_reading_stops_behind_the_pickle():
+    stream = io.BytesIO(pickle.dumps([1], 2) + b"rest")
+    assert safe_pickle.load(stream) == [1]
+    assert stream.read() == b"rest"
+
+
+class Evil:
+    def __init__(self, function, *arguments):
+        self.reduced = (function, arguments)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+HOSTILE = {
+    "system": Evil(os.system, "touch owned"),
+    "eval": Evil(eval, "open('owned', 'w')"),
+    "exec": Evil(exec, "open('owned', 'w')"),
+    "open": Evil(open, "owned", "w"),
+    "getattr": Evil(getattr, Evil(__import__, "os"), "system"),
+    "builtin type": Evil(type, "X", (), {}),
+    "partial": Evil(__import__("functools").partial, os.system, "touch owned"),
+    "object array": np.array([Evil(os.system, "touch owned")], dtype=object),
+    "numpy load": Evil(np.load, "owned", None, True),
+    "structured dtype": np.zeros(2, dtype=[("a", "f4")]),
+    "a class": Evil,
+    "an instance": pytest.approx(1),
+}
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_nothing_of_a_hostile_pickle_runs(name, protocol, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = pickle.dumps({"weights": HOSTILE[name]}, protocol)
+    with pytest.raises(PickleError):
+        safe_pickle.load(data)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"cos\nsystem\n(S'touch owned'\ntR.",
+        b"(S'touch owned'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'touch owned'\no.",
+        b"\x80\x02c_codecs\nencode\n}X\x08\x00\x00\x00__code__K\x01sb.",
+        b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+        b"\x80\x02\x82\x01.",
+        b"\x80\x02cnumpy\nndarray\n)R.",
+        b"\x80\x02cnumpy\ndtype\nX\x01\x00\x00\x00O\x85R.",
+        b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f4\x85R}b.",
+        b"\x80\x02}}K\x01s.",
+        b"\x80\x02K\x01K\x02a.",
+        b"\x80\x02(.",
+        b"\x80\x02a.",
+        b"\x80\x02h\x07.",
+        b".",
+        b"",
+    ],
+)
+def test_programs_that_no_pickler_writes_end_in_one_error(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PickleError) as raised:
+        safe_pickle.load(program)
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_array_larger_than_its_bytes_is_refused_without_taking_memory():
+    state = pickletools.optimize(pickle.dumps(np.zeros(3, np.float32), 2))
+    assert state.count(b"K\x03\x85") == 1
+    with pytest.raises(PickleError, match="do not fill"):
+        safe_pickle.load(state.replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"))
+
+
+@settings(max_examples=400)
+@given(data=st.binary(max_size=60))
+def test_any_bytes_end_in_data_or_one_error(data):
+    try:
+        safe_pickle.load(b"\x80\x02" + data)
+    except PickleError as error:
+        assert "\n" not in str(error)
+
+
+@settings(max_examples=400)
+@given(content=plain, position=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_ends_in_data_or_one_error(content, position, bit):
+    data = bytearray(pickle.dumps([content, np.arange(3.0)], 2))
+    data[position % len(data)] ^= 1 << bit
+    try:
+        safe_pickle.load(bytes(data))
+    except PickleError as error:
+        assert "\n" not in str(error)
