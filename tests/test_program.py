@@ -1,6 +1,7 @@
 """`cmg-jax` as it is started from a shell."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from PIL import GifImagePlugin, Image
 
 import cmg_jax
+from cmg_jax import checkpoint
 from cmg_jax.cli.generate import initial_motion
 from cmg_jax.commands import schedule
 from cmg_jax.robot import kinematics
@@ -201,6 +203,9 @@ def test_the_program_itself_exits_with_2(tmp_path):
     assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
     assert_one_clear_line(run_program("cmg-jax"), "COMMAND")
     assert_one_clear_line(run_program("cmg-jax", "info", "absent", cwd=tmp_path), "absent is not a model directory")
+    shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
+    (tmp_path / "damaged" / "arrays" / "stats.motion_std" / "0").write_bytes(b"zz")
+    assert_one_clear_line(run_program("cmg-jax", "info", "damaged", cwd=tmp_path), "damaged", "convert the model again")
 
 
 def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):

@@ -19,6 +19,7 @@ class Parser(argparse.ArgumentParser):
 def run(name: str, command: Callable[[], None]) -> int:
     """The exit code of `command`, its input errors told in one line."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports its housekeeping there
+    sys.unraisablehook = lambda _: None  # and leaves coroutines to the garbage collector when a restore fails
     try:
         command()
     except (InputError, OSError) as error:

@@ -1,0 +1,17 @@
+"""The README's Python runs as written."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_python_blocks_run_one_after_the_other():
+    blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, README.name, "exec"), names)
+    assert names["trajectory"].shape == (512, 101, 58)
+    assert names["frames"].shape == (101, 512, 58)
+    assert names["joint_pos"].shape == (100, 512, 29)
