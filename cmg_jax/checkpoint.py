@@ -92,7 +92,7 @@ def _arrays(model: CMGModel) -> dict[str, Any]:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp  # a slow import, needed only here
 
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False))
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True))
 
 
 def _as_numpy(_: Any) -> Any:

@@ -204,7 +204,7 @@ def test_the_program_itself_exits_with_2(tmp_path):
     assert_one_clear_line(run_program("cmg-jax"), "COMMAND")
     assert_one_clear_line(run_program("cmg-jax", "info", "absent", cwd=tmp_path), "absent is not a model directory")
     shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
-    (tmp_path / "damaged" / "arrays" / "stats.motion_std" / "0").write_bytes(b"zz")
+    (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
     assert_one_clear_line(run_program("cmg-jax", "info", "damaged", cwd=tmp_path), "damaged", "convert the model again")
 
 
