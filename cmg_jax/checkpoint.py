@@ -131,7 +131,7 @@ def _read_config(path: Path) -> tuple[CMGConfig, int]:
             provenance=tuple((str(key), str(text)) for key, text in content["provenance"].items()),
         )
         return config, int(content["initial_motions"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
             f"{path}: {type(error).__name__} {error} in the configuration; convert the model again"
         ) from error

@@ -26,12 +26,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
 
     Works for a file and for a directory, which must then be absent or may be replaced. An existing
-    directory is exchanged for the new one in one system call where the system has it (Linux).
+    directory is exchanged for the new one in one system call where the system has it (Linux). A process
+    that is killed inside the block leaves its hidden `.NAME.*.partial` behind, which may be deleted.
 
     Raises:
       InputError: the parent directory does not exist.
     """
-    path = Path(path).absolute()
+    path = Path(path).resolve()  # what a link points to is replaced, not the link
     require_parent(path)
     # The suffix stays: writers choose the format by it.
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")

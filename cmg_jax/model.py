@@ -1,6 +1,7 @@
 """`CMGModel`: everything that generation needs, as one pytree."""
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.struct
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from cmg_jax import normalization
+from cmg_jax.errors import InputError
 from cmg_jax.networks import CMG
 from cmg_jax.normalization import MotionStats
 
@@ -25,6 +27,15 @@ class CMGConfig:
     fps: float = 50.0
     provenance: tuple[tuple[str, str], ...] = ()
     """Pairs of key and text, as `cmg-jax info` prints them."""
+
+    def __post_init__(self):
+        sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
+        if min(sizes) < 1 or self.motion_dim % 2:
+            raise InputError(f"sizes {sizes}: all must be at least 1, and a frame of even length")
+        if len(self.joint_names) != self.num_joints or len(set(self.joint_names)) != self.num_joints:
+            raise InputError(f"joint_names must be {self.num_joints} different names")
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"fps {self.fps} is not a positive number of frames per second")
 
     @property
     def num_joints(self) -> int:

@@ -55,7 +55,7 @@ def write(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None = None
 
 def _write_npz(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None) -> None:
     arrays = {
-        "fps": np.float32(motion.fps),
+        "fps": np.array([motion.fps], np.float32),
         "dof_names": np.array(motion.joint_names),
         "dof_positions": motion.joint_pos,
         "dof_velocities": motion.joint_vel,

@@ -20,8 +20,19 @@ from cmg_jax.errors import InputError
 Handler = Callable[..., Any]
 
 
+DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What a damaged stream raises, in the parser or in an operand."""
+
+MAX_MESSAGE = 300  # characters; names and sizes in a message come from the file
+MAX_GROWTH = 8
+"""Built bytes for each byte of the pickle; honest files need two."""
+
+
 class PickleError(InputError):
     """The pickle is damaged, or asks for something that is not plain data."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(message.split())[:MAX_MESSAGE])
 
 
 class _Mark:
@@ -41,9 +52,11 @@ class _Dtype:
 
     KINDS = "biufSU"
 
-    def __init__(self, code: str):
+    def __init__(self, code: Any, *_: Any):
+        if not isinstance(code, str):
+            raise PickleError("is damaged: a dtype without a name")
         self.dtype = np.dtype(code)
-        if self.dtype.kind not in self.KINDS or self.dtype.fields is not None:
+        if self.dtype.kind not in self.KINDS or self.dtype.itemsize == 0:
             raise PickleError(f"holds an array of dtype {code!r}; only numbers and strings are read")
 
     def set_state(self, state: Any) -> None:
@@ -67,7 +80,7 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
         raise PickleError("holds an array that is not plain numbers")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise PickleError(f"holds an array of shape {shape!r}")
+        raise PickleError("holds an array whose shape is not whole numbers")
     if math.prod(shape) * dtype.dtype.itemsize != len(raw):
         raise PickleError(f"holds an array whose {len(raw)} bytes do not fill shape {shape}")
     view = np.ndarray(shape, dtype.dtype, raw, order="F" if order == "F" else "C")
@@ -94,7 +107,7 @@ def _numpy_globals() -> dict[str, Handler]:
         "collections.OrderedDict": _ordered_dict,
         "_codecs.encode": _encode,
         "__builtin__.bytes": lambda: b"",  # how protocol 2 writes empty bytes
-        "numpy.dtype": lambda code, *_: _Dtype(str(code)),
+        "numpy.dtype": _Dtype,
     }
     for core in ("numpy.core", "numpy._core"):
         allowed[f"{core}.multiarray._reconstruct"] = lambda *_: _Array()
@@ -149,8 +162,7 @@ def load(
                 machine.run(opcode.name, argument, position)
     except PickleError:
         raise
-    # A damaged stream fails anywhere in the parser or in an operand; all of it is one answer.
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, EOFError) as error:
+    except DAMAGE as error:
         raise PickleError(f"is damaged: {type(error).__name__} while unpickling") from error
     raise PickleError("is cut short")
 
@@ -182,8 +194,10 @@ class _Machine:
         self.persistent_load = persistent_load
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.built = 0
 
     def run(self, opcode: str, argument: Any, position: int | None) -> None:
+        self.position = position or 0
         if opcode in self.LITERALS:
             self.stack.append(argument)
         elif opcode in self.CONSTANTS:
@@ -280,7 +294,15 @@ class _Machine:
         arguments, function = self.pop(), self.stack.pop()
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
             raise PickleError("tries to call something that is not on the list of plain data")
-        self.stack.append(function.handler(*arguments))
+        self.stack.append(self._counted(function.handler(*arguments)))
+
+    def _counted(self, value: Any) -> Any:
+        """A value that a handler built; a memoized argument, used over and over, could build without end."""
+        self.built += 64 * len(value) if isinstance(value, dict) else getattr(value, "nbytes", 0)
+        self.built += len(value) if isinstance(value, bytes) else 0
+        if self.built > MAX_GROWTH * (self.position + 4096):
+            raise PickleError("unpacks to far more than its size; honest files do not")
+        return value
 
     def op_build(self, _: Any) -> None:
         state = self.pop()
@@ -289,6 +311,7 @@ class _Machine:
             if not isinstance(state, tuple):
                 raise PickleError("is damaged: an array without its state")
             target.set_state(state)
+            self._counted(_finished(target))
         # A state_dict carries its `_metadata` attribute this way; it says nothing of the weights.
         elif not (isinstance(target, dict) and isinstance(state, dict) and set(state) <= {"_metadata"}):
             raise PickleError(f"tries to set the state of a {type(target).__name__}")

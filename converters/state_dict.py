@@ -21,6 +21,7 @@ from converters.torch_file import Tensor
 
 # What DataParallel and torch.compile put before every key.
 WRAPPERS = ("module.", "_orig_mod.")
+MAX_MISSING = 1000  # keys up to which the missing ones are named
 GATE_KEY = re.compile(r"gating\.gating_network\.(\d{1,3})\.(weight|bias)")
 EXPERT_KEY = re.compile(r"layers\.(\d{1,3})\.expert_(weight|biase)s\.(\d{1,4})")
 
@@ -135,6 +136,12 @@ class _Conversion:
             raise InputError(f"not a CMG: no gate or no expert layers among its keys ({_some(list(self.source))})")
         if unused:
             raise InputError(f"unknown architecture: it does not use {len(unused)} keys ({_some(unused)})")
+        # Before any list of keys is made: the numbers in two names could ask for millions.
+        if 2 * (max(layers) + 1) * (max(experts) + 1) > 2 * len(self.source) + MAX_MISSING:
+            raise InputError(
+                f"keys are missing: it names {max(layers) + 1} layers of {max(experts) + 1} experts, "
+                f"but has {len(self.source)} keys"
+            )
         # Activations sit between the gate's Linear modules, hence the even numbers.
         gate_indices = list(range(0, max(gates) + 1, 2))
         needed = [f"gating.gating_network.{i}.{part}" for i in gate_indices for part in ("weight", "bias")]

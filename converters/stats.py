@@ -20,7 +20,7 @@ def read(path: Path) -> tuple[Any, Any]:
     if path.suffix.lower() in (".yaml", ".yml"):
         try:
             return yaml.safe_load(path.read_text()), None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
     content = torch_file.load(path)
     if not isinstance(content, dict) or "stats" not in content:
@@ -94,7 +94,11 @@ def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
 def _vector(value: Any, name: str) -> np.ndarray:
     if isinstance(value, torch_file.Tensor):
         value = value.numpy()
+    plain = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
+    if not plain and not (isinstance(value, np.ndarray) and value.dtype.kind in "fiu"):
+        raise InputError(f"stats {name} is not a list of numbers")
     try:
-        return np.asarray(value, np.float32)
-    except (TypeError, ValueError):
-        raise InputError(f"stats {name} is not a list of numbers") from None
+        with np.errstate(over="ignore"):
+            return np.asarray(value, np.float32)
+    except OverflowError:
+        raise InputError(f"stats {name} holds a number that is not finite") from None

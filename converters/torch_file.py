@@ -1,10 +1,11 @@
 """Read what `torch.save` wrote, without torch and without executing anything: zip and pre-1.6 files.
 
-Tensors come back as `Tensor` references; their bytes are copied out of the file on `numpy()`, so the
-optimiser state of a training checkpoint is never read.
+Tensors come back as `Tensor` references; in a zip file their bytes are read on `numpy()`, so that the
+optimiser state of a training checkpoint is left where it is.
 """
 
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from cmg_jax.errors import InputError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
+MAX_DIMENSIONS = 8
 
 STORAGE_DTYPES: dict[str, np.dtype] = {
     "DoubleStorage": np.dtype(np.float64),
@@ -84,15 +86,12 @@ class Tensor:
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, Storage) or len(shape) != len(strides):
-        raise safe_pickle.PickleError("holds a tensor without a storage")
-    if not all(type(n) is int and n >= 0 for n in numbers):
-        raise safe_pickle.PickleError("holds a tensor with negative or odd sizes")
-    if math.prod(shape) > storage.size:
-        raise safe_pickle.PickleError(f"holds a tensor of shape {tuple(shape)} larger than its storage")
+    if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+        raise safe_pickle.PickleError("holds a tensor without a storage or with odd axes")
+    if not all(type(n) is int and 0 <= n <= storage.size for n in (offset, *shape, *strides)):
+        raise safe_pickle.PickleError("holds a tensor with sizes or strides that its storage does not have")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) and last >= storage.size:
+    if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
         raise safe_pickle.PickleError(f"holds a tensor of shape {tuple(shape)} that reaches past its storage")
     return Tensor(storage, offset, tuple(shape), tuple(strides))
 
@@ -114,9 +113,10 @@ def _storage_of(persistent_id: Any) -> tuple[np.dtype, str, int]:
     """dtype, key and number of elements from a storage's persistent id."""
     kind, storage_type, key, _location, size = persistent_id[:5]
     name = getattr(storage_type, "name", "").removeprefix("torch.")
-    if kind != "storage" or name not in STORAGE_DTYPES or type(size) is not int or size < 0:
+    fits = kind == "storage" and name in STORAGE_DTYPES and isinstance(key, str) and type(size) is int and size >= 0
+    if not fits:
         raise safe_pickle.PickleError("refers to data that is no tensor storage")
-    return STORAGE_DTYPES[name], str(key), size
+    return STORAGE_DTYPES[name], key, size
 
 
 def load(path: Path) -> Any:
@@ -213,8 +213,9 @@ def _load_legacy(file: BinaryIO) -> Any:
         header = file.read(8)
         if len(header) != 8 or struct.unpack("<q", header)[0] != storage.size:
             raise safe_pickle.PickleError(f"is cut short or damaged at storage {key}")
-        data = file.read(storage.size * storage.dtype.itemsize)
-        if len(data) != storage.size * storage.dtype.itemsize:
+        wanted = storage.size * storage.dtype.itemsize
+        if wanted > os.fstat(file.fileno()).st_size - file.tell():
             raise safe_pickle.PickleError(f"is cut short at storage {key}")
+        data = file.read(wanted)
         storage.read = lambda data=data: data
     return content

@@ -21,6 +21,7 @@ from cmg_jax.normalization import MotionStats
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_default_matmul_precision", "highest")
 settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 

@@ -4,6 +4,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -208,6 +209,12 @@ BAD_CHECKPOINTS = {
     "stats of another robot": (lambda _, t: t.update(motion_mean=np.zeros(5, np.float32)), "needs 4 numbers"),
     "no std": (lambda _, t: t.pop("motion_std"), "lack motion_std"),
     "text in stats": (lambda _, t: t.update(motion_mean="zero"), "motion_mean"),
+    "nested stats": (lambda _, t: t.update(motion_mean=[[1.0], [2.0], [3.0], [4.0]]), "motion_mean"),
+    "huge stats": (lambda _, t: t.update(motion_mean=[10**400, 0, 0, 0]), "motion_mean"),
+    "thousands of layers": (
+        lambda s, _: s.update({"layers.199.expert_weights.9999": Tensor(np.zeros((2, 2), np.float32))}),
+        "200 layers of 10000 experts",
+    ),
     "wrong joints": (lambda _, t: t.update(num_joints=29), "num_joints = 29"),
 }
 
@@ -249,6 +256,9 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         ("not a model directory", DATA / "final.pt", "--out", tmp_path, "--force"),
         ("create it first", DATA / "final.pt", "--out", tmp_path / "a" / "b"),
     ]
+    for name, text in {"deep": "[" * 3000, "date": "a: 2001-99-99", "digits": "a: " + "9" * 5000}.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        cases.append(("not a YAML file", DATA / "best.pt", "--stats", tmp_path / f"{name}.yaml", *out))
     (tmp_path / "a.yaml").write_text("a: [1, 2")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
     (tmp_path / "other.yaml").write_text((DATA / "stats.yaml").read_text().replace("- 1.5", "- 2.5"))
@@ -313,21 +323,22 @@ def test_torch_is_never_imported(tmp_path):
 
 
 def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(tmp_path):
-    old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0)[0]
-    cmg_jax.save(old, tmp_path / "model")
     program = Path(sys.executable).with_name("cmg-convert")
     command = [program, DATA / "final.pt", "--out", tmp_path / "model", "--force", "--fps", "60"]
-    found = []
-    for delay in (1.6, 2.0, 2.4, 4.0):
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = time.perf_counter() - start
+    old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0)[0]
+    for fraction in (0.6, 0.75, 0.85, 0.95):
+        cmg_jax.save(old, tmp_path / "model", overwrite=True)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        found.append(cmg_jax.load(tmp_path / "model").config.fps)
-    assert set(found) <= {30.0, 60.0}
-    assert found == sorted(found), "once new, it stays new"
+        time.sleep(fraction * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        found = cmg_jax.load(tmp_path / "model")
+        expected = old if found.config.fps == 30 else load_model(DATA / "final.pt", fps=60.0)[0]
+        assert found.config == expected.config
+        jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
 
 
 # The real files, where they are.

@@ -44,3 +44,14 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path, exchange, monkeypatch):
 def test_a_missing_parent_is_named(tmp_path):
     with pytest.raises(InputError, match="create it first"), atomic_path(tmp_path / "a" / "b"):
         pass
+
+
+def test_what_a_link_points_to_is_replaced_not_the_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic_path(tmp_path / "link") as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]

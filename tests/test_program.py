@@ -44,7 +44,8 @@ def test_every_output_of_one_environment(tmp_path, model):
 
     with np.load(tmp_path / "walk.npz", allow_pickle=False) as file:
         walk = dict(file)
-    assert walk["fps"] == 50
+    assert walk["fps"].shape == (1,)
+    assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
     assert tuple(walk["body_names"]) == kinematics.body_names()
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
@@ -155,7 +156,7 @@ def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model):
     assert result.returncode == 0, result.stderr
     with np.load(tmp_path / "a.npz") as walk:
         assert walk["dof_positions"].shape == (31, 3)
-        assert walk["fps"] == 30
+        assert walk["fps"].item() == 30
     assert_one_clear_line(generate(tmp_path, "--model", "model", "--video", "a.gif"), "not the G1's")
 
 
@@ -170,6 +171,10 @@ BAD_ARGUMENTS = [
     (("--seconds", "-1"), "positive"),
     (("--seconds", "inf"), "positive"),
     (("--seconds", "0.001"), "hold no frame"),
+    (("--seconds", "1e300"), "ask for fewer"),
+    (("--envs", 10**9), "ask for fewer"),
+    (("--command", "1e39", 0, 0), "finite"),
+    (("--schedule", "large.csv"), "too large"),
     (("--seed", "-1"), "--seed -1"),
     (("--model", "absent"), "not a model directory"),
     (("--out", "a.pkl"), ".npz or .csv"),
@@ -187,6 +192,7 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("0,1,2\n")
+    (tmp_path / "large.csv").write_text("0,1,2,3\n1,1e39,2,3\n")
     try:
         code = main(["generate", *map(str, arguments)])
     except SystemExit as stop:  # argparse's own way out
@@ -196,7 +202,7 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
     (line,) = captured.err.strip().splitlines()
     assert words in line
     assert captured.out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["bad.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "large.csv"]
 
 
 def test_the_program_itself_exits_with_2(tmp_path):

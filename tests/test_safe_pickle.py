@@ -2,6 +2,7 @@ import io
 import os
 import pickle
 import pickletools
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
@@ -121,6 +122,48 @@ def test_an_array_larger_than_its_bytes_is_refused_without_taking_memory():
     assert state.count(b"K\x03\x85") == 1
     with pytest.raises(PickleError, match="do not fill"):
         safe_pickle.load(state.replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"))
+
+
+def pickled(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+def nested_tuples(depth):
+    return b"K\x01" + b"\x85" * depth
+
+
+def doubled_tuple(times):
+    return b"K\x01" + b"q\x00h\x00\x86" * times
+
+
+def array_of(dtype, shape, raw=b"U\x00"):
+    head = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+    return head + b"(K\x01" + shape + dtype + b"\x89C\x00tb"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        pickled(b"cnumpy\ndtype\n", nested_tuples(100_000), b"\x85R"),
+        pickled(b"cnumpy\ndtype\n", doubled_tuple(22), b"\x85R"),
+        pickled(array_of(b"cnumpy\ndtype\nX\x02\x00\x00\x00S0\x85R", b"J\x00\x00\x00\x10K\x10\x86")),
+        pickled(array_of(b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x85R", doubled_tuple(22))),
+        pickled(b"c_codecs\nencode\nq\x01X", (50_000).to_bytes(4, "little"), b"a" * 50_000,
+                b"X\x06\x00\x00\x00latin1\x86q\x02R0", b"h\x01h\x02R0" * 5_000, b"N"),
+        pickled(b"c" + b"x" * 10_000 + b"\ny\n"),
+        pickled(b"\x8c\x03a\nb\x8c\x03c\nd\x93"),
+    ],
+    ids=["deep dtype", "wide dtype", "empty strings", "wide shape", "encode again and again", "long name", "newlines"],
+)  # fmt: skip
+def test_a_small_file_neither_takes_memory_nor_fills_the_screen(program):
+    tracemalloc.start()
+    with pytest.raises(PickleError) as raised:
+        safe_pickle.load(program)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+    assert len(str(raised.value)) < 400
+    assert "\n" not in str(raised.value)
 
 
 @settings(max_examples=400)

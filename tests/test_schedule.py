@@ -37,11 +37,21 @@ def test_a_file_is_joined_by_straight_lines(tmp_path):
     np.testing.assert_allclose(commands[20:], np.tile([1.0, 0.2, -0.4], (10, 1)), atol=1e-6)
 
 
+@pytest.mark.parametrize("head", ["\ufeff", "# drive 7\ntime,vx,vy,yaw\n", "\ufefftime,vx,vy,yaw\n"])
+def test_no_line_is_lost_behind_a_byte_order_mark_or_a_header(tmp_path, head):
+    path = tmp_path / "drive.csv"
+    path.write_text(head + "0,0.5,0,0\n1,1,0,0\n", encoding="utf-8")
+    times, values = schedule.read_csv(path)
+    np.testing.assert_array_equal(times, [0, 1])
+    np.testing.assert_array_equal(values[:, 0], [0.5, 1])
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "holds no lines"),
         ("time,vx,vy,yaw\n", "holds no lines"),
+        ("0,O.5,0,0\n1,1,0,0\n", ":1: '0,O.5,0,0'"),
         ("0,1,2\n", ":1: 3 numbers where 4 belong"),
         ("0,1,2,3\n1,x,0,0\n", ":2: '1,x,0,0'"),
         ("0,1,2,3\n1,nan,0,0\n", ":2: '1,nan,0,0' is not finite"),

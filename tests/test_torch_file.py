@@ -62,7 +62,16 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     storage = content["x"].storage
     transposed = torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
     np.testing.assert_array_equal(transposed.numpy(), base.T[1:3])
-    for offset, shape, strides in [(0, (4, 4), (4, 1)), (11, (2,), (1,)), (-1, (2,), (1,)), (0, (2, 2), (12, 1))]:
+    impossible = [
+        (0, (4, 4), (4, 1)),
+        (11, (2,), (1,)),
+        (-1, (2,), (1,)),
+        (0, (2, 2), (12, 1)),
+        (0, (1, 4), (2**70, 1)),
+        (0, (0, 2**70), (1, 1)),
+        (0, (1,) * 70, (1,) * 70),
+    ]
+    for offset, shape, strides in impossible:
         with pytest.raises(InputError):
             torch_file._rebuild_tensor(storage, offset, shape, strides)
 
@@ -194,6 +203,19 @@ def test_a_real_checkpoint_damaged(data, tmp_path):
         tail = st.integers((len(content) - 8192) * 8, len(content) * 8 - 1)
         bits = data.draw(st.lists(tail | st.integers(0, len(content) * 8 - 1), min_size=1, max_size=3))
         check_damaged(original, flip(content, bits), expected, tmp_path)
+
+
+@pytest.mark.parametrize("size", [2**33, 2**45, 2**61])
+def test_an_older_file_that_claims_a_huge_storage_takes_no_memory(size, tmp_path):
+    data = (DATA / "final_legacy.pt").read_bytes()
+    bias = b"K\x06N"  # the gate's first bias: 6 elements, no view
+    assert data.count(bias) == 1
+    claimed = data.replace(bias, b"\x8a\x08" + size.to_bytes(8, "little") + b"N")
+    claimed = claimed.replace(struct.pack("<q", 6), struct.pack("<q", size), 1)
+    path = tmp_path / "huge.pt"
+    path.write_bytes(claimed)
+    with pytest.raises(InputError, match="cut short"):
+        torch_file.load(path)
 
 
 def test_an_endless_pickle_of_nested_lists_is_no_recursion(tmp_path):

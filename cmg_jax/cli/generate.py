@@ -24,6 +24,9 @@ from cmg_jax.viz import plot, render
 PROGRAM = "cmg-jax generate"
 DEFAULT_COMMAND = (0.8, 0.0, 0.0)
 DEFAULT_SECONDS = 10.0
+MAX_FRAMES = 100_000_000
+"""Frames of one call, which are kept in memory: 23 GB."""
+
 MAX_BODY_FRAMES = 200_000
 """Frames up to which body poses are written unasked: 840 bytes each."""
 
@@ -158,7 +161,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.seconds is not None and not (np.isfinite(arguments.seconds) and arguments.seconds > 0):
         raise InputError(f"--seconds {arguments.seconds}: a duration is a positive number of seconds")
     for command in arguments.command or ():
-        if not np.isfinite(command).all():
+        if not (np.abs(command) < np.finfo(np.float32).max).all():
             raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
     suffixes = {"out": motion_file.SUFFIXES, "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
     for option, known in suffixes.items():
@@ -183,12 +186,16 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
     if arguments.schedule:
         times, values = schedule.read_csv(arguments.schedule)
         seconds = arguments.seconds or times[-1]
+        _check_size(seconds * model.config.fps, arguments.envs)
         commands = schedule.interpolate(times, values, seconds, model.config.fps)
     else:
         seconds = arguments.seconds or DEFAULT_SECONDS
+        _check_size(seconds * model.config.fps, arguments.envs)
         commands = schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
     if not len(commands):
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
+    if not np.isfinite(commands).all():
+        raise InputError(f"{arguments.schedule}: its commands are too large for float32")
     low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
     for index, name in enumerate(("vx", "vy", "yaw rate")):
         beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
@@ -196,6 +203,11 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
             extreme = beyond[np.argmax(np.abs(beyond))]
             warn(PROGRAM, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
     return commands
+
+
+def _check_size(steps: float, envs: int) -> None:
+    if steps * envs > MAX_FRAMES:
+        raise InputError(f"{envs} environments x {steps:.3g} frames are more than {MAX_FRAMES:,}; ask for fewer")
 
 
 def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool, progress: Progress) -> Motion:
@@ -208,8 +220,7 @@ def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1
         root = root_pose.on_floor(joint_pos, model.config.joint_names, commands, model.config.fps, advance)
     else:
         path, yaw = map(np.asarray, root_pose.integrate_command(jnp.asarray(commands), model.config.fps))
-        zero = np.zeros_like(yaw)
-        root = (np.append(path, zero[..., None], -1), np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], -1))
+        root = (np.append(path, np.zeros_like(yaw)[..., None], -1), root_pose.yaw_quaternion(yaw))
     arrays = (joint_pos, joint_vel, commands, *root)
     if envs == 1:
         arrays = tuple(array[0] for array in arrays)

@@ -25,8 +25,11 @@ def run(name: str, command: Callable[[], None]) -> int:
     except (InputError, OSError) as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print(f"{name}: error: not enough memory; ask for fewer environments or seconds", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing was written", file=sys.stderr)
+        print(f"{name}: interrupted; no file is half written", file=sys.stderr)
         return 130
     return 0
 

@@ -37,7 +37,7 @@ def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: floa
     Args:
       times: [N] s, ascending.
       values: [N, C].
-      seconds: duration; T is the number of whole frames in it.
+      seconds: duration; T is the nearest number of frames.
       fps: frames per second.
     """
     frames = np.arange(round(seconds * fps)) / fps
@@ -52,20 +52,22 @@ def read_csv(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
       InputError: no rows, a row of another length, something that is not a finite number, times that do not rise.
     """
     rows: list[list[float]] = []
+    first = True
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin files with a mark
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; a schedule is lines of time, vx, vy, yaw") from None
     for number, line in enumerate(lines, start=1):
-        cells = [cell.strip() for cell in line.split(",")]
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        try:
-            row = [float(cell) for cell in cells]
-        except ValueError:
-            if not rows and number == 1:
-                continue
-            raise InputError(f"{path}:{number}: {line.strip()!r} is not a line of numbers time, vx, vy, yaw") from None
+        cells = [_number(cell) for cell in line.split(",")]
+        is_header = first and all(cell is None for cell in cells)
+        first = False
+        if is_header:
+            continue
+        row = [cell for cell in cells if cell is not None]
+        if len(row) < len(cells):
+            raise InputError(f"{path}:{number}: {line.strip()!r} is not a line of numbers time, vx, vy, yaw")
         if len(row) != command_dim + 1:
             raise InputError(f"{path}:{number}: {len(row)} numbers where {command_dim + 1} belong (time, vx, vy, yaw)")
         if not np.isfinite(row).all():
@@ -77,3 +79,10 @@ def read_csv(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path}: holds no lines of time, vx, vy, yaw")
     table = np.array(rows)
     return table[:, 0], table[:, 1:]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None

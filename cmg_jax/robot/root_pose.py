@@ -61,6 +61,10 @@ def on_floor(
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
     flat = joint_pos.reshape(-1, joint_pos.shape[-1])
     height = -kinematics.sole_height(kinematics.qpos(flat, joint_names), progress).reshape(*yaw.shape, 1)
+    return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
+
+
+def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
+    """Upright rotation [..., 4] wxyz, float32, for yaw [...] rad."""
     zero = np.zeros_like(yaw)
-    quat = np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1)
-    return np.concatenate([path, height], axis=-1).astype(np.float32), quat.astype(np.float32)
+    return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1).astype(np.float32)

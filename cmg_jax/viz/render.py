@@ -49,16 +49,14 @@ def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = l
       progress: called with the number of pictures just drawn.
 
     Returns:
-      What drew it: "MuJoCo" or "matplotlib".
+      What drew it: "MuJoCo", or "matplotlib" and why.
 
     Raises:
       InputError: an unknown suffix, or a package is missing.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
-    frame_rate = GIF_FPS if path.suffix == ".gif" else motion.fps
-    times = np.arange(0, motion.joint_pos.shape[0] / motion.fps, 1 / frame_rate)
-    shown = np.minimum(np.round(times * motion.fps).astype(int), motion.joint_pos.shape[0] - 1)
+    frame_rate, shown = _shown(motion, path)
     positions = motion.qpos()
     focus = _smooth(positions[:, :3], width=round(motion.fps))
     with _drawing() as (draw, name):
@@ -75,8 +73,15 @@ def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = l
 
 def num_pictures(motion: Motion, path: Path) -> int:
     """How many pictures `render_motion` will draw."""
+    return len(_shown(motion, path)[1])
+
+
+def _shown(motion: Motion, path: Path) -> tuple[float, np.ndarray]:
+    """Pictures per second, and the frame that each picture shows."""
     frame_rate = GIF_FPS if path.suffix == ".gif" else motion.fps
-    return len(np.arange(0, motion.joint_pos.shape[0] / motion.fps, 1 / frame_rate))
+    frames = motion.joint_pos.shape[0]
+    times = np.arange(0, frames / motion.fps, 1 / frame_rate)
+    return frame_rate, np.minimum(np.round(times * motion.fps).astype(int), frames - 1)
 
 
 @contextlib.contextmanager
@@ -84,9 +89,9 @@ def _drawing() -> Iterator[tuple[Draw, str]]:
     """The best way to draw on this machine, and its name."""
     try:
         renderer = _mujoco_renderer()
-    except Exception:  # no OpenGL: every platform and driver says so in its own way
+    except Exception as error:  # no OpenGL: every platform and driver says so in its own way
         with _stick_figure() as draw:
-            yield draw, "matplotlib"
+            yield draw, f"matplotlib, because MuJoCo cannot draw here: {type(error).__name__} {error}"
         return
     try:
         yield _mujoco_draw(renderer), "MuJoCo"
