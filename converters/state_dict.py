@@ -21,6 +21,7 @@ from converters.torch_file import Tensor
 
 # What DataParallel and torch.compile put before every key.
 WRAPPERS = ("module.", "_orig_mod.")
+REMEDY = "save the whole network's state_dict again"
 MAX_MISSING = 1000  # keys up to which the missing ones are named
 GATE_KEY = re.compile(r"gating\.gating_network\.(\d{1,3})\.(weight|bias)")
 EXPERT_KEY = re.compile(r"layers\.(\d{1,3})\.expert_(weight|biase)s\.(\d{1,4})")
@@ -149,7 +150,7 @@ class _Conversion:
             for part in ("weights", "biases"):
                 needed += [f"layers.{layer}.expert_{part}.{expert}" for expert in range(max(experts) + 1)]
         if missing := [name for name in needed if name not in self.source]:
-            raise InputError(f"{len(missing)} keys are missing ({_some(missing)})")
+            raise InputError(f"{len(missing)} keys are missing ({_some(missing)}); {REMEDY}")
         if odd := sorted(set(self.source) - set(needed)):
             raise InputError(f"unknown architecture: it does not use {len(odd)} keys ({_some(odd)})")
         return gate_indices, max(layers) + 1, max(experts) + 1
@@ -189,7 +190,7 @@ class _Conversion:
         )
         if not fits:
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise InputError(f"{key} has shape {tensor.shape} where {wanted} belongs")
+            raise InputError(f"{key} has shape {tensor.shape} where {wanted} belongs; {REMEDY}")
         values = tensor.numpy()
         if values.dtype.kind not in "fV":  # ml_dtypes.bfloat16 is of kind V
             raise InputError(f"{key} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")

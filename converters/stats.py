@@ -12,6 +12,8 @@ from converters import torch_file
 MAX_INITIAL_MOTIONS = 4096
 FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
 
+REMEDY = "use the stats of the data that this model was trained on"
+
 Stats = dict[str, np.ndarray]
 
 
@@ -37,26 +39,26 @@ def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
     if not isinstance(raw, dict):
         raise InputError("its stats are not a dictionary of arrays")
     if missing := [name for name in FIELDS if name not in raw]:
-        raise InputError(f"its stats lack {', '.join(missing)}")
+        raise InputError(f"its stats lack {', '.join(missing)}; {REMEDY}")
     stats: Stats = {}
     for name in FIELDS:
         size = motion_dim if name.startswith("motion") else command_dim
         values = _vector(raw[name], name)
         if values.shape != (size,):
-            raise InputError(f"stats {name} has shape {values.shape}; this network needs {size} numbers")
+            raise InputError(f"stats {name} has shape {values.shape}; this network needs {size}; {REMEDY}")
         if not np.isfinite(values).all():
-            raise InputError(f"stats {name}[{int(np.argmin(np.isfinite(values)))}] is not finite")
+            raise InputError(f"stats {name}[{int(np.argmin(np.isfinite(values)))}] is not finite; {REMEDY}")
         stats[name] = values
     if (stats["motion_std"] <= 0).any():
         index = int(np.argmax(stats["motion_std"] <= 0))
-        raise InputError(f"stats motion_std[{index}] is {stats['motion_std'][index]}; it must be above zero")
+        raise InputError(f"stats motion_std[{index}] is {stats['motion_std'][index]}; it must be above zero; {REMEDY}")
     if (stats["command_min"] >= stats["command_max"]).any():
         index = int(np.argmax(stats["command_min"] >= stats["command_max"]))
         low, high = stats["command_min"][index], stats["command_max"][index]
-        raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}")
+        raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}; {REMEDY}")
     num_joints = raw.get("num_joints")
     if isinstance(num_joints, int) and num_joints * 2 != motion_dim:
-        raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers")
+        raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers; {REMEDY}")
     return stats
 
 

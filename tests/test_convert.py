@@ -206,7 +206,7 @@ BAD_CHECKPOINTS = {
     "NaN std": (lambda _, t: t["motion_std"].__setitem__(2, np.nan), "motion_std[2] is not finite"),
     "infinite mean": (lambda _, t: t["motion_mean"].__setitem__(0, np.inf), "motion_mean[0] is not finite"),
     "min >= max": (lambda _, t: t["command_min"].__setitem__(0, 1.5), "command_min[0] = 1.5 is not below"),
-    "stats of another robot": (lambda _, t: t.update(motion_mean=np.zeros(5, np.float32)), "needs 4 numbers"),
+    "stats of another robot": (lambda _, t: t.update(motion_mean=np.zeros(5, np.float32)), "needs 4;"),
     "no std": (lambda _, t: t.pop("motion_std"), "lack motion_std"),
     "text in stats": (lambda _, t: t.update(motion_mean="zero"), "motion_mean"),
     "nested stats": (lambda _, t: t.update(motion_mean=[[1.0], [2.0], [3.0], [4.0]]), "motion_mean"),

@@ -39,7 +39,11 @@ def test_maps_go_by_name():
         joints.indices(["tail_joint"], G1_29_JOINTS)
 
 
-@given(hnp.arrays(np.float32, st.sampled_from([(58,), (3, 58)]), elements=st.floats(-3, 3, width=32)))
+@given(
+    hnp.arrays(
+        np.float32, st.sampled_from([(58,), (3, 58)]), elements=st.floats(-3, 3, width=32, allow_subnormal=False)
+    )
+)
 def test_mirroring_twice_changes_nothing(motion):
     once = joints.mirror_motion(jnp.asarray(motion), G1_29_JOINTS)
     np.testing.assert_array_equal(joints.mirror_motion(once, G1_29_JOINTS), motion)
@@ -111,7 +115,7 @@ def test_joints_that_a_model_lacks_stay_at_zero():
     np.testing.assert_array_equal(positions[:, 7 + joints.indices(G1_23_JOINTS, G1_29_JOINTS)], pose)
 
 
-commands = hnp.arrays(np.float32, (3, 7, 3), elements=st.floats(-2, 2, width=32))
+commands = hnp.arrays(np.float32, (3, 7, 3), elements=st.floats(-2, 2, width=32, allow_subnormal=False))
 
 
 @given(commands)

@@ -42,7 +42,8 @@ def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: floa
     """
     frames = np.arange(round(seconds * fps)) / fps
     columns = [np.interp(frames, times, column) for column in values.T]
-    return np.stack(columns, axis=-1).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def read_csv(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
