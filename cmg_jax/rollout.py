@@ -47,28 +47,35 @@ def generate(
     _check_shapes(model, motion, commands)
     batch_shape, (steps, command_dim) = motion.shape[:-1], commands.shape[-2:]
     rows, motion_dim = math.prod(batch_shape), motion.shape[-1]
-    if block_rows is None:
-        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
     trajectory = _generate_blocks(
         model,
         motion.reshape(rows, motion_dim),
         commands.reshape(rows, steps, command_dim),
         time_major,
-        max(block_rows, 1),
+        block_rows,
     )
     shape = (steps + 1, *batch_shape) if time_major else (*batch_shape, steps + 1)
     return trajectory.reshape(*shape, motion_dim)
 
 
+def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int]:
+    """First rows [number of blocks] and common size of the blocks that go through time together.
+
+    The last block begins early where the size does not divide `rows`: its first rows are done twice.
+    """
+    if block_rows is None:
+        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
+    num_blocks = max(-(-rows // max(block_rows, 1)), 1)
+    size = -(-rows // num_blocks)
+    return jnp.minimum(jnp.arange(num_blocks) * size, rows - size), size
+
+
 def _generate_blocks(
-    model: CMGModel, motion: jax.Array, commands: jax.Array, time_major: bool, block_rows: int
+    model: CMGModel, motion: jax.Array, commands: jax.Array, time_major: bool, block_rows: int | None
 ) -> jax.Array:
     """Blocks of rows one after the other, each written in place into the one trajectory array."""
     rows, steps = commands.shape[:2]
-    num_blocks = max(-(-rows // block_rows), 1)
-    size = -(-rows // num_blocks)
-    # Blocks are equal: the last one begins early and writes a few rows a second time.
-    starts = jnp.minimum(jnp.arange(num_blocks) * size, rows - size)
+    starts, size = row_blocks(rows, block_rows)
 
     def write_block(trajectory: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
         frames = _generate_frames(

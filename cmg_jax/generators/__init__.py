@@ -1,0 +1,1 @@
+"""Generators: reference motion for a batch of environments, one frame a step."""

@@ -1,0 +1,116 @@
+"""Frames of all rows in a ring of N slots with one clock: the store of every mode that runs the network.
+
+The frame of absolute index i lies in slot i % N, for all rows alike, so that a read is one contiguous
+slice. Frames are kept normalized, in float32 or half precision, time-major.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cmg_jax import normalization
+from cmg_jax.errors import InputError
+from cmg_jax.generators.rows import update_rows
+from cmg_jax.model import CMGModel, apply_normalized
+from cmg_jax.rollout import row_blocks
+
+STORE_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def check_store_dtype(dtype: Any) -> jnp.dtype:
+    if jnp.dtype(dtype).name not in STORE_DTYPES:
+        raise InputError(f"store dtype {dtype}: it must be one of {', '.join(STORE_DTYPES)}")
+    return jnp.dtype(dtype)
+
+
+def create(model: CMGModel, slots: int, motion: jax.Array, index: int, dtype: jnp.dtype) -> jax.Array:
+    """An empty ring [N, B, D] that holds first frames `motion` [B, D], physical, at `index`."""
+    frames = jnp.zeros((slots, *motion.shape), dtype)
+    return write(frames, index, normalization.normalize_motion(model.stats, motion))
+
+
+def read(frames: jax.Array, index: Any) -> jax.Array:
+    """The frame at an absolute index, [B, D] normalized, float32."""
+    return lax.dynamic_index_in_dim(frames, index % frames.shape[0], keepdims=False).astype(jnp.float32)
+
+
+def write(frames: jax.Array, index: Any, motion_normalized: jax.Array) -> jax.Array:
+    """Put [B, D] at an absolute index, in place."""
+    return lax.dynamic_update_index_in_dim(frames, motion_normalized.astype(frames.dtype), index % frames.shape[0], 0)
+
+
+def write_rows(model: CMGModel, frames: jax.Array, index: Any, mask: jax.Array, motion: jax.Array) -> jax.Array:
+    """Put physical `motion` [B, D] at an absolute index, in the rows where `mask` [B]."""
+    motion = normalization.normalize_motion(model.stats, motion)
+    return write(frames, index, jnp.where(mask[:, None], motion, read(frames, index)))
+
+
+def read_rows(frames: jax.Array, index: jax.Array) -> jax.Array:
+    """Frames at absolute indices [n, B] that differ from row to row, [B, n, D] normalized."""
+    rows = jnp.arange(frames.shape[1])[:, None]
+    return frames[(index % frames.shape[0]).swapaxes(0, 1), rows].astype(jnp.float32)
+
+
+def offsets_column(offsets: Any) -> jax.Array:
+    """Look-ahead offsets as [n, 1] int32.
+
+    Raises:
+      InputError: they are not whole numbers, or (outside jit) one is negative.
+    """
+    offsets = jnp.atleast_1d(jnp.asarray(offsets))
+    if offsets.ndim != 1 or not jnp.issubdtype(offsets.dtype, jnp.integer):
+        raise InputError(
+            f"offsets {offsets.dtype}{list(offsets.shape)} must be whole numbers [n]; see at_time for times"
+        )
+    if not isinstance(offsets, jax.core.Tracer) and offsets.size and int(offsets.min()) < 0:
+        raise InputError(f"offset {int(offsets.min())} is negative; frames already served are not kept")
+    return offsets.astype(jnp.int32)[:, None]
+
+
+def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, steps: int) -> jax.Array:
+    """Generate `steps` frames behind `index`, for all rows under `command` [B, C], in place."""
+    slots, batch = frames.shape[:2]
+    starts, size = row_blocks(batch)
+    last = read(frames, index)
+    normalized_command = normalization.normalize_command(model.stats, command)
+
+    def block(frames: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+        block_command = lax.dynamic_slice_in_dim(normalized_command, start, size)
+
+        def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            frames, motion = carry
+            motion = apply_normalized(model, motion, block_command)
+            slot = (index + 1 + offset) % slots
+            return lax.dynamic_update_slice(frames, motion[None].astype(frames.dtype), (slot, start, 0)), motion
+
+        motion = lax.dynamic_slice_in_dim(last, start, size)
+        return lax.fori_loop(0, steps, step, (frames, motion))[0], None
+
+    return lax.scan(block, frames, starts)[0]
+
+
+def replan(
+    model: CMGModel, frames: jax.Array, command: jax.Array, mask: jax.Array, index: jax.Array, steps: Any
+) -> jax.Array:
+    """Generate the `steps` frames behind `index` [B] anew, only in the rows where `mask` [B].
+
+    `steps` network calls in sequence, on chunks of the rows concerned.
+    """
+    slots = frames.shape[0]
+    normalized_command = normalization.normalize_command(model.stats, command)
+
+    def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
+        row_command, row_index = (array.at[rows].get(mode="clip") for array in (normalized_command, index))
+
+        def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            frames, motion = carry
+            motion = apply_normalized(model, motion, row_command)
+            slot = (row_index + 1 + offset) % slots
+            return frames.at[slot, rows].set(motion.astype(frames.dtype), mode="drop"), motion
+
+        motion = frames.at[row_index % slots, rows].get(mode="clip").astype(jnp.float32)
+        return lax.fori_loop(0, steps, step, (frames, motion))[0]
+
+    return update_rows(mask, frames, update)

@@ -1,0 +1,462 @@
+"""One contract for all modes, and what each mode adds."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cmg_jax
+from cmg_jax import InputError, MotionFrame, at_time
+from cmg_jax.generators.base import to_frame
+from tests.conftest import SHARED, needs_shared
+
+BATCH = 11
+GOLDEN_TOLERANCE = 1e-3  # rad or rad/s
+MODES = {
+    "loop": lambda: cmg_jax.pregenerated(12),
+    "hold": lambda: cmg_jax.pregenerated(12, on_end="hold"),
+    "extend": lambda: cmg_jax.pregenerated(12, on_end="extend"),
+    "realtime": lambda: cmg_jax.realtime(10),
+    "realtime odd": lambda: cmg_jax.realtime(7),
+    "streaming": lambda: cmg_jax.streaming(4),
+    "streaming 0": lambda: cmg_jax.streaming(0),
+    "realtime half": lambda: cmg_jax.realtime(10, dtype="float16"),
+}
+CONTRACT = ["loop", "hold", "extend", "realtime", "streaming"]
+MAKES_FRAMES = [name for name in MODES if name != "realtime half"]
+SERVES_FIRST = ("loop", "hold", "extend")
+
+
+LOW, HIGH = jnp.array([-0.5, -0.7, -1.5]), jnp.array([1.7, 0.7, 1.5])
+
+
+def sampler(key, number):
+    return jax.random.uniform(key, (number, 3)) * (HIGH - LOW)[None] + LOW[None]
+
+
+@pytest.fixture(scope="module")
+def motions(model):
+    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
+
+
+@pytest.fixture(params=[*CONTRACT, "bank"])
+def generator(request, motions):
+    return cmg_jax.bank(motions, lookahead_frames=3) if request.param == "bank" else MODES[request.param]()
+
+
+@pytest.fixture(params=MAKES_FRAMES)
+def mode(request):
+    return request.param, MODES[request.param]()
+
+
+def commands(seed, batch=BATCH):
+    return sampler(jax.random.key(seed), batch)
+
+
+def first(seed, batch=BATCH):
+    pool = cmg_jax.default_model().initial_motion
+    assert pool is not None
+    return pool[jax.random.randint(jax.random.key(seed), (batch,), 0, len(pool))]
+
+
+def flat(frame: MotionFrame) -> np.ndarray:
+    return np.concatenate(frame, axis=-1)
+
+
+def jitted(generator):
+    return generator._replace(**{name: jax.jit(getattr(generator, name)) for name in generator._fields})
+
+
+def play(generator, model, state, steps):
+    """Served frames [steps, B, D]."""
+
+    def body(state, _):
+        return generator.step(model, state)
+
+    state, frames = jax.jit(lambda model, state: jax.lax.scan(body, state, None, length=steps))(model, state)
+    return state, flat(frames)
+
+
+def reference(model, motion, command, steps):
+    """Frames 0 to steps, [steps+1, B, D], of one network call after the other."""
+    held = jnp.repeat(command[:, None], steps, axis=1)
+    return np.asarray(jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, held, time_major=True))
+
+
+# The contract.
+
+
+def test_state_keeps_its_structure_shapes_and_dtypes(generator, model):
+    state = generator.init(model, jax.random.key(0), commands(1))
+    described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    done = jnp.arange(BATCH) % 3 == 0
+    for later in (
+        generator.step(model, state)[0],
+        generator.reset(model, state, done, jax.random.key(1), commands(2)),
+        generator.reset(model, state, done.astype(jnp.float32), jax.random.key(1), commands(2)),
+        generator.set_command(model, state, commands(3)),
+        generator.set_command(model, state, commands(3), done),
+    ):
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), later) == described
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+    frame = generator.step(model, state)[1]
+    assert [leaf.shape for leaf in frame] == [(BATCH, 29), (BATCH, 29)]
+    ahead = generator.lookahead(model, state, (0, 1, 3))
+    assert [leaf.shape for leaf in ahead] == [(BATCH, 3, 29), (BATCH, 3, 29)]
+    assert {leaf.dtype for leaf in (*frame, *ahead)} == {jnp.dtype("float32")}
+
+
+def rollout_body(generator):
+    def body(carry, _):
+        model, state, key = carry
+        key, done_key, command_key, changed_key, reset_key = jax.random.split(key, 5)
+        done = jax.random.uniform(done_key, (BATCH,)) < 0.05
+        state = generator.reset(model, state, done, reset_key, sampler(command_key, BATCH))
+        changed = jax.random.uniform(changed_key, (BATCH,)) < 0.05
+        state = generator.set_command(model, state, sampler(changed_key, BATCH), changed)
+        state, frame = generator.step(model, state)
+        return (model, state, key), (frame, generator.lookahead(model, state, (1, 2)))
+
+    return body
+
+
+def rollout(generator, steps):
+    return lambda model, state, key: jax.lax.scan(rollout_body(generator), (model, state, key), None, length=steps)
+
+
+def test_the_same_eager_jitted_and_inside_a_scan(generator, model):
+    state = generator.init(model, jax.random.key(0), commands(1))
+    (_, scanned, _), (frames, ahead) = jax.jit(rollout(generator, 4))(model, state, jax.random.key(5))
+    for functions, steps in ((generator, 1), (jitted(generator), 4)):
+        one, key = state, jax.random.key(5)
+        for step in range(steps):
+            (_, one, key), (frame, seen) = rollout_body(functions)((model, one, key), None)
+            np.testing.assert_allclose(flat(frame), flat(frames)[step], atol=2e-5)
+            np.testing.assert_allclose(flat(seen), flat(ahead)[step], atol=2e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), one, scanned)
+
+
+def test_a_second_call_compiles_nothing(generator, model):
+    chex.clear_trace_counter()
+    limited = jax.jit(chex.assert_max_traces(rollout(generator, 3), n=1))
+    state = jax.jit(generator.init)(model, jax.random.key(0), commands(1))
+    for seed in range(3):
+        (_, state, _), _ = limited(model, state, jax.random.key(seed))
+
+
+def test_a_long_rollout_moves_nothing_between_host_and_device(generator, model):
+    state, key = jax.jit(generator.init)(model, jax.random.key(0), commands(1)), jax.random.key(3)
+    long, short = (
+        jax.jit(rollout(generator, steps), donate_argnums=1).lower(model, state, key).compile() for steps in (1000, 20)
+    )
+    with jax.transfer_guard("disallow"):
+        (_, state, key), frames = long(model, state, key)
+        jax.block_until_ready(frames)
+    assert np.isfinite(flat(frames[0])).all()
+    live = []
+    for _ in range(10):
+        (_, state, key), frames = short(model, state, key)
+        del frames
+        live.append(len(jax.live_arrays()))
+    assert live == live[:1] * 10
+
+
+def test_a_donated_state_is_updated_in_place(generator, model):
+    state = jax.jit(generator.init)(model, jax.random.key(0), commands(1, 256))
+    step = jax.jit(generator.step, donate_argnums=1).lower(model, state).compile()
+    memory = step.memory_analysis()
+    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert memory is not None
+    assert memory.alias_size_in_bytes >= 0.95 * state_bytes
+
+
+def scenario(generator):
+    """Served and look-ahead frames [B, 3, D] after a reset and a change of command of some rows."""
+
+    def run(model, state, touched, seed):
+        key = jax.random.key(seed)
+        state, _ = generator.step(model, state)
+        state = generator.reset(model, state, touched, key, sampler(key, BATCH))
+        state, _ = generator.step(model, state)
+        state = generator.set_command(model, state, -sampler(key, BATCH), touched)
+        state, frame = generator.step(model, state)
+        ahead = generator.lookahead(model, state, (1, 3))
+        return jnp.concatenate([jnp.concatenate(frame, -1)[:, None], jnp.concatenate(ahead, -1)], axis=1)
+
+    return jax.jit(run)
+
+
+def test_a_row_never_moves_another(generator, model):
+    run = scenario(generator)
+    start = jax.jit(generator.init)(model, jax.random.key(1), commands(1))
+
+    @settings(max_examples=25)
+    @given(seed=st.integers(0, 2**16), row=st.integers(0, BATCH - 1), mixed=st.integers(0, 2**BATCH - 1))
+    def check(seed, row, mixed):
+        others = np.arange(BATCH) != row
+        mixed = (mixed >> np.arange(BATCH)) % 2 == 1
+        without, touched = run(model, start, mixed & others, seed), run(model, start, mixed | ~others, seed)
+        np.testing.assert_array_equal(touched[others], without[others])
+
+    check()
+
+
+def test_bad_input_is_one_clear_line(generator, model):
+    state = generator.init(model, jax.random.key(0), commands(1))
+    mask = jnp.zeros(BATCH, bool)
+    key = jax.random.key(0)
+    for call, words in (
+        (lambda: generator.init(model, key, commands(1)[0]), r"command has shape \(3,\)"),
+        (lambda: generator.init(model, key, commands(1)[:, :1]), r"must be \[11, 3\]"),
+        (lambda: generator.init(model, key, commands(1).at[3].set(jnp.nan)), "not finite in row 3"),
+        (lambda: generator.reset(model, state, mask[:3], key, commands(1)), "done has shape"),
+        (lambda: generator.reset(model, state, mask, key, commands(1)[:3]), "command has shape"),
+        (lambda: generator.set_command(model, state, commands(1), mask[:3]), "changed has shape"),
+        (lambda: generator.set_command(model, state, commands(1)[:3]), "command has shape"),
+        (lambda: generator.lookahead(model, state, (1, -2)), "offset -2 is negative"),
+        (lambda: generator.lookahead(model, state, (0.5,)), "at_time"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+
+
+# Modes that run the network.
+
+
+def test_frames_follow_one_another(mode, model):
+    name, generator = mode
+    motion, command = first(1), commands(2)
+    state = jax.jit(generator.init)(model, jax.random.key(0), command, motion)
+    expected = reference(model, motion, command, 40)
+    served = play(generator, model, state, 40)[1]
+    index = np.arange(40) if name in SERVES_FIRST else np.arange(40) + 1
+    if name == "loop":
+        index = index % 13
+    if name == "hold":
+        index = np.minimum(index, 12)
+    np.testing.assert_allclose(served, expected[index], atol=1e-4)
+
+
+def test_a_new_command_acts_on_the_frame_last_served(mode, model):
+    name, generator = mode
+    generator = jitted(generator)
+    state = generator.init(model, jax.random.key(0), commands(2), first(1))
+    for steps in (1, 2, 5, 9, 14):
+        state, frame = generator.step(model, state)
+        for _ in range(steps - 1):
+            state, frame = generator.step(model, state)
+        new = commands(100 + steps)
+        changed = jnp.arange(BATCH) % 2 == 0
+        expected = cmg_jax.apply(model, jnp.asarray(flat(frame)), new)
+        plain = generator.step(model, state)[1]
+        state = generator.set_command(model, state, new, changed)
+        ahead = generator.lookahead(model, state, (0, 1))
+        np.testing.assert_allclose(flat(ahead)[changed, 0], flat(frame)[changed], atol=1e-5)
+        state, following = generator.step(model, state)
+        np.testing.assert_allclose(flat(following)[changed], expected[changed], atol=1e-5)
+        if name != "streaming 0":  # which knows no frame ahead
+            np.testing.assert_allclose(flat(ahead)[:, 1], flat(following), atol=1e-5)
+        np.testing.assert_array_equal(flat(following)[~changed], flat(plain)[~changed])
+
+
+def test_a_reset_row_starts_anew_and_the_others_go_on(mode, model):
+    name, generator = mode
+    generator = jitted(generator)
+    state = generator.init(model, jax.random.key(0), commands(2), first(1))
+    for _ in range(5):
+        state, _ = generator.step(model, state)
+    done = jnp.zeros(BATCH, bool).at[jnp.array([1, 5])].set(True)
+    undisturbed = play(generator, model, state, 8)[1]
+    state = generator.reset(model, state, done, jax.random.key(1), commands(7), first(8))
+    np.testing.assert_array_equal(state.command, jnp.where(done[:, None], commands(7), commands(2)))
+    served = play(generator, model, state, 8)[1]
+    expected = reference(model, first(8), commands(7), 8)[0 if name in SERVES_FIRST else 1 :][:8]
+    np.testing.assert_allclose(served[:, done], expected[:, done], atol=1e-4)
+    np.testing.assert_array_equal(served[:, ~done], undisturbed[:, ~done])
+
+
+@pytest.mark.parametrize("name", SERVES_FIRST)
+def test_a_command_for_a_row_just_reset_keeps_its_first_frame(name, model):
+    generator = jitted(MODES[name]())
+    state = generator.init(model, jax.random.key(0), commands(2), first(1))
+    state, _ = generator.step(model, state)
+    state = generator.reset(model, state, jnp.ones(BATCH, bool), jax.random.key(1), commands(7), first(8))
+    state = generator.set_command(model, state, commands(9))
+    served = play(generator, model, state, 6)[1]
+    np.testing.assert_allclose(served, reference(model, first(8), commands(9), 5), atol=1e-4)
+
+
+def test_lookahead_shows_what_will_be_served(mode, model):
+    name, generator = mode
+    state = jax.jit(generator.init)(model, jax.random.key(0), commands(2), first(1))
+    known = {"realtime": 5, "realtime odd": 3, "streaming": 4, "streaming 0": 0, "extend": 3}.get(name, 30)
+    look = jax.jit(lambda state: generator.lookahead(model, state, jnp.arange(known + 1)))
+    state, served = play(generator, model, state, 8)
+    ahead = flat(look(state))
+    np.testing.assert_array_equal(ahead[:, 0], served[-1])
+    following = play(generator, model, state, known)[1]
+    np.testing.assert_array_equal(ahead[:, 1:].swapaxes(0, 1), following)
+
+
+def test_past_the_end_the_last_frame_known_is_repeated(model):
+    for generator, known in (
+        (cmg_jax.streaming(4), 4),
+        (cmg_jax.realtime(10), 9),
+        (cmg_jax.pregenerated(6, on_end="extend"), 6),
+    ):
+        state = generator.init(model, jax.random.key(0), commands(2), first(1))
+        if known == 6:
+            state, _ = generator.step(model, state)
+        ahead = flat(generator.lookahead(model, state, (known, known + 1, known + 50)))
+        np.testing.assert_array_equal(ahead[:, 1], ahead[:, 0])
+        np.testing.assert_array_equal(ahead[:, 2], ahead[:, 0])
+        assert np.abs(ahead[:, 0] - flat(generator.lookahead(model, state, (known - 1,)))[:, 0]).max() > 0
+
+
+def test_between_frames_the_reference_is_linear(model):
+    generator = cmg_jax.streaming(4)
+    state = generator.init(model, jax.random.key(0), commands(2), first(1))
+    frames = flat(generator.lookahead(model, state, (0, 1, 2, 3)))
+    times = np.array([0, 0.25, 1, 2.5, 3]) / 50  # the model's frames per second
+    between = flat(at_time(generator, model, state, times))
+    columns = [(0, 0, 0), (0, 1, 0.25), (1, 1, 0), (2, 3, 0.5), (3, 3, 0)]
+    expected = np.stack([(1 - w) * frames[:, a] + w * frames[:, b] for a, b, w in columns], axis=1)
+    np.testing.assert_allclose(between, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_half_precision_store_takes_half_the_memory(dtype, model):
+    tolerance = {"float16": 5e-3, "bfloat16": 5e-2}[dtype]
+    for make in (cmg_jax.streaming, cmg_jax.realtime, cmg_jax.pregenerated):
+        generators = [make(20, dtype=store) for store in ("float32", dtype)]
+        states = [generator.init(model, jax.random.key(0), commands(1), first(1)) for generator in generators]
+        assert states[1].frames.nbytes * 2 == states[0].frames.nbytes
+        served = [play(*pair, 20)[1] for pair in zip(generators, [model] * 2, states, strict=True)]
+        np.testing.assert_allclose(served[1], served[0], atol=tolerance * np.abs(served[0]).max())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: cmg_jax.streaming(-1),
+        lambda: cmg_jax.realtime(1),
+        lambda: cmg_jax.pregenerated(0),
+        lambda: cmg_jax.pregenerated(5, on_end="stop"),  # pyright: ignore
+        lambda: cmg_jax.streaming(5, dtype="int8"),
+    ],
+)
+def test_impossible_sizes_are_refused(make):
+    with pytest.raises(InputError):
+        make()
+
+
+# Against PyTorch.
+
+
+def golden_start(generator, model, path, rows):
+    with np.load(path) as arrays:
+        arrays = dict(arrays)
+    state = jax.jit(generator.init)(model, jax.random.key(0), arrays["command"][:rows], arrays["init_motion"][:rows])
+    return arrays, state
+
+
+def test_pregenerated_reads_agree_with_pytorch_through_the_wrap(model, golden):
+    generator = cmg_jax.pregenerated(200)
+    start = jax.jit(generator.init)
+    state = start(model, jax.random.key(0), golden["pregenerated_command"], golden["pregenerated_motion"])
+    served = play(generator, model, state, 231)[1].swapaxes(0, 1)
+    expected = golden["pregenerated_trajectory"]
+    np.testing.assert_allclose(served[:, :201], expected, rtol=0, atol=GOLDEN_TOLERANCE)
+    np.testing.assert_allclose(served[:, 201:], expected[:, :30], rtol=0, atol=GOLDEN_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["realtime", "streaming"])
+def test_rolling_reads_agree_with_pytorch(name, model, golden):
+    generator = {"realtime": cmg_jax.realtime(100), "streaming": cmg_jax.streaming(20)}[name]
+    start = jax.jit(generator.init)
+    state = start(model, jax.random.key(0), golden["pregenerated_command"], golden["pregenerated_motion"])
+    served = play(generator, model, state, 180)[1].swapaxes(0, 1)
+    expected = golden["pregenerated_trajectory"][:, 1:181]
+    np.testing.assert_allclose(served, expected, rtol=0, atol=GOLDEN_TOLERANCE)
+
+
+@needs_shared
+def test_whole_golden_files_agree_with_pytorch(model):
+    generator = cmg_jax.pregenerated(200)
+    arrays, state = golden_start(generator, model, SHARED / "golden" / "pregenerated.npz", 8)
+    reads = np.abs(play(generator, model, state, 231)[1].swapaxes(0, 1) - arrays["reads"]).max()
+    state, before = play(generator, model, state, 37)
+    rows = jnp.array([1, 5])
+    motion = jnp.asarray(arrays["init_motion"]).at[rows].set(arrays["init_motion"][[2, 3]])
+    command = jnp.asarray(arrays["command"]).at[rows].set(arrays["command"][[4, 0]])
+    done = jnp.zeros(8, bool).at[rows].set(True)
+    state = jax.jit(generator.reset)(model, state, done, jax.random.key(1), command, motion)
+    series = np.concatenate([before, play(generator, model, state, 43)[1]]).swapaxes(0, 1)
+    partial = np.abs(series - arrays["partial_reset_reads"]).max()
+
+    generator = cmg_jax.realtime(100)
+    arrays, state = golden_start(generator, model, SHARED / "golden" / "realtime.npz", 8)
+    realtime = np.abs(play(generator, model, state, 180)[1].swapaxes(0, 1) - arrays["reads"]).max()
+    print(f"pregenerated {reads:.1e}, partial reset {partial:.1e}, realtime {realtime:.1e}")
+    assert max(reads, partial, realtime) <= GOLDEN_TOLERANCE
+
+
+# The bank.
+
+
+def test_a_bank_holds_what_the_network_makes(model, motions):
+    assert motions.frames.shape == (20, 17, 58)
+    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=17)
+    np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
+    following = flat(to_frame(model, motions.frames[1:]))
+    held = jnp.broadcast_to(motions.command, (19, 17, 3))
+    expected = cmg_jax.apply(model, jnp.asarray(flat(to_frame(model, motions.frames[:-1]))), held)
+    np.testing.assert_allclose(following, expected, atol=1e-4)
+
+
+def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motions):
+    generator = cmg_jax.bank(motions, lookahead_frames=3)
+    state = generator.init(model, jax.random.key(0), None, batch=400)
+    played = flat(to_frame(model, motions.frames))
+    seen = set()
+    for _ in range(25):
+        index = int(state.frame_index[0])
+        ahead = flat(generator.lookahead(model, state, (1, 2, 3)))
+        state, frame = generator.step(model, state)
+        now = np.asarray(state.frame_index)
+        assert now.max() <= 16
+        seen |= set(now.tolist())
+        np.testing.assert_array_equal(flat(frame), played[now, state.motion_index])
+        if index < 16:
+            np.testing.assert_array_equal(ahead[0], played[index + 1 : index + 4, state.motion_index[0]])
+    assert seen == set(range(17))
+
+
+def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
+    generator = cmg_jax.bank(motions)
+    reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
+    state = generator.init(model, jax.random.key(0), None, batch=300)
+    everything = jnp.ones(300, bool)
+    middle = float(np.median(motions.command[:, 0]))
+    for low, high in ((-9.0, middle), (middle, 9.0)):
+        state = state._replace(command_low=jnp.array([low, -9.0, -9.0]), command_high=jnp.array([high, 9.0, 9.0]))
+        state = reset(model, state, everything, jax.random.key(1), None)
+        assert (state.command[:, 0] >= low).all()
+        assert (state.command[:, 0] <= high).all()
+        assert len(np.unique(state.motion_index)) >= 8
+    nothing = state._replace(command_low=state.command_low + 100)
+    assert len(np.unique(reset(model, nothing, everything, jax.random.key(2), None).motion_index)) == 17
+
+
+def test_a_command_takes_the_nearest_motion(model, motions):
+    generator = cmg_jax.bank(motions)
+    state = generator.init(model, jax.random.key(0), motions.command[jnp.array([3, 3, 8])] + 0.001)
+    np.testing.assert_array_equal(state.motion_index, [3, 3, 8])
+    state = generator.set_command(model, state, motions.command[jnp.array([5, 6, 7])], jnp.array([True, False, True]))
+    np.testing.assert_array_equal(state.motion_index, [5, 3, 7])
+    np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
+    with pytest.raises(InputError, match="motion cannot be given"):
+        generator.init(model, jax.random.key(0), state.command, first(1, 3))
