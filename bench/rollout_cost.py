@@ -10,6 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -113,17 +114,10 @@ def main() -> None:
     for envs in arguments.envs:
         motion, command = jnp.zeros((envs, model.config.motion_dim)), jnp.zeros((envs, model.config.command_dim))
         network = jax.jit(plain(arguments.steps)).lower(model, motion, command).compile()
+        baseline = partial(network, model, motion, command)
         for name in arguments.modes:
             for events in (False,) if name in WITHOUT_REPLANS else (False, True):
-                measure(
-                    name,
-                    model,
-                    envs,
-                    arguments.steps,
-                    events,
-                    arguments.repeats,
-                    lambda: network(model, motion, command),
-                )
+                measure(name, model, envs, arguments.steps, events, arguments.repeats, baseline)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
@@ -112,9 +113,8 @@ def standing_frame(model: CMGModel) -> jax.Array:
 
 def check_command(model: CMGModel, command: Any, batch: int | None = None) -> jax.Array:
     """command [B, C] in float32, or an InputError that says what is wrong with it."""
-    if batch is None:
-        batch = np.shape(command)[0] if np.ndim(command) == 2 else -1
-    return check_array("command", command, (batch, model.config.command_dim))
+    rows = batch if batch is not None else (np.shape(command)[0] if np.ndim(command) == 2 else -1)
+    return check_array("command", command, (rows, model.config.command_dim))
 
 
 def check_array(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
@@ -127,7 +127,7 @@ def check_array(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
         wanted = ", ".join("B" if size < 0 else str(size) for size in shape)
         raise InputError(f"{name} has shape {np.shape(value)}; it must be [{wanted}]")
     array = jnp.asarray(value, jnp.float32)
-    if not isinstance(array, jax.core.Tracer) and not bool(jnp.isfinite(array).all()):
+    if not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
         row = int(jnp.argmin(jnp.isfinite(array).all(axis=-1)))
         raise InputError(f"{name} is not finite in row {row}")
     return array

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
@@ -64,7 +65,7 @@ def offsets_column(offsets: Any) -> jax.Array:
         raise InputError(
             f"offsets {offsets.dtype}{list(offsets.shape)} must be whole numbers [n]; see at_time for times"
         )
-    if not isinstance(offsets, jax.core.Tracer) and offsets.size and int(offsets.min()) < 0:
+    if not isinstance(offsets, Tracer) and offsets.size and int(offsets.min()) < 0:
         raise InputError(f"offset {int(offsets.min())} is negative; frames already served are not kept")
     return offsets.astype(jnp.int32)[:, None]
 

@@ -1,0 +1,120 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmg_jax import InputError
+from cmg_jax.commands import sampler
+from cmg_jax.commands.sampler import DEFAULT_RANGE, PRESETS, STAGES, CommandRange
+
+KEY = jax.random.key(4)
+MANY = 20_000
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *STAGES])
+def test_uniform_draws_fill_their_range(name):
+    wanted = {**PRESETS, **STAGES}[name]
+    drawn = np.asarray(sampler.uniform(KEY, wanted, MANY))
+    width = wanted.high - wanted.low
+    np.testing.assert_allclose(drawn.min(0), wanted.low, atol=1e-3 * (1 + width.max()))
+    np.testing.assert_allclose(drawn.max(0), wanted.high, atol=1e-3 * (1 + width.max()))
+    np.testing.assert_allclose(drawn.mean(0), (wanted.low + wanted.high) / 2, atol=0.05)
+    assert (drawn >= wanted.low - 1e-6).all()
+    assert (drawn <= wanted.high + 1e-6).all()
+
+
+def test_the_signs_of_the_presets():
+    middle = {name: (wanted.low + wanted.high) / 2 for name, wanted in PRESETS.items()}
+    assert middle["forward"][0] > 0 > middle["backward"][0]
+    assert middle["turn_left"][2] > 0 > middle["turn_right"][2]
+    assert middle["strafe_left"][1] > 0 > middle["strafe_right"][1]
+
+
+@pytest.mark.parametrize(("difficulty", "scale"), [(0.0, (0.5, 0, 0.3)), (0.5, (0.75, 0.5, 0.65)), (1.0, (1, 1, 1))])
+def test_curriculum_widens_the_range(difficulty, scale):
+    found = sampler.curriculum(DEFAULT_RANGE, difficulty)
+    np.testing.assert_allclose(found.low, DEFAULT_RANGE.low * np.array(scale), atol=1e-6)
+    np.testing.assert_allclose(found.high, DEFAULT_RANGE.high * np.array(scale), atol=1e-6)
+
+
+def test_a_changing_range_compiles_once():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def draw(key, difficulty):
+        return sampler.uniform(key, sampler.curriculum(DEFAULT_RANGE, difficulty), 5)
+
+    spread = [float(np.ptp(draw(KEY, difficulty)[:, 0])) for difficulty in (0.0, 0.5, 1.0)]
+    assert spread == sorted(spread)
+
+
+def test_normal_draws_have_the_default_moments():
+    drawn = np.asarray(sampler.normal(KEY, DEFAULT_RANGE, MANY))
+    np.testing.assert_allclose(drawn.mean(0), (DEFAULT_RANGE.low + DEFAULT_RANGE.high) / 2, atol=0.05)
+    np.testing.assert_allclose(drawn.std(0), (DEFAULT_RANGE.high - DEFAULT_RANGE.low) / 4, rtol=0.05)
+    assert (drawn[:, 0] > DEFAULT_RANGE.high[0]).any(), "a normal distribution has no edge"
+
+
+def test_truncated_draws_stay_inside_and_do_not_pile_up():
+    mean, std = np.array([1.0, 0, 0]), np.array([3.0, 0.4, 0.4])
+    drawn = np.asarray(sampler.truncated_normal(KEY, DEFAULT_RANGE, MANY, mean=mean, std=std))
+    assert (drawn >= DEFAULT_RANGE.low).all()
+    assert (drawn <= DEFAULT_RANGE.high).all()
+    assert (drawn == DEFAULT_RANGE.high).mean() < 0.001
+    narrow = sampler.truncated_normal(KEY, PRESETS["forward"], 50)
+    assert (np.asarray(narrow)[:, 1:] == 0).all()
+
+
+@given(frames=st.integers(1, 40), interval=st.sampled_from([1, 3, 10]))
+def test_sequences_go_in_straight_lines(frames, interval):
+    drawn = np.asarray(sampler.sequence(KEY, DEFAULT_RANGE, 4, frames, interval))
+    assert drawn.shape == (4, frames, 3)
+    bends = np.abs(np.diff(drawn, 2, axis=1)).max(axis=(0, 2)) > 1e-4
+    at = np.arange(1, frames - 1)
+    assert not (bends & (at % interval != 0)).any()
+    if frames > 2 * interval and interval > 1:
+        assert bends.any()
+
+
+def test_standing_minimum_speed_and_forward_only():
+    drawn = sampler.uniform(KEY, DEFAULT_RANGE, MANY)
+    standing = np.asarray(sampler.with_standing(KEY, drawn, 0.2) == 0).all(-1)
+    assert standing.mean() == pytest.approx(0.2, abs=0.02)
+    quick = np.asarray(sampler.with_minimum_speed(drawn, 0.5))
+    speed = np.linalg.norm(quick[:, :2], axis=-1)
+    assert ((speed == 0) | (speed >= 0.5)).all()
+    assert (speed == 0).any()
+    np.testing.assert_array_equal(quick[:, 2], drawn[:, 2])
+    forward = sampler.forward_only(DEFAULT_RANGE)
+    np.testing.assert_array_equal(forward.low, [0, 0, 0])
+    np.testing.assert_array_equal(forward.high, [3, 0, 0])
+
+
+def test_a_command_is_held_and_then_drawn_anew_row_by_row():
+    held = sampler.hold(KEY, jnp.zeros((200, 3)), (5, 9))
+    step = jax.jit(lambda key, held, command, done: sampler.next_held(key, held, command, (5, 9), done))
+    lasted, since = [], np.zeros(200, int)
+    for time in range(60):
+        done = np.arange(200) == time
+        new = jnp.full((200, 3), float(time + 1))
+        before = held.command
+        held, changed = step(jax.random.key(time), held, new, done)
+        changed = np.asarray(changed)
+        np.testing.assert_array_equal(held.command, np.where(changed[:, None], new, before))
+        assert changed[time]
+        since += 1
+        if time > 9:
+            lasted += since[changed & ~done].tolist()
+        since[changed] = 0
+    assert (min(lasted), max(lasted)) == (5, 9)
+
+
+def test_impossible_numbers_are_refused():
+    with pytest.raises(InputError, match="interval"):
+        sampler.hold(KEY, jnp.zeros((2, 3)), (9, 5))
+    with pytest.raises(InputError, match="at least 1"):
+        sampler.sequence(KEY, CommandRange(np.zeros(3), np.ones(3)), 2, 0)

@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmg_jax import InputError
+from cmg_jax.commands import smoother
+from tests.conftest import SHARED, needs_shared
+
+ROWS = np.array([[0.5, -0.2, 0.1], [-1.0, 0.3, 0.7], [0.0, 0.0, 0.0]], np.float32)
+LINEAR, COMPOUNDING = smoother.ramp(25), smoother.ramp(25, form="compounding")
+
+
+def follow(rule, state, steps):
+    """Smoothed commands [steps, B, C], and the state after them."""
+
+    def body(state, _):
+        state = rule.step(state)
+        return state, state.command
+
+    return jax.jit(lambda state: jax.lax.scan(body, state, None, length=steps))(state)
+
+
+def original(start, target, steps, total=25):
+    """The PyTorch original's rule, written out."""
+    current, out = start.astype(np.float64), []
+    for count in range(steps):
+        alpha = min(count / total, 1.0)
+        current = (1 - alpha) * current + alpha * target
+        out.append(current)
+    return np.array(out)
+
+
+def test_the_compounding_ramp_is_the_originals():
+    state = COMPOUNDING.set_target(COMPOUNDING.init(jnp.zeros((3, 3))), ROWS)
+    state, first = follow(COMPOUNDING, state, 18)
+    np.testing.assert_allclose(first, original(np.zeros((3, 3)), ROWS, 18), atol=1e-6)
+    state = COMPOUNDING.set_target(state, -ROWS, np.array([True, True, False]))
+    _, second = follow(COMPOUNDING, state, 40)
+    np.testing.assert_allclose(second[:, :2], original(np.asarray(first[-1]), -ROWS, 40)[:, :2], atol=1e-6)
+
+
+@needs_shared
+def test_the_compounding_ramp_agrees_with_pytorch():
+    with np.load(SHARED / "golden" / "smoother.npz") as arrays:
+        state = COMPOUNDING.set_target(COMPOUNDING.init(jnp.zeros((8, 3))), arrays["target_0"])
+        state, first = follow(COMPOUNDING, state, 18)
+        _, second = follow(COMPOUNDING, COMPOUNDING.set_target(state, arrays["target_1"]), 40)
+        difference = np.abs(np.concatenate([first, second]).swapaxes(0, 1) - arrays["smoothed"]).max()
+    print(f"smoother {difference:.1e}")
+    assert difference <= 1e-3
+
+
+def test_the_linear_ramp_is_straight_and_arrives():
+    state = LINEAR.set_target(LINEAR.init(jnp.zeros((3, 3))), ROWS)
+    _, path = follow(LINEAR, state, 30)
+    np.testing.assert_allclose(path[:25], np.arange(1, 26)[:, None, None] / 25 * ROWS, atol=1e-6)
+    np.testing.assert_array_equal(path[24:], np.broadcast_to(ROWS, (6, 3, 3)))
+
+
+@given(st.integers(0, 30))
+def test_a_new_target_makes_no_jump(steps):
+    for rule in (LINEAR, COMPOUNDING):
+        state, path = follow(rule, rule.set_target(rule.init(jnp.zeros((3, 3))), ROWS), 30)
+        state = state._replace(command=path[steps - 1]) if steps else state
+        _, after = follow(rule, rule.set_target(state, -2 * ROWS), 30)
+        assert np.abs(after[0] - state.command).max() <= 3 * np.abs(ROWS).max() / 25 + 1e-6
+        np.testing.assert_allclose(after[-1], -2 * ROWS, atol=1e-5)
+
+
+def test_a_rate_limit_holds_per_component_and_arrives():
+    rule = smoother.rate_limit([2.0, 1.0, 0.5], fps=50)
+    state = rule.set_target(rule.init(jnp.zeros((3, 3))), ROWS)
+    _, path = follow(rule, state, 100)
+    steps = np.abs(np.diff(np.concatenate([np.zeros((1, 3, 3)), path]), axis=0))
+    assert (steps <= np.array([2.0, 1.0, 0.5]) / 50 + 1e-6).all()
+    np.testing.assert_array_equal(path[-1], ROWS)
+    arrived = (np.asarray(path)[:, 1] == ROWS[1]).argmax(axis=0) + 1
+    np.testing.assert_allclose(arrived, [25, 15, 70], atol=1)
+
+
+def test_raw_and_smoothed_command_stand_side_by_side_and_rows_are_their_own():
+    state = LINEAR.set_target(LINEAR.init(ROWS), ROWS + 1, np.array([True, False, True]))
+    state = LINEAR.step(state)
+    np.testing.assert_array_equal(state.target[:, 0], ROWS[:, 0] + [1, 0, 1])
+    np.testing.assert_allclose(state.command[:, 0], ROWS[:, 0] + [0.04, 0, 0.04], atol=1e-6)
+    reset = LINEAR.reset(state, np.array([0.0, 0.0, 1.0]), ROWS - 3)
+    np.testing.assert_array_equal(reset.command[2], ROWS[2] - 3)
+    np.testing.assert_array_equal(LINEAR.step(reset).command[2], ROWS[2] - 3)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:2], b[:2]), reset, state)
+
+
+def test_impossible_numbers_are_refused():
+    for make in (
+        lambda: smoother.ramp(0),
+        lambda: smoother.ramp(5, form="cubic"),  # pyright: ignore
+        lambda: smoother.rate_limit([1.0, 0.0, 1.0], 50),
+        lambda: smoother.rate_limit([1.0, 1.0, 1.0], 0),
+    ):
+        with pytest.raises(InputError):
+            make()
