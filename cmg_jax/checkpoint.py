@@ -41,6 +41,7 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
         (partial / "config.json").write_text(json.dumps(header | config, indent=2) + "\n")
         with _checkpointer() as checkpointer:
             checkpointer.save(partial / "arrays", jax.tree.map(np.asarray, arrays))
+        (partial / "arrays" / "commit_success.txt").unlink(missing_ok=True)  # names a path of this machine
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

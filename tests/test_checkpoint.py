@@ -32,6 +32,11 @@ def test_a_model_comes_back_as_it_was(small_model, directory):
     assert_same(cmg_jax.load(str(directory)), small_model)
 
 
+def test_no_file_of_a_model_names_a_path_of_the_machine_that_wrote_it(directory):
+    for path in (*directory.rglob("*"), *checkpoint.default_model_path().rglob("*")):
+        assert path.is_dir() or b"/arrays" not in path.read_bytes(), path
+
+
 def test_a_model_without_initial_frames_comes_back(small_model, tmp_path):
     model = dataclasses.replace(small_model, initial_motion=None)
     cmg_jax.save(model, tmp_path / "model")

@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cmg_jax
-from cmg_jax import InputError, MotionFrame, at_time
-from cmg_jax.generators.base import to_frame
-from tests.conftest import SHARED, needs_shared
+from cmg_jax import InputError, at_time
+from tests.generator_tools import BATCH, commands, first, flat, jitted, play, reference, sampler
 
-BATCH = 11
-GOLDEN_TOLERANCE = 1e-3  # rad or rad/s
 MODES = {
     "loop": lambda: cmg_jax.pregenerated(12),
     "hold": lambda: cmg_jax.pregenerated(12, on_end="hold"),
@@ -30,13 +27,6 @@ MAKES_FRAMES = [name for name in MODES if name != "realtime half"]
 SERVES_FIRST = ("loop", "hold", "extend")
 
 
-LOW, HIGH = jnp.array([-0.5, -0.7, -1.5]), jnp.array([1.7, 0.7, 1.5])
-
-
-def sampler(key, number):
-    return jax.random.uniform(key, (number, 3)) * (HIGH - LOW)[None] + LOW[None]
-
-
 @pytest.fixture(scope="module")
 def motions(model):
     return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
@@ -50,40 +40,6 @@ def generator(request, motions):
 @pytest.fixture(params=MAKES_FRAMES)
 def mode(request):
     return request.param, MODES[request.param]()
-
-
-def commands(seed, batch=BATCH):
-    return sampler(jax.random.key(seed), batch)
-
-
-def first(seed, batch=BATCH):
-    pool = cmg_jax.default_model().initial_motion
-    assert pool is not None
-    return pool[jax.random.randint(jax.random.key(seed), (batch,), 0, len(pool))]
-
-
-def flat(frame: MotionFrame) -> np.ndarray:
-    return np.concatenate(frame, axis=-1)
-
-
-def jitted(generator):
-    return generator._replace(**{name: jax.jit(getattr(generator, name)) for name in generator._fields})
-
-
-def play(generator, model, state, steps):
-    """Served frames [steps, B, D]."""
-
-    def body(state, _):
-        return generator.step(model, state)
-
-    state, frames = jax.jit(lambda model, state: jax.lax.scan(body, state, None, length=steps))(model, state)
-    return state, flat(frames)
-
-
-def reference(model, motion, command, steps):
-    """Frames 0 to steps, [steps+1, B, D], of one network call after the other."""
-    held = jnp.repeat(command[:, None], steps, axis=1)
-    return np.asarray(jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, held, time_major=True))
 
 
 # The contract.
@@ -351,112 +307,3 @@ def test_a_half_precision_store_takes_half_the_memory(dtype, model):
 def test_impossible_sizes_are_refused(make):
     with pytest.raises(InputError):
         make()
-
-
-# Against PyTorch.
-
-
-def golden_start(generator, model, path, rows):
-    with np.load(path) as arrays:
-        arrays = dict(arrays)
-    state = jax.jit(generator.init)(model, jax.random.key(0), arrays["command"][:rows], arrays["init_motion"][:rows])
-    return arrays, state
-
-
-def test_pregenerated_reads_agree_with_pytorch_through_the_wrap(model, golden):
-    generator = cmg_jax.pregenerated(200)
-    start = jax.jit(generator.init)
-    state = start(model, jax.random.key(0), golden["pregenerated_command"], golden["pregenerated_motion"])
-    served = play(generator, model, state, 231)[1].swapaxes(0, 1)
-    expected = golden["pregenerated_trajectory"]
-    np.testing.assert_allclose(served[:, :201], expected, rtol=0, atol=GOLDEN_TOLERANCE)
-    np.testing.assert_allclose(served[:, 201:], expected[:, :30], rtol=0, atol=GOLDEN_TOLERANCE)
-
-
-@pytest.mark.parametrize("name", ["realtime", "streaming"])
-def test_rolling_reads_agree_with_pytorch(name, model, golden):
-    generator = {"realtime": cmg_jax.realtime(100), "streaming": cmg_jax.streaming(20)}[name]
-    start = jax.jit(generator.init)
-    state = start(model, jax.random.key(0), golden["pregenerated_command"], golden["pregenerated_motion"])
-    served = play(generator, model, state, 180)[1].swapaxes(0, 1)
-    expected = golden["pregenerated_trajectory"][:, 1:181]
-    np.testing.assert_allclose(served, expected, rtol=0, atol=GOLDEN_TOLERANCE)
-
-
-@needs_shared
-def test_whole_golden_files_agree_with_pytorch(model):
-    generator = cmg_jax.pregenerated(200)
-    arrays, state = golden_start(generator, model, SHARED / "golden" / "pregenerated.npz", 8)
-    reads = np.abs(play(generator, model, state, 231)[1].swapaxes(0, 1) - arrays["reads"]).max()
-    state, before = play(generator, model, state, 37)
-    rows = jnp.array([1, 5])
-    motion = jnp.asarray(arrays["init_motion"]).at[rows].set(arrays["init_motion"][[2, 3]])
-    command = jnp.asarray(arrays["command"]).at[rows].set(arrays["command"][[4, 0]])
-    done = jnp.zeros(8, bool).at[rows].set(True)
-    state = jax.jit(generator.reset)(model, state, done, jax.random.key(1), command, motion)
-    series = np.concatenate([before, play(generator, model, state, 43)[1]]).swapaxes(0, 1)
-    partial = np.abs(series - arrays["partial_reset_reads"]).max()
-
-    generator = cmg_jax.realtime(100)
-    arrays, state = golden_start(generator, model, SHARED / "golden" / "realtime.npz", 8)
-    realtime = np.abs(play(generator, model, state, 180)[1].swapaxes(0, 1) - arrays["reads"]).max()
-    print(f"pregenerated {reads:.1e}, partial reset {partial:.1e}, realtime {realtime:.1e}")
-    assert max(reads, partial, realtime) <= GOLDEN_TOLERANCE
-
-
-# The bank.
-
-
-def test_a_bank_holds_what_the_network_makes(model, motions):
-    assert motions.frames.shape == (20, 17, 58)
-    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=17)
-    np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
-    following = flat(to_frame(model, motions.frames[1:]))
-    held = jnp.broadcast_to(motions.command, (19, 17, 3))
-    expected = cmg_jax.apply(model, jnp.asarray(flat(to_frame(model, motions.frames[:-1]))), held)
-    np.testing.assert_allclose(following, expected, atol=1e-4)
-
-
-def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motions):
-    generator = cmg_jax.bank(motions, lookahead_frames=3)
-    state = generator.init(model, jax.random.key(0), None, batch=400)
-    played = flat(to_frame(model, motions.frames))
-    seen = set()
-    for _ in range(25):
-        index = int(state.frame_index[0])
-        ahead = flat(generator.lookahead(model, state, (1, 2, 3)))
-        state, frame = generator.step(model, state)
-        now = np.asarray(state.frame_index)
-        assert now.max() <= 16
-        seen |= set(now.tolist())
-        np.testing.assert_array_equal(flat(frame), played[now, state.motion_index])
-        if index < 16:
-            np.testing.assert_array_equal(ahead[0], played[index + 1 : index + 4, state.motion_index[0]])
-    assert seen == set(range(17))
-
-
-def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
-    generator = cmg_jax.bank(motions)
-    reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
-    state = generator.init(model, jax.random.key(0), None, batch=300)
-    everything = jnp.ones(300, bool)
-    middle = float(np.median(motions.command[:, 0]))
-    for low, high in ((-9.0, middle), (middle, 9.0)):
-        state = state._replace(command_low=jnp.array([low, -9.0, -9.0]), command_high=jnp.array([high, 9.0, 9.0]))
-        state = reset(model, state, everything, jax.random.key(1), None)
-        assert (state.command[:, 0] >= low).all()
-        assert (state.command[:, 0] <= high).all()
-        assert len(np.unique(state.motion_index)) >= 8
-    nothing = state._replace(command_low=state.command_low + 100)
-    assert len(np.unique(reset(model, nothing, everything, jax.random.key(2), None).motion_index)) == 17
-
-
-def test_a_command_takes_the_nearest_motion(model, motions):
-    generator = cmg_jax.bank(motions)
-    state = generator.init(model, jax.random.key(0), motions.command[jnp.array([3, 3, 8])] + 0.001)
-    np.testing.assert_array_equal(state.motion_index, [3, 3, 8])
-    state = generator.set_command(model, state, motions.command[jnp.array([5, 6, 7])], jnp.array([True, False, True]))
-    np.testing.assert_array_equal(state.motion_index, [5, 3, 7])
-    np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
-    with pytest.raises(InputError, match="motion cannot be given"):
-        generator.init(model, jax.random.key(0), state.command, first(1, 3))

@@ -1,0 +1,50 @@
+"""What the generators' tests share: inputs that differ from row to row, and ways to play a generator."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import cmg_jax
+from cmg_jax import MotionFrame
+
+BATCH = 11
+GOLDEN_TOLERANCE = 1e-3  # rad or rad/s
+LOW, HIGH = jnp.array([-0.5, -0.7, -1.5]), jnp.array([1.7, 0.7, 1.5])
+
+
+def sampler(key, number):
+    return jax.random.uniform(key, (number, 3)) * (HIGH - LOW)[None] + LOW[None]
+
+
+def commands(seed, batch=BATCH):
+    return sampler(jax.random.key(seed), batch)
+
+
+def first(seed, batch=BATCH):
+    pool = cmg_jax.default_model().initial_motion
+    assert pool is not None
+    return pool[jax.random.randint(jax.random.key(seed), (batch,), 0, len(pool))]
+
+
+def flat(frame: MotionFrame) -> np.ndarray:
+    return np.concatenate(frame, axis=-1)
+
+
+def jitted(generator):
+    return generator._replace(**{name: jax.jit(getattr(generator, name)) for name in generator._fields})
+
+
+def play(generator, model, state, steps):
+    """Served frames [steps, B, D]."""
+
+    def body(state, _):
+        return generator.step(model, state)
+
+    state, frames = jax.jit(lambda model, state: jax.lax.scan(body, state, None, length=steps))(model, state)
+    return state, flat(frames)
+
+
+def reference(model, motion, command, steps):
+    """Frames 0 to steps, [steps+1, B, D], of one network call after the other."""
+    held = jnp.repeat(command[:, None], steps, axis=1)
+    return np.asarray(jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, held, time_major=True))

@@ -1,0 +1,70 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError
+from cmg_jax.generators.base import to_frame
+from tests.generator_tools import first, flat, sampler
+
+
+@pytest.fixture(scope="module")
+def motions(model):
+    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
+
+
+def test_a_bank_holds_what_the_network_makes(model, motions):
+    assert motions.frames.shape == (20, 17, 58)
+    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=17)
+    np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
+    following = flat(to_frame(model, motions.frames[1:]))
+    held = jnp.broadcast_to(motions.command, (19, 17, 3))
+    expected = cmg_jax.apply(model, jnp.asarray(flat(to_frame(model, motions.frames[:-1]))), held)
+    np.testing.assert_allclose(following, expected, atol=1e-4)
+
+
+def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motions):
+    generator = cmg_jax.bank(motions, lookahead_frames=3)
+    state = generator.init(model, jax.random.key(0), None, batch=400)
+    played = flat(to_frame(model, motions.frames))
+    seen = set()
+    for _ in range(25):
+        index = int(state.frame_index[0])
+        ahead = flat(generator.lookahead(model, state, (1, 2, 3)))
+        state, frame = generator.step(model, state)
+        now = np.asarray(state.frame_index)
+        assert now.max() <= 16
+        seen |= set(now.tolist())
+        np.testing.assert_array_equal(flat(frame), played[now, state.motion_index])
+        if index < 16:
+            np.testing.assert_array_equal(ahead[0], played[index + 1 : index + 4, state.motion_index[0]])
+    assert seen == set(range(17))
+
+
+def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
+    generator = cmg_jax.bank(motions)
+    reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
+    state = generator.init(model, jax.random.key(0), None, batch=300)
+    everything = jnp.ones(300, bool)
+    middle = float(np.median(motions.command[:, 0]))
+    for low, high in ((-9.0, middle), (middle, 9.0)):
+        state = state._replace(command_low=jnp.array([low, -9.0, -9.0]), command_high=jnp.array([high, 9.0, 9.0]))
+        state = reset(model, state, everything, jax.random.key(1), None)
+        assert (state.command[:, 0] >= low).all()
+        assert (state.command[:, 0] <= high).all()
+        assert len(np.unique(state.motion_index)) >= 8
+    nothing = state._replace(command_low=state.command_low + 100)
+    assert len(np.unique(reset(model, nothing, everything, jax.random.key(2), None).motion_index)) == 17
+
+
+def test_a_command_takes_the_nearest_motion(model, motions):
+    generator = cmg_jax.bank(motions)
+    state = generator.init(model, jax.random.key(0), motions.command[jnp.array([3, 3, 8])] + 0.001)
+    np.testing.assert_array_equal(state.motion_index, [3, 3, 8])
+    state = generator.set_command(model, state, motions.command[jnp.array([5, 6, 7])], jnp.array([True, False, True]))
+    np.testing.assert_array_equal(state.motion_index, [5, 3, 7])
+    np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
+    with pytest.raises(InputError, match="motion cannot be given"):
+        generator.init(model, jax.random.key(0), state.command, first(1, 3))
