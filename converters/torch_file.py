@@ -47,6 +47,8 @@ ZIP_ERRORS = (
     ValueError,
     OverflowError,
     MemoryError,
+    LookupError,
+    OSError,  # a seek to before the file
 )
 
 

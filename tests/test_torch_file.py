@@ -239,3 +239,15 @@ def test_a_header_that_claims_a_huge_record_takes_no_memory(tmp_path):
     path.write_bytes(data)
     with pytest.raises(InputError):
         values(torch_file.load(path))
+
+
+@pytest.mark.parametrize("moved", [1, 2**31, -60, -(2**20)])
+def test_a_directory_that_points_outside_the_file_is_one_clear_line(moved, tmp_path):
+    data = bytearray((DATA / "final.pt").read_bytes())
+    end = data.rfind(b"PK\x06\x06")  # torch writes the 64-bit record, which comes first
+    offset = struct.unpack_from("<Q", data, end + 48)[0]
+    struct.pack_into("<Q", data, end + 48, (offset + moved) % 2**64)
+    path = tmp_path / "moved.pt"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        values(torch_file.load(path))
