@@ -3,7 +3,8 @@
     python bench/rollout_cost.py [--envs 1024 4096] [--steps 500] [--modes streaming-20 realtime-100 ...]
 
 Without events, and with 0.2 % of the rows reset at each step and every row's command changed every 250
-steps, at different times. Medians of repeats, both sides in turn in one process.
+steps, at different times. "bank-tick": resets are taken from a bank of motions and changes of command take
+effect on a tick of 25 steps (256 motions x 500 frames). Medians of repeats, both sides in turn in one process.
 """
 
 import argparse
@@ -28,12 +29,22 @@ MODES: dict[str, Callable[[CMGModel], cmg_jax.Generator]] = {
     "streaming-95": lambda model: cmg_jax.streaming(95),
     "realtime-100": lambda model: cmg_jax.realtime(100),
     "pregenerated-500": lambda model: cmg_jax.pregenerated(500),
-    "bank-256x500": lambda model: cmg_jax.bank(
-        cmg_jax.build_bank(model, jax.random.key(7), 256, 500, lambda key, n: draw(model, key, n)), lookahead_frames=20
-    ),
+    "bank-256x500": lambda model: cmg_jax.bank(pool(model), lookahead_frames=20),
+    "streaming-20-bank-tick": lambda model: cmg_jax.on_tick(cmg_jax.streaming(20, bank=pool(model)), 25),
+    "streaming-95-bank-tick": lambda model: cmg_jax.on_tick(cmg_jax.streaming(95, bank=pool(model)), 25),
+    "realtime-100-bank-tick": lambda model: cmg_jax.on_tick(cmg_jax.realtime(100, bank=pool(model)), 25),
 }
-WITHOUT_REPLANS = ("pregenerated-500",)
-"""Modes whose events make 500 frames a row: shown without events only."""
+EVENTS = {
+    "pregenerated-500": (False,),  # each would make 500 frames a row
+    "streaming-20-bank-tick": (True,),
+    "streaming-95-bank-tick": (True,),
+    "realtime-100-bank-tick": (True,),
+}
+"""Modes that are shown without events only, or with them only."""
+
+
+def pool(model: CMGModel) -> cmg_jax.MotionBank:
+    return cmg_jax.build_bank(model, jax.random.key(7), 256, 500, lambda key, number: draw(model, key, number))
 
 
 def draw(model: CMGModel, key: jax.Array, number: int) -> jax.Array:
@@ -95,7 +106,7 @@ def measure(name: str, model: CMGModel, envs: int, steps: int, events: bool, rep
         assert np.isfinite(np.asarray(used)).all()
         ratios.append((time.perf_counter() - start) / reference)
     print(
-        f"B {envs:5d}  {name:17s} {'events' if events else 'none  '}  {statistics.median(ratios[1:]):.3f} "
+        f"B {envs:5d}  {name:22s} {'events' if events else 'none  '}  {statistics.median(ratios[1:]):.3f} "
         f"({min(ratios[1:]):.3f} .. {max(ratios[1:]):.3f})  state {state_bytes / 1e6:.1f} MB, "
         f"compiled temporary {memory.temp_size_in_bytes / 1e6:.1f} MB, {text.count(' conditional(')} conditionals",
         flush=True,
@@ -116,7 +127,7 @@ def main() -> None:
         network = jax.jit(plain(arguments.steps)).lower(model, motion, command).compile()
         baseline = partial(network, model, motion, command)
         for name in arguments.modes:
-            for events in (False,) if name in WITHOUT_REPLANS else (False, True):
+            for events in EVENTS.get(name, (False, True)):
                 measure(name, model, envs, arguments.steps, events, arguments.repeats, baseline)
 
 

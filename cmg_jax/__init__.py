@@ -2,11 +2,16 @@
 
 from cmg_jax.checkpoint import default_model, load, save
 from cmg_jax.errors import InputError
-from cmg_jax.generators.bank import MotionBank, bank, build_bank
-from cmg_jax.generators.base import Generator, MotionFrame, at_time
+from cmg_jax.generators.bank import bank
+from cmg_jax.generators.base import Generator, MotionFrame, at_time, standing_frame, switch
+from cmg_jax.generators.guarded import guarded
+from cmg_jax.generators.mirrored import mirrored
+from cmg_jax.generators.motion_bank import MotionBank, build_bank
+from cmg_jax.generators.on_tick import on_tick
 from cmg_jax.generators.pregenerated import pregenerated
 from cmg_jax.generators.rolling import realtime, streaming
 from cmg_jax.model import CMGConfig, CMGModel, apply
+from cmg_jax.motion_generator import CMGMotionGenerator
 from cmg_jax.normalization import MotionStats
 from cmg_jax.rollout import generate
 from cmg_jax.version import __version__
@@ -14,6 +19,7 @@ from cmg_jax.version import __version__
 __all__ = [
     "CMGConfig",
     "CMGModel",
+    "CMGMotionGenerator",
     "Generator",
     "InputError",
     "MotionBank",
@@ -26,9 +32,14 @@ __all__ = [
     "build_bank",
     "default_model",
     "generate",
+    "guarded",
     "load",
+    "mirrored",
+    "on_tick",
     "pregenerated",
     "realtime",
     "save",
+    "standing_frame",
     "streaming",
+    "switch",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path
-from cmg_jax.robot import kinematics
+from cmg_jax.robot import g1
 
 SUFFIXES = (".npz", ".csv")
 
@@ -27,10 +27,10 @@ class Motion(NamedTuple):
         """MuJoCo positions [N, 36] of all frames, environment after environment."""
         flat = (array.reshape(-1, array.shape[-1]) for array in (self.joint_pos, self.root_pos, self.root_quat))
         joint_pos, root_pos, root_quat = flat
-        return kinematics.qpos(joint_pos, self.joint_names, root_pos, root_quat)
+        return g1.qpos(joint_pos, self.joint_names, root_pos, root_quat)
 
 
-def write(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None = None) -> None:
+def write(path: Path, motion: Motion, bodies: g1.BodyPoses | None = None) -> None:
     """Write `motion` to `path`, in the format of its suffix.
 
     `.npz`: dof_positions, dof_velocities, dof_names, fps, commands, root_pos, root_quat_wxyz, and with
@@ -53,7 +53,7 @@ def write(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None = None
         raise InputError(f"{path}: unknown format {path.suffix!r}; motion is written as {' or '.join(SUFFIXES)}")
 
 
-def _write_npz(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None) -> None:
+def _write_npz(path: Path, motion: Motion, bodies: g1.BodyPoses | None) -> None:
     arrays = {
         "fps": np.array([motion.fps], np.float32),
         "dof_names": np.array(motion.joint_names),
@@ -65,7 +65,7 @@ def _write_npz(path: Path, motion: Motion, bodies: kinematics.BodyPoses | None) 
     }
     if bodies is not None:
         batch_shape = motion.joint_pos.shape[:-1]
-        arrays["body_names"] = np.array(kinematics.body_names())
+        arrays["body_names"] = np.array(g1.body_names())
         arrays["body_positions"] = bodies.position.reshape(*batch_shape, -1, 3)
         arrays["body_rotations"] = bodies.rotation.reshape(*batch_shape, -1, 4)
     with atomic_path(path) as partial:

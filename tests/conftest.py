@@ -18,6 +18,7 @@ from hypothesis import settings
 import cmg_jax
 from cmg_jax.model import CMGConfig, CMGModel
 from cmg_jax.normalization import MotionStats
+from tests.generator_tools import sampler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -55,6 +56,12 @@ def small_model() -> CMGModel:
     mean, std = jnp.asarray(rng.uniform(0.5, 1.5, size=(2, 6)), jnp.float32)
     stats = MotionStats(mean, std, jnp.array([-1.0, -2.0]), jnp.array([2.0, 3.0]))
     return CMGModel(params, stats, jnp.asarray(rng.normal(size=(4, 6)), jnp.float32), config)
+
+
+@pytest.fixture(scope="session")
+def motions(model: CMGModel) -> cmg_jax.MotionBank:
+    """17 motions of 20 frames."""
+    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
 
 
 def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,12 +7,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.generators.base import to_frame
-from tests.generator_tools import first, flat, sampler
-
-
-@pytest.fixture(scope="module")
-def motions(model):
-    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
+from tests.generator_tools import BATCH, commands, first, flat, jitted, play, sampler
 
 
 def test_a_bank_holds_what_the_network_makes(model, motions):
@@ -50,12 +45,13 @@ def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
     everything = jnp.ones(300, bool)
     middle = float(np.median(motions.command[:, 0]))
     for low, high in ((-9.0, middle), (middle, 9.0)):
-        state = state._replace(command_low=jnp.array([low, -9.0, -9.0]), command_high=jnp.array([high, 9.0, 9.0]))
+        limits = {"command_low": jnp.array([low, -9.0, -9.0]), "command_high": jnp.array([high, 9.0, 9.0])}
+        state = state._replace(bank=state.bank._replace(**limits))
         state = reset(model, state, everything, jax.random.key(1), None)
         assert (state.command[:, 0] >= low).all()
         assert (state.command[:, 0] <= high).all()
         assert len(np.unique(state.motion_index)) >= 8
-    nothing = state._replace(command_low=state.command_low + 100)
+    nothing = state._replace(bank=state.bank._replace(command_low=state.bank.command_low + 100))
     assert len(np.unique(reset(model, nothing, everything, jax.random.key(2), None).motion_index)) == 17
 
 
@@ -68,3 +64,62 @@ def test_a_command_takes_the_nearest_motion(model, motions):
     np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
     with pytest.raises(InputError, match="motion cannot be given"):
         generator.init(model, jax.random.key(0), state.command, first(1, 3))
+
+
+# Resets from a bank.
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **bank: cmg_jax.streaming(4, **bank), lambda **bank: cmg_jax.realtime(6, **bank)]
+)
+def test_a_reset_from_a_bank_plays_its_motion_and_goes_on(make, model, motions):
+    generator = make(bank=motions)
+    state = generator.init(model, jax.random.key(0), None, batch=BATCH)
+    generator = jitted(generator)
+    frames, names = np.asarray(motions.frames), np.asarray(motions.command)
+    for _ in range(3):
+        state, _ = generator.step(model, state)
+    done = jnp.arange(BATCH) % 2 == 0
+    undisturbed = play(generator, model, state, 12)[1]
+    state = generator.reset(model, state, done, jax.random.key(4), None)
+    last = flat(generator.lookahead(model, state, (0,)))[:, 0]
+    served = play(generator, model, state, 12)[1]
+    np.testing.assert_array_equal(served[:, ~done], undisturbed[:, ~done])
+    for row in np.flatnonzero(done):
+        motion = np.flatnonzero((names == np.asarray(state.command)[row]).all(-1))[0]
+        known = flat(to_frame(model, jnp.asarray(frames[:, motion])))
+        index = np.abs(known - last[row]).max(-1).argmin()
+        np.testing.assert_allclose(known[index : index + 5], [last[row], *served[:4, row]], atol=1e-5)
+        going_on = min(len(known) - index - 1, 12)
+        np.testing.assert_allclose(served[:going_on, row], known[index + 1 : index + 1 + going_on], atol=1e-4)
+    starts = {tuple(row) for row in last[done]}
+    assert len(starts) == done.sum()
+
+
+def test_a_reset_from_a_bank_never_runs_the_network(model, motions):
+    generator = cmg_jax.streaming(4, bank=motions)
+    state = jax.jit(generator.init, static_argnames="batch")(model, jax.random.key(0), None, batch=BATCH)
+    program = jax.make_jaxpr(generator.reset)(model, state, jnp.arange(BATCH) < 3, jax.random.key(0), None)
+    assert "dot_general" not in str(program)
+    assert "dot_general" in str(
+        jax.make_jaxpr(generator.reset)(model, state, jnp.arange(BATCH) < 3, jax.random.key(0), commands(1), first(2))
+    )
+
+
+def test_draws_from_the_bank_keep_to_its_range(model, motions):
+    generator = cmg_jax.streaming(4, bank=motions)
+    reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
+    state = generator.init(model, jax.random.key(0), None, batch=200)
+    middle = float(np.median(motions.command[:, 0]))
+    for low, high in ((-9.0, middle), (middle, 9.0)):
+        limits = {"command_low": jnp.array([low, -9.0, -9.0]), "command_high": jnp.array([high, 9.0, 9.0])}
+        state = state._replace(bank=state.bank._replace(**limits))
+        state = reset(model, state, jnp.ones(200, bool), jax.random.key(0), None)
+        assert (state.command[:, 0] >= low).all()
+        assert (state.command[:, 0] <= high).all()
+        assert len(np.unique(state.command[:, 0])) >= 8
+
+
+def test_a_bank_of_motions_too_short_is_refused(motions):
+    with pytest.raises(InputError, match="20 frames each; 21 are needed"):
+        cmg_jax.streaming(20, bank=motions)

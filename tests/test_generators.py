@@ -20,24 +20,24 @@ MODES = {
     "realtime odd": lambda: cmg_jax.realtime(7),
     "streaming": lambda: cmg_jax.streaming(4),
     "streaming 0": lambda: cmg_jax.streaming(0),
-    "realtime half": lambda: cmg_jax.realtime(10, dtype="float16"),
 }
-CONTRACT = ["loop", "hold", "extend", "realtime", "streaming"]
-MAKES_FRAMES = [name for name in MODES if name != "realtime half"]
+POOLED = {
+    "bank": lambda motions: cmg_jax.bank(motions, lookahead_frames=3),
+    "streaming from a bank": lambda motions: cmg_jax.streaming(4, bank=motions),
+    "wrapped": lambda motions: cmg_jax.guarded(
+        cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, bank=motions), frames=3))
+    ),
+}
+CONTRACT = ["loop", "hold", "extend", "realtime", "streaming", *POOLED]
 SERVES_FIRST = ("loop", "hold", "extend")
 
 
-@pytest.fixture(scope="module")
-def motions(model):
-    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
-
-
-@pytest.fixture(params=[*CONTRACT, "bank"])
+@pytest.fixture(params=CONTRACT)
 def generator(request, motions):
-    return cmg_jax.bank(motions, lookahead_frames=3) if request.param == "bank" else MODES[request.param]()
+    return POOLED[request.param](motions) if request.param in POOLED else MODES[request.param]()
 
 
-@pytest.fixture(params=MAKES_FRAMES)
+@pytest.fixture(params=MODES)
 def mode(request):
     return request.param, MODES[request.param]()
 
@@ -46,23 +46,27 @@ def mode(request):
 
 
 def test_state_keeps_its_structure_shapes_and_dtypes(generator, model):
-    state = generator.init(model, jax.random.key(0), commands(1))
-    described = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
-    done = jnp.arange(BATCH) % 3 == 0
-    for later in (
-        generator.step(model, state)[0],
-        generator.reset(model, state, done, jax.random.key(1), commands(2)),
-        generator.reset(model, state, done.astype(jnp.float32), jax.random.key(1), commands(2)),
-        generator.set_command(model, state, commands(3)),
-        generator.set_command(model, state, commands(3), done),
-    ):
-        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), later) == described
+    key, done = jax.random.key(1), jnp.arange(BATCH) % 3 == 0
+    state = generator.init(model, key, commands(1))
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
-    frame = generator.step(model, state)[1]
-    assert [leaf.shape for leaf in frame] == [(BATCH, 29), (BATCH, 29)]
-    ahead = generator.lookahead(model, state, (0, 1, 3))
-    assert [leaf.shape for leaf in ahead] == [(BATCH, 3, 29), (BATCH, 3, 29)]
-    assert {leaf.dtype for leaf in (*frame, *ahead)} == {jnp.dtype("float32")}
+
+    def described(function, *arguments):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), jax.eval_shape(function, model, *arguments))
+
+    expected = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    stepped, frame = described(generator.step, state)
+    for later in (
+        stepped,
+        described(generator.reset, state, done, key, commands(2)),
+        described(generator.reset, state, done.astype(jnp.float32), key, commands(2)),
+        described(generator.set_command, state, commands(3)),
+        described(generator.set_command, state, commands(3), done),
+        described(generator.resume, key, commands(3), first(4)),
+    ):
+        assert later == expected
+    float32 = jnp.dtype("float32")
+    assert frame == (((BATCH, 29), float32),) * 2
+    assert described(lambda *given: generator.lookahead(*given, (0, 1, 3)), state) == (((BATCH, 3, 29), float32),) * 2
 
 
 def rollout_body(generator):
@@ -105,18 +109,14 @@ def test_a_second_call_compiles_nothing(generator, model):
 
 def test_a_long_rollout_moves_nothing_between_host_and_device(generator, model):
     state, key = jax.jit(generator.init)(model, jax.random.key(0), commands(1)), jax.random.key(3)
-    long, short = (
-        jax.jit(rollout(generator, steps), donate_argnums=1).lower(model, state, key).compile() for steps in (1000, 20)
-    )
-    with jax.transfer_guard("disallow"):
-        (_, state, key), frames = long(model, state, key)
-        jax.block_until_ready(frames)
-    assert np.isfinite(flat(frames[0])).all()
+    run = jax.jit(rollout(generator, 100), donate_argnums=1).lower(model, state, key).compile()
     live = []
-    for _ in range(10):
-        (_, state, key), frames = short(model, state, key)
-        del frames
-        live.append(len(jax.live_arrays()))
+    with jax.transfer_guard("disallow"):
+        for _ in range(10):
+            (_, state, key), frames = run(model, state, key)
+            jax.block_until_ready(frames)
+            live.append(len(jax.live_arrays()))
+    assert np.isfinite(flat(frames[0])).all()
     assert live == live[:1] * 10
 
 

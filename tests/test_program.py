@@ -16,7 +16,7 @@ import cmg_jax
 from cmg_jax import checkpoint
 from cmg_jax.cli.generate import initial_motion
 from cmg_jax.commands import schedule
-from cmg_jax.robot import kinematics
+from cmg_jax.robot import g1
 from cmg_jax.robot.joints import G1_29_JOINTS
 from tests.conftest import assert_one_clear_line, run_program
 
@@ -47,14 +47,14 @@ def test_every_output_of_one_environment(tmp_path, model):
     assert walk["fps"].shape == (1,)
     assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
-    assert tuple(walk["body_names"]) == kinematics.body_names()
+    assert tuple(walk["body_names"]) == g1.body_names()
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(model, initial_motion(model, 1, 3), expected_commands[None])[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
     np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
-    positions = kinematics.qpos(walk["dof_positions"], G1_29_JOINTS, walk["root_pos"], walk["root_quat_wxyz"])
-    bodies = kinematics.body_poses(positions)
+    positions = g1.qpos(walk["dof_positions"], G1_29_JOINTS, walk["root_pos"], walk["root_quat_wxyz"])
+    bodies = g1.body_poses(positions)
     np.testing.assert_allclose(walk["body_positions"], bodies.position, atol=1e-5)
     np.testing.assert_allclose(walk["body_rotations"], bodies.rotation, atol=1e-5)
 

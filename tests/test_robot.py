@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.robot import joints, kinematics, root_pose
+from cmg_jax.robot import g1, joints, root_pose
 from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import DATA
 
@@ -19,9 +19,9 @@ def public():
 
 
 def test_names_are_those_of_our_mjcf_and_of_the_public_model(public):
-    assert kinematics.joint_names() == G1_29_JOINTS == tuple(public["joint_names"])
-    assert kinematics.body_names() == tuple(public["body_names"])
-    assert len(kinematics.body_names()) == 30
+    assert g1.joint_names() == G1_29_JOINTS == tuple(public["joint_names"])
+    assert g1.body_names() == tuple(public["body_names"])
+    assert len(g1.body_names()) == 30
 
 
 def test_the_23_joint_robot_lacks_the_wrists():
@@ -51,11 +51,11 @@ def test_mirroring_twice_changes_nothing(motion):
 
 def test_a_mirrored_pose_is_the_reflected_robot():
     rng = np.random.default_rng(1)
-    limits = kinematics.joint_limits(G1_29_JOINTS)
+    limits = g1.joint_limits(G1_29_JOINTS)
     pose = rng.uniform(limits[:, 0], limits[:, 1], size=(5, 29)) * 0.5
     mirrored = np.asarray(joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1_29_JOINTS))[:, :29]
-    bodies, reflected = (kinematics.body_poses(kinematics.qpos(p, G1_29_JOINTS)).position for p in (pose, mirrored))
-    names = kinematics.body_names()
+    bodies, reflected = (g1.body_poses(g1.qpos(p, G1_29_JOINTS)).position for p in (pose, mirrored))
+    names = g1.body_names()
     swap = {"left": "right", "right": "left"}
     other = [names.index("_".join([swap.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]])) for n in names]
     # The public model's arms differ by some hundredths of a millimetre from side to side.
@@ -67,30 +67,30 @@ def test_a_mirrored_command_turns_and_strafes_the_other_way():
 
 
 def test_kinematics_agree_with_the_public_model(public):
-    poses = kinematics.body_poses(public["qpos"])
+    poses = g1.body_poses(public["qpos"])
     np.testing.assert_allclose(poses.position, public["body_positions"], atol=1e-6)
     same_rotation = np.abs((poses.rotation * public["body_rotations"]).sum(-1))
     np.testing.assert_allclose(same_rotation, 1, atol=1e-6)
 
 
 def test_limits_and_masses_are_the_public_ones(public):
-    np.testing.assert_allclose(kinematics.joint_limits(G1_29_JOINTS), public["joint_range"], atol=1e-6)
-    np.testing.assert_allclose(kinematics.g1().body_mass[1:], public["body_mass"])
+    np.testing.assert_allclose(g1.joint_limits(G1_29_JOINTS), public["joint_range"], atol=1e-6)
+    np.testing.assert_allclose(g1.mj_model().body_mass[1:], public["body_mass"])
     reverse = G1_29_JOINTS[::-1]
-    np.testing.assert_array_equal(kinematics.joint_limits(reverse), kinematics.joint_limits(G1_29_JOINTS)[::-1])
+    np.testing.assert_array_equal(g1.joint_limits(reverse), g1.joint_limits(G1_29_JOINTS)[::-1])
 
 
 def test_standing_is_inside_the_limits_with_both_soles_on_the_floor():
-    standing, limits = kinematics.standing_joint_pos(G1_29_JOINTS), kinematics.joint_limits(G1_29_JOINTS)
+    standing, limits = g1.standing_joint_pos(G1_29_JOINTS), g1.joint_limits(G1_29_JOINTS)
     assert ((standing > limits[:, 0]) & (standing < limits[:, 1])).all()
-    keyframe = kinematics.g1().key("stand").qpos
-    assert abs(kinematics.sole_height(keyframe[None])[0]) < 1e-4
+    keyframe = g1.mj_model().key("stand").qpos
+    assert abs(g1.sole_height(keyframe[None])[0]) < 1e-4
 
 
 def test_feet_hold_the_robot_on_a_floor():
     import mujoco
 
-    spec = mujoco.MjSpec.from_file(str(kinematics.MJCF_PATH))
+    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
     model = spec.compile()
     model.dof_damping[6:] = 5  # integrated implicitly
@@ -108,7 +108,7 @@ def test_feet_hold_the_robot_on_a_floor():
 
 def test_joints_that_a_model_lacks_stay_at_zero():
     pose = np.arange(46, dtype=float).reshape(2, 23) + 1
-    positions = kinematics.qpos(pose, G1_23_JOINTS)
+    positions = g1.qpos(pose, G1_23_JOINTS)
     assert positions.shape == (2, 36)
     wrists = 7 + joints.indices([name for name in G1_29_JOINTS if "wrist" in name], G1_29_JOINTS)
     assert (positions[:, wrists] == 0).all()
@@ -146,11 +146,11 @@ def test_a_full_turn_on_the_spot_and_a_full_circle_close():
 
 def test_the_lower_foot_is_on_the_floor_in_every_frame():
     rng = np.random.default_rng(2)
-    joint_pos = kinematics.standing_joint_pos(G1_29_JOINTS) + rng.normal(size=(2, 6, 29)) * 0.3
+    joint_pos = g1.standing_joint_pos(G1_29_JOINTS) + rng.normal(size=(2, 6, 29)) * 0.3
     command = rng.normal(size=(2, 5, 3)).astype(np.float32)
     root_pos, root_quat = root_pose.on_floor(joint_pos, G1_29_JOINTS, command, fps=50.0)
     assert root_pos.shape == (2, 6, 3)
     assert root_quat.shape == (2, 6, 4)
     flat = (array.reshape(12, -1) for array in (joint_pos, root_pos, root_quat))
-    positions = kinematics.qpos(next(flat), G1_29_JOINTS, *flat)
-    np.testing.assert_allclose(kinematics.sole_height(positions), 0, atol=1e-6)
+    positions = g1.qpos(next(flat), G1_29_JOINTS, *flat)
+    np.testing.assert_allclose(g1.sole_height(positions), 0, atol=1e-6)

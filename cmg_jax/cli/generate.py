@@ -18,7 +18,7 @@ from cmg_jax.errors import InputError
 from cmg_jax.files import require_parent
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints, kinematics, root_pose
+from cmg_jax.robot import g1, joints, root_pose
 from cmg_jax.viz import plot, render
 
 PROGRAM = "cmg-jax generate"
@@ -86,7 +86,7 @@ def _generate(arguments: argparse.Namespace) -> None:
             bodies = None
             wanted = frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies
             if arguments.out.suffix == ".npz" and on_g1 and wanted:
-                bodies = kinematics.body_poses(motion.qpos(), progress("body poses", frames))
+                bodies = g1.body_poses(motion.qpos(), progress("body poses", frames))
             motion_file.write(arguments.out, motion, bodies)
             left_out = arguments.out.suffix == ".npz" and bodies is None
             _say_written(arguments.out, " without body poses" if left_out else "")
@@ -145,7 +145,7 @@ def initial_motion(model: CMGModel, envs: int, seed: int) -> jax.Array:
         index = jax.random.randint(jax.random.key(seed), (envs,), 0, len(model.initial_motion))
         return model.initial_motion[index]
     if set(model.config.joint_names) <= set(joints.G1_29_JOINTS):
-        standing = kinematics.standing_joint_pos(model.config.joint_names)
+        standing = g1.standing_joint_pos(model.config.joint_names)
         frame = jnp.concatenate([jnp.asarray(standing), jnp.zeros(model.config.num_joints)])
     else:
         frame = model.stats.motion_mean

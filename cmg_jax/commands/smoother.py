@@ -83,8 +83,9 @@ def rate_limit(limit: Any, fps: float) -> Smoother:
 
 def _smoother(step: Callable[[SmootherState], SmootherState]) -> Smoother:
     def init(command: Any) -> SmootherState:
-        command = jnp.asarray(command, jnp.float32)
-        return SmootherState(command, command, command, jnp.zeros(command.shape[0], jnp.int32))
+        # Copies: a donated state must not hold one array twice, nor the caller's.
+        command, target, start = (jnp.array(command, jnp.float32) for _ in range(3))
+        return SmootherState(command, target, start, jnp.zeros(command.shape[0], jnp.int32))
 
     def set_target(state: SmootherState, target: Any, changed: Any = None) -> SmootherState:
         wanted = jnp.asarray(target, jnp.float32)

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import joints, kinematics
+from cmg_jax.robot import g1, joints
 
 State = Any
 """A generator's state: a pytree of arrays whose structure, shapes and dtypes never change."""
@@ -60,6 +60,12 @@ class Generator(NamedTuple):
     Offset 0 is the frame last served, offset 1 the one that the next step serves. Past the last frame
     known the rule of the mode holds."""
 
+    resume: Callable[..., State]
+    """resume(model, key, command, motion) -> state
+
+    As `init`, but as though `motion` [B, D] had just been served: the next step serves what follows it.
+    For `switch`."""
+
 
 def at_time(generator: Generator, model: CMGModel, state: State, seconds: Any) -> MotionFrame:
     """Reference between frames, for a control step that is no multiple of the motion's.
@@ -82,6 +88,22 @@ def at_time(generator: Generator, model: CMGModel, state: State, seconds: Any) -
     weight = (position - before.astype(jnp.float32))[None, :, None]
     frames = [generator.lookahead(model, state, before + offset) for offset in (0, 1)]
     return jax.tree.map(lambda first, second: first * (1 - weight) + second * weight, *frames)
+
+
+def switch(generator: Generator, to: Generator, model: CMGModel, state: State, key: jax.Array) -> State:
+    """From one mode to another: the state of `to` that goes on from the frame last served by `generator`.
+
+    Every row keeps its command. Where none was served yet, that frame is the first one.
+
+    Args:
+      generator: the generator that made `state`.
+      to: the generator to go on with.
+      model: the model.
+      state: the state of `generator`.
+      key: consumed.
+    """
+    served = generator.lookahead(model, state, (0,))
+    return to.resume(model, key, state.command, jnp.concatenate(served, axis=-1)[:, 0])
 
 
 def to_frame(model: CMGModel, motion_normalized: jax.Array) -> MotionFrame:
@@ -108,7 +130,20 @@ def standing_frame(model: CMGModel) -> jax.Array:
     names = model.config.joint_names
     if not set(names) <= set(joints.G1_29_JOINTS):
         return model.stats.motion_mean
-    return jnp.concatenate([jnp.asarray(kinematics.standing_joint_pos(names)), jnp.zeros(len(names))])
+    return jnp.concatenate([jnp.asarray(g1.standing_joint_pos(names)), jnp.zeros(len(names))])
+
+
+def batch_size(command: Any, batch: int | None) -> int:
+    """B, of an `init` whose commands may be left to a draw.
+
+    Raises:
+      InputError: neither commands nor B are given.
+    """
+    if command is not None:
+        return np.shape(command)[0] if np.ndim(command) else 0
+    if batch is None:
+        raise InputError("give the commands, or `batch` for drawn ones")
+    return batch
 
 
 def check_command(model: CMGModel, command: Any, batch: int | None = None) -> jax.Array:
@@ -118,7 +153,9 @@ def check_command(model: CMGModel, command: Any, batch: int | None = None) -> ja
 
 
 def check_array(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
-    """`value` in float32 if it has `shape` and, outside jit, only finite numbers.
+    """A float32 copy of `value` if it has `shape` and, outside jit, only finite numbers.
+
+    A copy, because it may become part of a state, and a state may be donated.
 
     Raises:
       InputError: it has not.
@@ -126,7 +163,7 @@ def check_array(name: str, value: Any, shape: tuple[int, ...]) -> jax.Array:
     if np.shape(value) != shape:
         wanted = ", ".join("B" if size < 0 else str(size) for size in shape)
         raise InputError(f"{name} has shape {np.shape(value)}; it must be [{wanted}]")
-    array = jnp.asarray(value, jnp.float32)
+    array = jnp.array(value, jnp.float32)
     if not isinstance(array, Tracer) and not bool(jnp.isfinite(array).all()):
         row = int(jnp.argmin(jnp.isfinite(array).all(axis=-1)))
         raise InputError(f"{name} is not finite in row {row}")

@@ -96,4 +96,7 @@ def pregenerated(num_frames: int = 500, *, on_end: OnEnd = "loop", dtype: Any = 
             index = jnp.minimum(index, state.start[None] + num_frames)
         return base.to_frame(model, ring.read_rows(state.frames, index))
 
-    return Generator(init, step, reset, set_command, lookahead)
+    def resume(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> PregeneratedState:
+        return init(model, key, command, motion)._replace(clock=jnp.int32(0))
+
+    return Generator(init, step, reset, set_command, lookahead, resume)

@@ -4,6 +4,7 @@ The frame of absolute index i lies in slot i % N, for all rows alike, so that a 
 slice. Frames are kept normalized, in float32 or half precision, time-major.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -99,15 +100,40 @@ def replan(
 
     `steps` network calls in sequence, on chunks of the rows concerned.
     """
-    slots = frames.shape[0]
     normalized_command = normalization.normalize_command(model.stats, command)
 
+    def source(rows: jax.Array) -> NextFrame:
+        row_command = normalized_command.at[rows].get(mode="clip")
+        return lambda offset, motion: apply_normalized(model, motion, row_command)
+
+    return write_behind(frames, mask, index, steps, source)
+
+
+NextFrame = Callable[[jax.Array, jax.Array], jax.Array]
+"""(offset [], last frame [R, D]) -> the next frame [R, D], normalized, of any float dtype."""
+
+
+def write_behind(
+    frames: jax.Array, mask: jax.Array, index: jax.Array, steps: Any, source: Callable[[jax.Array], NextFrame]
+) -> jax.Array:
+    """Write the `steps` frames behind `index` [B] anew, only in the rows where `mask` [B].
+
+    Args:
+      frames: the ring.
+      mask: rows concerned.
+      index: absolute index of each row's last frame that stays.
+      steps: number of frames, the same for all rows.
+      source: (rows [R] int32) -> what makes the frames of these rows. Rows of `update_rows`.
+    """
+    slots = frames.shape[0]
+
     def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
-        row_command, row_index = (array.at[rows].get(mode="clip") for array in (normalized_command, index))
+        row_index = index.at[rows].get(mode="clip")
+        next_frame = source(rows)
 
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             frames, motion = carry
-            motion = apply_normalized(model, motion, row_command)
+            motion = next_frame(offset, motion).astype(jnp.float32)
             slot = (row_index + 1 + offset) % slots
             return frames.at[slot, rows].set(motion.astype(frames.dtype), mode="drop"), motion
 

@@ -70,12 +70,15 @@ def mirror(names: Sequence[str]) -> Mirror:
     return Mirror(indices(reflected, names), np.array(sign, dtype=np.float32))
 
 
+def mirror_joints(values: jax.Array, names: Sequence[str]) -> jax.Array:
+    """Reflect joint positions or velocities [..., J]."""
+    source, sign = mirror(names)
+    return values[..., source] * jnp.asarray(sign).reshape((1,) * (values.ndim - 1) + (-1,))
+
+
 def mirror_motion(motion: jax.Array, names: Sequence[str]) -> jax.Array:
     """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
-    source, sign = mirror(names)
-    source = np.concatenate([source, source + len(names)])
-    sign = jnp.tile(sign, 2).reshape((1,) * (motion.ndim - 1) + (-1,))
-    return motion[..., source] * sign
+    return jnp.concatenate([mirror_joints(half, names) for half in jnp.split(motion, 2, axis=-1)], axis=-1)
 
 
 def mirror_command(command: jax.Array) -> jax.Array:

@@ -1,12 +1,45 @@
 """Where the robot stands: a generated motion has joints only, so its root follows the command."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax.robot import kinematics
+from cmg_jax.robot import g1
+
+
+class RootPose(NamedTuple):
+    """On the floor of the world, as a rollout carries it along."""
+
+    position: jax.Array  # [..., 2] m
+    yaw: jax.Array  # [...] rad, between -pi and pi
+
+
+def init(batch: int) -> RootPose:
+    """At the origin, facing +x, for B rows."""
+    return RootPose(jnp.zeros((batch, 2)), jnp.zeros(batch))
+
+
+def step(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
+    """One frame further under `command` [..., 3], exactly along the arc. See `integrate_command`."""
+    displacement, turn = _arc(command, pose.yaw, fps)
+    yaw = pose.yaw + turn
+    # Kept small: a float32 angle that grows loses its last digits.
+    return RootPose(pose.position + displacement, yaw - 2 * jnp.pi * jnp.round(yaw / (2 * jnp.pi)))
+
+
+def reset(pose: RootPose, done: Any, to: RootPose | None = None) -> RootPose:
+    """Rows where `done` [B] begin anew: at the origin, or at their row of `to`."""
+    done = jnp.asarray(done).astype(bool)
+    to = init(len(done)) if to is None else to
+    return RootPose(jnp.where(done[:, None], to.position, pose.position), jnp.where(done, to.yaw, pose.yaw))
+
+
+def velocity(pose: RootPose, command: jax.Array) -> jax.Array:
+    """Velocity in the world, [..., 2] m/s, of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
+    return _rotate(command[..., :2], pose.yaw)
 
 
 def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
@@ -20,23 +53,24 @@ def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.A
       fps: frames per second.
 
     Returns:
-      position [..., T+1, 2] m and yaw [..., T+1] rad.
+      position [..., T+1, 2] m and yaw [..., T+1] rad, which is not wrapped.
     """
-    turn = commands[..., 2] / fps
-    yaw = jnp.cumsum(turn, axis=-1)
-    middle = yaw - turn / 2
+    yaw = jnp.cumsum(commands[..., 2] / fps, axis=-1)
+    yaw = jnp.concatenate([jnp.zeros_like(yaw[..., :1]), yaw], axis=-1)
+    position = jnp.cumsum(_arc(commands, yaw[..., :-1], fps)[0], axis=-2)
+    return jnp.concatenate([jnp.zeros_like(position[..., :1, :]), position], axis=-2), yaw
+
+
+def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
+    """Displacement [..., 2] m in the world and turn [...] rad of one frame that begins at `yaw` [...]."""
+    turn = command[..., 2] / fps
     chord = jnp.sinc(turn / (2 * jnp.pi)) / fps
-    vx, vy = commands[..., 0], commands[..., 1]
-    step = jnp.stack(
-        [
-            (vx * jnp.cos(middle) - vy * jnp.sin(middle)) * chord,
-            (vx * jnp.sin(middle) + vy * jnp.cos(middle)) * chord,
-        ],
-        axis=-1,
-    )
-    position = jnp.cumsum(step, axis=-2)
-    start = jnp.zeros_like(position[..., :1, :])
-    return jnp.concatenate([start, position], axis=-2), jnp.concatenate([start[..., 0], yaw], axis=-1)
+    return _rotate(command[..., :2] * chord[..., None], yaw + turn / 2), turn
+
+
+def _rotate(vector: jax.Array, angle: jax.Array) -> jax.Array:
+    x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
 
 
 def on_floor(
@@ -44,7 +78,7 @@ def on_floor(
     joint_names: Sequence[str],
     commands: np.ndarray,
     fps: float,
-    progress: kinematics.Progress = lambda _: None,
+    progress: g1.Progress = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Root poses for pictures and files: the commanded path, upright, the lower foot on the floor.
 
@@ -60,7 +94,7 @@ def on_floor(
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
     flat = joint_pos.reshape(-1, joint_pos.shape[-1])
-    height = -kinematics.sole_height(kinematics.qpos(flat, joint_names), progress).reshape(*yaw.shape, 1)
+    height = -g1.sole_height(g1.qpos(flat, joint_names), progress).reshape(*yaw.shape, 1)
     return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import kinematics
+from cmg_jax.robot import g1
 from cmg_jax.viz.plot import pyplot
 
 SUFFIXES = (".gif", ".mp4")
@@ -102,7 +102,7 @@ def _drawing() -> Iterator[tuple[Draw, str]]:
 def _mujoco_renderer() -> Any:
     import mujoco
 
-    spec = mujoco.MjSpec.from_file(str(kinematics.MJCF_PATH))
+    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
     spec.visual.global_.offheight, spec.visual.global_.offwidth = SIZE
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 2  # drawn by the processor, mostly
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
@@ -164,7 +164,7 @@ def _stick_figure() -> Iterator[Draw]:
     plt = pyplot()
     figure = plt.figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
     axis: Any = figure.add_subplot(projection="3d")
-    model, data = kinematics.g1(), mujoco.MjData(kinematics.g1())
+    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
     bones = [(model.body_parentid[body], body) for body in range(2, model.nbody)]
 
     def draw(position: np.ndarray, focus: np.ndarray) -> Frame:

@@ -1,0 +1,96 @@
+"""Guards: count what a policy should not be shown, and keep numbers that are none away from it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from cmg_jax.generators.base import Generator, MotionFrame
+from cmg_jax.model import CMGModel
+from cmg_jax.robot import g1, joints
+
+
+class GuardCounts(NamedTuple):
+    """Steps, for each row, since the start; write zeros to begin anew."""
+
+    not_finite: jax.Array  # [B] int32: the frame held a NaN or an infinity
+    outside_limits: jax.Array  # [B] int32: a joint was beyond its range
+    outside_command: jax.Array  # [B] int32: the command was beyond the trained range
+
+
+class GuardedState(NamedTuple):
+    inner: Any
+    counts: GuardCounts
+    good: MotionFrame  # leaves [B, J]: the last finite frame served
+
+    @property
+    def command(self) -> jax.Array:
+        """[B, C] physical."""
+        return self.inner.command
+
+
+def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) -> Generator:
+    """`generator` with counts, in `state.counts`, of the steps on which a row was
+
+    - not finite (a NaN in a command makes every later frame of its row one),
+    - beyond a joint's range (of the G1, by name; other robots' joints are not checked),
+    - under a command outside the range that the model was trained on, or under a NaN.
+
+    Args:
+      generator: any mode.
+      hold: serve the last finite frame in place of one that is not, in `lookahead` too. A row that has gone
+        wrong stays so, held, until it is reset.
+      tolerance: rad that a joint may be beyond its range.
+    """
+
+    def outside_limits(model: CMGModel, joint_pos: jax.Array) -> jax.Array:
+        names = model.config.joint_names
+        if not set(names) <= set(joints.G1_29_JOINTS):
+            return jnp.zeros(joint_pos.shape[0], bool)
+        low, high = jnp.asarray(g1.joint_limits(names)).T[:, None]
+        return ((joint_pos < low - tolerance) | (joint_pos > high + tolerance)).any(-1)
+
+    def outside_command(model: CMGModel, command: jax.Array) -> jax.Array:
+        low, high = model.stats.command_min[None], model.stats.command_max[None]
+        return ~((command >= low) & (command <= high)).all(-1)
+
+    def wrap(model: CMGModel, inner: Any) -> GuardedState:
+        counts = GuardCounts(*(jnp.zeros(len(inner.command), jnp.int32) for _ in GuardCounts._fields))
+        shown = generator.lookahead(model, inner, (0,))
+        return GuardedState(inner, counts, jax.tree.map(lambda leaf: jnp.nan_to_num(leaf[:, 0]), shown))
+
+    def init(model: CMGModel, key: jax.Array, command: Any, motion: Any = None, **options: Any) -> GuardedState:
+        return wrap(model, generator.init(model, key, command, motion, **options))
+
+    def step(model: CMGModel, state: GuardedState) -> tuple[GuardedState, MotionFrame]:
+        inner, frame = generator.step(model, state.inner)
+        finite = _finite(frame)
+        seen = GuardCounts(~finite, outside_limits(model, frame.joint_pos), outside_command(model, inner.command))
+        counts = jax.tree.map(lambda count, is_so: count + is_so.astype(jnp.int32), state.counts, seen)
+        good = jax.tree.map(lambda new, old: jnp.where(finite[:, None], new, old), frame, state.good)
+        return GuardedState(inner, counts, good), good if hold else frame
+
+    def reset(
+        model: CMGModel, state: GuardedState, done: Any, key: jax.Array, command: Any, motion: Any = None
+    ) -> GuardedState:
+        return state._replace(inner=generator.reset(model, state.inner, done, key, command, motion))
+
+    def set_command(model: CMGModel, state: GuardedState, command: Any, changed: Any = None) -> GuardedState:
+        return state._replace(inner=generator.set_command(model, state.inner, command, changed))
+
+    def lookahead(model: CMGModel, state: GuardedState, offsets: Any) -> MotionFrame:
+        ahead = generator.lookahead(model, state.inner, offsets)
+        if not hold:
+            return ahead
+        finite = _finite(ahead)[..., None]
+        return jax.tree.map(lambda new, old: jnp.where(finite, new, old[:, None]), ahead, state.good)
+
+    def resume(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> GuardedState:
+        return wrap(model, generator.resume(model, key, command, motion))
+
+    return Generator(init, step, reset, set_command, lookahead, resume)
+
+
+def _finite(frame: MotionFrame) -> jax.Array:
+    """Whether all joints are finite, [...] of leaves [..., J]."""
+    return jnp.isfinite(frame.joint_pos).all(-1) & jnp.isfinite(frame.joint_vel).all(-1)
