@@ -99,15 +99,15 @@ def measure(name: str, model: CMGModel, envs: int, steps: int, events: bool, rep
     memory: Any = compiled.memory_analysis()
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     ratios = []
-    for repeat in range(repeats + 1):
+    for repeat in range(repeats):
         reference = seconds(baseline)
         start = time.perf_counter()
         state, used = compiled(model, state, jax.random.key(repeat))
         assert np.isfinite(np.asarray(used)).all()
         ratios.append((time.perf_counter() - start) / reference)
     print(
-        f"B {envs:5d}  {name:22s} {'events' if events else 'none  '}  {statistics.median(ratios[1:]):.3f} "
-        f"({min(ratios[1:]):.3f} .. {max(ratios[1:]):.3f})  state {state_bytes / 1e6:.1f} MB, "
+        f"B {envs:5d}  {name:22s} {'events' if events else 'none  '}  {statistics.median(ratios):.3f} "
+        f"({min(ratios):.3f} .. {max(ratios):.3f})  state {state_bytes / 1e6:.1f} MB, "
         f"compiled temporary {memory.temp_size_in_bytes / 1e6:.1f} MB, {text.count(' conditional(')} conditionals",
         flush=True,
     )

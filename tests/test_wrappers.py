@@ -20,7 +20,7 @@ def test_on_a_tick_commands_act_together(model):
     wanted = commands(1)
     for now in range(13):
         changed = now % 5 == ROWS % 5
-        wanted = jnp.where(changed[:, None], commands(now + 10), wanted)
+        wanted = jnp.where(jnp.expand_dims(changed, 1), commands(now + 10), wanted)
         state = ticked.set_command(model, state, commands(now + 10), changed)
         np.testing.assert_array_equal(state.wanted, wanted)
         if now % 4 == 0:

@@ -1,0 +1,84 @@
+"""Does the motion stay a motion? Random commands for 100 000 steps on 256 rows.
+
+    python bench/long_run.py [--model DIR] [--envs 256] [--steps 100000]
+
+No row is ever reset. Commands are drawn from the trained range and held for 1 to 6 s; 5 % of them are to stand.
+Prints, for every tenth of the run, frames that are not finite or beyond a joint's limits (from the guards),
+how far the worst joint goes, and the amplitude: the standard deviation of a joint's position over 1000 steps,
+averaged over rows and leg joints.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import cmg_jax
+from cmg_jax.commands import sampler
+from cmg_jax.model import CMGModel
+from cmg_jax.robot import g1
+
+CHUNK = 1000
+INTERVAL = (50, 300)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--envs", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=100_000)
+    arguments = parser.parse_args()
+    model = cmg_jax.load(arguments.model) if arguments.model else cmg_jax.default_model()
+    generator = cmg_jax.guarded(cmg_jax.streaming(0), hold=False)
+    limits = jnp.asarray(g1.joint_limits(model.config.joint_names))
+
+    def draw(key: jax.Array) -> jax.Array:
+        command_key, standing_key = jax.random.split(key)
+        trained = sampler.CommandRange(model.stats.command_min, model.stats.command_max)
+        return sampler.with_standing(standing_key, sampler.uniform(command_key, trained, arguments.envs), 0.05)
+
+    @jax.jit
+    def run(model: CMGModel, carry: Any, keys: jax.Array) -> tuple[Any, Any]:
+        def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            state, held = carry
+            hold_key, command_key = jax.random.split(key)
+            held, changed = sampler.next_held(hold_key, held, draw(command_key), INTERVAL)
+            state = generator.set_command(model, state, held.command, changed)
+            state, frame = generator.step(model, state)
+            return (state, held), frame.joint_pos
+
+        carry, joint_pos = jax.lax.scan(step, carry, keys)
+        beyond = jnp.maximum(joint_pos - limits[:, 1], limits[:, 0] - joint_pos)
+        return carry, (joint_pos[..., :12].std(axis=0).mean(), beyond.max())
+
+    init_key, hold_key, command_key, key = jax.random.split(jax.random.key(0), 4)
+    command = draw(command_key)
+    state = jax.jit(generator.init)(model, init_key, command)
+    carry = (state, sampler.hold(hold_key, command, INTERVAL))
+    start, chunks = time.perf_counter(), max(arguments.steps // CHUNK, 1)
+    print(f"{arguments.envs} rows x {chunks * CHUNK} steps on {jax.devices()[0].device_kind}, jax {jax.__version__}")
+    seen, rows = [], []
+    for index in range(chunks):
+        carry, figures = run(model, carry, jax.random.split(jax.random.fold_in(key, index), CHUNK))
+        rows.append([float(figure) for figure in figures])
+        if (index + 1) % max(chunks // 10, 1) == 0:
+            counts = carry[0].counts
+            seen.append(np.array([counts.not_finite.sum(), counts.outside_limits.sum()]))
+            not_finite, outside = seen[-1] - (seen[-2] if len(seen) > 1 else 0)
+            amplitude, beyond = np.array(rows).T
+            frames = len(rows) * CHUNK * arguments.envs
+            print(
+                f"to step {(index + 1) * CHUNK:7d}  not finite {not_finite}  beyond a limit {outside} of {frames} "
+                f"frames, at most {beyond.max():+.3f} rad  amplitude {amplitude.mean():.4f} rad  "
+                f"({time.perf_counter() - start:.0f} s)",
+                flush=True,
+            )
+            rows = []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""A pool of motions made once: the rollout never runs the network, and a curriculum widens what is drawn."""
+
+import jax
+
+import cmg_jax
+from cmg_jax.commands import sampler
+
+model = cmg_jax.default_model()
+RANGE = sampler.STAGES["turn"]
+
+
+@jax.jit
+def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys [T]
+    easiest_to_hardest = sampler.curriculum(RANGE, difficulty)
+    limits = {"command_low": easiest_to_hardest.low, "command_high": easiest_to_hardest.high}
+    state = state._replace(bank=state.bank._replace(**limits))
+
+    def control_step(state, key):
+        done_key, reset_key = jax.random.split(key)
+        done = jax.random.bernoulli(done_key, 0.002, state.command.shape[:1])  # your environment's
+        state = generator.reset(model, state, done, reset_key, None)  # None: a motion within the range
+        state, reference = generator.step(model, state)  # joint_pos, joint_vel [B, J]
+        return state, (reference.joint_pos, state.command)
+
+    return jax.lax.scan(control_step, state, keys)
+
+
+motions = cmg_jax.build_bank(
+    model, jax.random.key(1), 256, 250, lambda key, number: sampler.uniform(key, RANGE, number)
+)
+generator = cmg_jax.bank(motions, lookahead_frames=20)
+
+
+def main(envs: int = 4096, steps: int = 100) -> jax.Array:
+    init_key, key = jax.random.split(jax.random.key(0))
+    state = generator.init(model, init_key, None, batch=envs)
+    for difficulty in (0.2, 1.0):  # a number that changes: nothing is compiled again
+        state, (joint_pos, _) = rollout(model, state, difficulty, jax.random.split(key, steps))
+    return joint_pos  # [T, B, J]
+
+
+if __name__ == "__main__":
+    print("joint_pos", main().shape)

@@ -1,0 +1,75 @@
+# pyright: reportAttributeAccessIssue=false
+"""MJX kinematics against C MuJoCo."""
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+import pytest
+
+from cmg_jax import InputError
+from cmg_jax.robot import g1
+from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot.kinematics import kinematics
+
+ARM = """<mujoco><worldbody><body name="base" pos="0 0 1">
+  <body name="upper" pos="0.1 0 0"><joint name="elbow" type="hinge" axis="0 1 0"/><geom size="0.1"/>
+    <body name="lower" pos="0 0 0.3"><joint name="wrist" type="hinge" axis="1 0 0"/><geom size="0.1"/></body>
+  </body></body></worldbody></mujoco>"""
+
+
+def test_body_poses_of_our_g1_agree_with_mujoco():
+    rng = np.random.default_rng(0)
+    low, high = g1.joint_limits(G1_29_JOINTS).T
+    joint_pos = rng.uniform(low, high, size=(3, 4, 29)).astype(np.float32)
+    root_pos, root_quat = rng.normal(size=(3, 4, 3)), rng.normal(size=(3, 4, 4))
+    root_quat /= np.linalg.norm(root_quat, axis=-1, keepdims=True)
+    robot = kinematics()
+    poses = jax.jit(robot.body_poses)(joint_pos, root_pos, root_quat)
+    assert robot.bodies == g1.body_names()
+    positions = g1.qpos(joint_pos.reshape(12, 29), G1_29_JOINTS, root_pos.reshape(12, 3), root_quat.reshape(12, 4))
+    expected = g1.body_poses(positions)
+    np.testing.assert_allclose(poses.position, expected.position.reshape(3, 4, 30, 3), atol=1e-5)
+    rotation = expected.rotation.reshape(3, 4, 30, 4)
+    flipped = np.sign((poses.rotation * rotation).sum(-1, keepdims=True))
+    np.testing.assert_allclose(poses.rotation * flipped, rotation, atol=1e-5)
+
+
+def test_chosen_bodies_of_another_robot_by_name(tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    robot = kinematics(path, joint_names=("wrist", "elbow"), bodies=("lower", "upper"))
+    joint_pos = np.array([[0.3, -0.8], [1.1, 0.2]], np.float32)
+    poses = jax.jit(robot.body_poses)(joint_pos)
+    model = mujoco.MjModel.from_xml_path(str(path))
+    data = mujoco.MjData(model)
+    for row in range(2):
+        data.qpos[:] = joint_pos[row, ::-1]
+        mujoco.mj_kinematics(model, data)
+        for index, body in enumerate(("lower", "upper")):
+            np.testing.assert_allclose(poses.position[row, index], data.body(body).xpos, atol=1e-6)
+            np.testing.assert_allclose(poses.rotation[row, index], data.body(body).xquat, atol=1e-6)
+
+
+def test_joints_that_are_not_given_stay_where_the_file_has_them(tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    some = jax.jit(kinematics(path, joint_names=("wrist",)).body_poses)(jnp.array([0.4]))
+    everything = jax.jit(kinematics(path, joint_names=("wrist", "elbow")).body_poses)(jnp.array([0.4, 0.0]))
+    np.testing.assert_array_equal(some.position, everything.position)
+
+
+def test_bad_input_is_one_clear_line(tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<mujoco><body></mujoco>")
+    for call, words in (
+        (lambda: kinematics(tmp_path / "none.xml"), "no such file"),
+        (lambda: kinematics(broken), "MuJoCo cannot read it"),
+        (lambda: kinematics(path), "arm.xml has no joint left_hip_pitch_joint"),
+        (lambda: kinematics(path, joint_names=("wrist",), bodies=("hand",)), "no body hand"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            call()
+        assert "\n" not in str(error.value)
