@@ -2,6 +2,7 @@
 
 import os
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a compilation read from the cache is logged as an error
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import subprocess
@@ -23,6 +24,7 @@ from tests.generator_tools import sampler
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 
@@ -31,6 +33,14 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Larger real files; where they are present, more is checked."""
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the larger data set is not beside the project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_compilations(tmp_path_factory, worker_id):
+    """What several tests compile is compiled once in a run, whichever process has it."""
+    base = tmp_path_factory.getbasetemp()
+    run = base if worker_id == "master" else base.parent
+    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(run / "compiled")))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_python_blocks_run_one_after_the_other():
     blocks = re.findall(r"^```python\n(.*?)^```$", README.read_text(), flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict = {}
     for block in blocks:
         exec(compile(block, README.name, "exec"), names)
@@ -16,4 +16,5 @@ def test_python_blocks_run_one_after_the_other():
     assert names["frames"].shape == (101, 512, 58)
     assert names["joint_pos"].shape == (100, 512, 29)
     assert names["reference"].joint_pos.shape == (50, 512, 29)
+    assert names["bodies"]["body_positions"].shape == (16, 30, 3)
     assert names["ahead"].shape == (50, 512, 3, 29)

@@ -2,8 +2,6 @@
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import checkpoint, motion_file, rollout
-from cmg_jax.cli.program import warn
+from cmg_jax.cli.program import Progress, progress_bars, warn
 from cmg_jax.commands import schedule
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_parent
@@ -74,7 +72,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     if not on_g1 and (arguments.video or arguments.bodies or _suffix(arguments.out) == ".csv"):
         raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
         _report_bad_frames(trajectory)
         motion = _motion(model, trajectory, commands, on_g1, progress)
@@ -110,10 +108,6 @@ class Timing(NamedTuple):
 
     compile: float
     run: float
-
-
-Progress = Callable[[str, int], Callable[[int], Any]]
-"""Opens a bar of a name and a total; what it returns advances it."""
 
 
 def generate_batch(
@@ -241,20 +235,3 @@ def _suffix(path: Path | None) -> str:
 
 def _say_written(path: Path, remark: str = "") -> None:
     print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB){remark}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Progress bars on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-
-        def begin(name: str, total: int) -> Callable[[int], Any]:
-            task = bars.add_task(name, total=total)
-            return lambda done: bars.advance(task, done)
-
-        yield begin

@@ -3,8 +3,9 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from cmg_jax.errors import InputError
 
@@ -36,3 +37,25 @@ def run(name: str, command: Callable[[], None]) -> int:
 
 def warn(name: str, message: str) -> None:
     print(f"{name}: warning: {message}", file=sys.stderr)
+
+
+Progress = Callable[[str, int], Callable[[int], Any]]
+"""Opens a bar of a name and a total; what it returns advances it."""
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Progress bars on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+
+        def begin(name: str, total: int) -> Callable[[int], Any]:
+            task = bars.add_task(name, total=total)
+            return lambda done: bars.advance(task, done)
+
+        yield begin

@@ -10,6 +10,8 @@ from cmg_jax.files import atomic_path
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot.joints import LIMBS
 
+COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
+
 
 def pyplot() -> Any:
     """matplotlib.pyplot, drawing to files only.
@@ -25,6 +27,34 @@ def pyplot() -> Any:
     import matplotlib.pyplot as plt
 
     return plt
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to `path`, and close it.
+
+    Raises:
+      InputError: matplotlib cannot write the suffix.
+    """
+    figure.tight_layout()
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=110)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    finally:
+        pyplot().close(figure)
+
+
+def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
+    """Save how the commands [N, 3] of a data set are distributed as a picture."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+    for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
+        axis.hist(values, bins=60, weights=np.full(len(values), seconds / len(values)))
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("seconds")
+    save(figure, path)
 
 
 def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
@@ -53,19 +83,12 @@ def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
         axis.margins(x=0)
     axes[-1].set_xlabel("time [s]")
     figure.suptitle(title)
-    figure.tight_layout()
-    try:
-        with atomic_path(path) as partial:
-            figure.savefig(partial, dpi=110)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from error
-    finally:
-        plt.close(figure)
+    save(figure, path)
 
 
 def _plot_command(axis: Any, motion: Motion) -> None:
     seconds = np.arange(motion.commands.shape[0]) / motion.fps
-    for column, label in enumerate(("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")):
+    for column, label in enumerate(COMMAND_LABELS):
         axis.step(seconds, motion.commands[:, column], where="post", label=label)
     axis.set_ylabel("command")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)

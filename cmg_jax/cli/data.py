@@ -1,0 +1,120 @@
+"""`cmg-jax data`: motion files in; one data set, a table of what became of each file, and a plot out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.cli.program import progress_bars
+from cmg_jax.data import build, dataset
+from cmg_jax.data.build import Options, Row
+from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
+from cmg_jax.data.readers import SUFFIXES
+from cmg_jax.errors import InputError
+from cmg_jax.files import require_parent
+from cmg_jax.viz import plot
+
+EPISODES_SHOWN = 5
+"""Rows of a file of many episodes that the table shows, if nothing was dropped."""
+
+
+def add_parser(subparsers: Any) -> None:
+    defaults = Options()
+    parser = subparsers.add_parser("data", help="make a data set of motion files")
+    parser.add_argument(
+        "sources", type=Path, nargs="+", metavar="SRC", help=f"files ({', '.join(SUFFIXES)}) or directories of them"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="the data set")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="speeds; by default beside the data set")
+    parser.add_argument("--fps", type=float, default=defaults.fps, help="frames per second of the data set")
+    parser.add_argument("--csv-fps", type=float, default=defaults.csv_fps, help="of CSV files, which do not say")
+    parser.add_argument(
+        "--smoothing",
+        type=float,
+        default=defaults.smoothing,
+        metavar="S",
+        help="seconds over which the velocity of a recording is averaged to serve as its command",
+    )
+    parser.add_argument(
+        "--percentiles",
+        type=float,
+        nargs=2,
+        default=defaults.percentiles,
+        metavar=("LOW", "HIGH"),
+        help="velocities of recordings beyond these percentiles are cut out; 0 100 keeps all",
+    )
+    parser.add_argument("--min-seconds", type=float, default=defaults.min_seconds, help="shorter pieces are dropped")
+    parser.set_defaults(function=_data)
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    picture: Path = arguments.plot or out.with_suffix(".png")
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: a data set is written as .npz")
+    for path in (out, picture):
+        require_parent(path)
+    low, high = arguments.percentiles
+    if not 0 <= low < high <= 100:
+        raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
+    files = list_files(arguments.sources)
+    options = Options(arguments.fps, arguments.csv_fps, arguments.smoothing, (low, high), arguments.min_seconds)
+    with progress_bars() as progress:
+        made, rows = build.build(files, options, progress("files", len(files)))
+    print(table(rows))
+    print(summary(made))
+    dataset.save(out, made)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    plot.plot_speeds(picture, made.command, made.seconds)
+    print(f"wrote {picture}")
+
+
+def list_files(sources: list[Path]) -> list[Path]:
+    """The files named, and the motion files in the directories named.
+
+    Raises:
+      InputError: one that does not exist, or a directory without motion files.
+    """
+    files: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found = sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES)
+            if not found:
+                raise InputError(f"{source}: holds no motion file ({', '.join(SUFFIXES)})")
+            files += found
+        elif source.is_file():
+            files.append(source)
+        else:
+            raise InputError(f"{source}: no such file or directory")
+    return files
+
+
+def table(rows: list[Row]) -> str:
+    """What became of each clip; of an untouched file of many episodes only the first rows."""
+    lines, hidden = [("clip", "frames", "kept", "")], 0
+    seen: dict[str, int] = {}
+    for row in rows:
+        group = row.name.split("[")[0]
+        seen[group] = seen.get(group, 0) + 1
+        if seen[group] > EPISODES_SHOWN and not row.reason:
+            hidden += 1
+            continue
+        note = f"dropped: {row.reason}" if not row.kept else f"in part: {row.reason}" if row.reason else ""
+        lines.append((row.name, str(row.frames), str(row.kept), note))
+    width = max(len(line[0]) for line in lines)
+    text = [f"{name:<{width}}  {frames:>7}  {kept:>7}  {note}".rstrip() for name, frames, kept, note in lines]
+    return "\n".join([*text, f"and {hidden} more clips, kept whole"] if hidden else text)
+
+
+def summary(made: Dataset) -> str:
+    low, high = made.command.min(axis=0), made.command.max(axis=0)
+    standing = np.abs(made.command).max(axis=-1) < build.STANDING_SPEED
+    starts = [int((made.first_foot == foot).sum()) for foot in (LEFT, RIGHT)]
+    return (
+        f"{len(made.clip_names)} stretches, {len(made.motion)} frames, {made.seconds / 60:.1f} min "
+        f"at {made.fps:g} fps; standing {100 * standing.mean():.0f} %\n"
+        f"vx {low[0]:+.2f} .. {high[0]:+.2f} m/s, vy {low[1]:+.2f} .. {high[1]:+.2f} m/s, "
+        f"yaw rate {low[2]:+.2f} .. {high[2]:+.2f} rad/s\n"
+        f"starts from standing: {starts[0]} with the left foot, {starts[1]} with the right one"
+    )

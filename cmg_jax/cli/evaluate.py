@@ -1,0 +1,113 @@
+"""`cmg-jax evaluate`: what a model's motion is like, on screen, as JSON and as a page of plots."""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax import checkpoint, evaluation
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.viz import evaluation_page
+
+
+def add_parser(subparsers: Any) -> None:
+    defaults = evaluation.Settings()
+    parser = subparsers.add_parser("evaluate", help="measure how a model obeys its commands")
+    parser.add_argument(
+        "model", type=Path, nargs="?", metavar="MODEL", help="model directory; the bundled model by default"
+    )
+    parser.add_argument(
+        "--grid",
+        metavar="VX:VY:YAW",
+        help="values separated by commas for each: --grid=-0.3,0,0.9:0:-0.6,0,0.6",
+    )
+    parser.add_argument("--frames", type=int, default=defaults.frames, help="generated for every command")
+    parser.add_argument("--drift-frames", type=int, default=defaults.drift_frames, help="of the long run")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the changing commands")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json and report.png there")
+    parser.set_defaults(function=_evaluate)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    directory: Path | None = arguments.report
+    if directory is not None:
+        if directory.exists() and not directory.is_dir():
+            raise InputError(f"{directory} is not a directory")
+        require_parent(directory)
+    path = arguments.model or checkpoint.default_model_path()
+    model = checkpoint.load(path)
+    grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
+    settings = evaluation.Settings(frames=arguments.frames, drift_frames=arguments.drift_frames, seed=arguments.seed)
+    report = evaluation.evaluate(model, grid, settings)
+    print(text(report))
+    if directory is not None:
+        directory.mkdir(exist_ok=True)
+        with atomic_path(directory / "report.json") as partial:
+            partial.write_text(json.dumps(report, indent=2) + "\n")
+        evaluation_page.plot_report(directory / "report.png", report, str(path))
+        print(f"wrote {directory / 'report.json'} and {directory / 'report.png'}")
+
+
+def parse_grid(grid: str) -> list[tuple[float, ...]]:
+    """The commands of `VX:VY:YAW`, three lists of numbers.
+
+    Raises:
+      InputError: something that is not a finite number, or not three lists.
+    """
+    columns = []
+    if grid.count(":") != 2:
+        raise InputError(f"--grid {grid}: three lists of numbers are needed, as in --grid=-0.3,0,0.9:0:-0.6,0,0.6")
+    for column in grid.split(":"):
+        try:
+            numbers = [float(number) for number in column.split(",")]
+        except ValueError:
+            raise InputError(f"--grid {column}: numbers separated by commas are needed") from None
+        if not np.isfinite(numbers).all():
+            raise InputError(f"--grid {column}: not finite")
+        columns.append(numbers)
+    return list(itertools.product(*columns))
+
+
+def text(report: dict[str, Any]) -> str:
+    """The figures of a report, a line each."""
+    tracking, quality, switching, drift = (report[part] for part in ("tracking", "quality", "switching", "drift"))
+    starts = [second for second in report["start_stop"]["seconds_to_half_speed"] if second is not None]
+    stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]
+    count = len(report["start_stop"]["speeds"])
+    zero = tracking["speed_at_zero"]
+    lines = [
+        ("error of the walked velocity (RMSE)", _errors(tracking["rmse"])),
+        ("its mean (bias)", _errors(tracking["bias"])),
+        ("after changes of command (RMSE)", _errors(switching["rmse"])),
+        ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),
+        ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
+        ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
+        ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
+        ("frames beyond a joint limit", f"{100 * quality['frames_beyond_limits']:.3f} %"),
+        ("velocities against position differences", f"{quality['velocity_disagreement_rad_s']:.3f} rad/s"),
+        ("sliding of feet on the floor", f"{quality['foot_sliding_m_s']:.3f} m/s"),
+        ("steps", f"{quality['steps_per_second']:.2f} a second"),
+        ("jerk (rms)", f"{quality['jerk_rms_rad_s3']:.0f} rad/s^3"),
+        ("largest step between frames", f"{quality['largest_step_rad']:.3f} rad"),
+        ("the same after a change of command", f"{switching['largest_step_after_a_change_rad']:.3f} rad"),
+        ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
+    ]
+    if drift:
+        amplitudes = "amplitude {amplitude_early_rad:.4f} then {amplitude_late_rad:.4f} rad".format(**drift)
+        finite = "finite" if drift["finite"] else "NOT finite"
+        lines.append((f"over {drift['frames']} frames", f"{finite}, {amplitudes}"))
+        lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+
+
+def _errors(named: dict[str, float]) -> str:
+    return f"vx {named['vx']:.3f} m/s, vy {named['vy']:.3f} m/s, yaw {named['yaw']:.3f} rad/s"
+
+
+def _range(seconds: list[float]) -> str:
+    return f"{min(seconds):.2f} to {max(seconds):.2f} s" if seconds else "-"

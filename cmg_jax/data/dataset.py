@@ -1,0 +1,87 @@
+"""A data set: the frames of all clips in a row, as one NPZ file without pickles."""
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path
+from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import joints
+
+STD_FLOOR = 0.1
+"""Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
+otherwise turn its noise into large numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """N frames. Clips follow one another; none is interrupted."""
+
+    motion: np.ndarray  # [N, D] float32, physical
+    command: np.ndarray  # [N, 3] float32, physical; command[i] leads from frame i to frame i+1
+    clip: np.ndarray  # [N] int32, ascending
+    first_foot: np.ndarray  # [N] int8: LEFT or RIGHT where a start from standing begins, else 0
+    clip_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        return len(self.motion) / self.fps
+
+    def stats(self) -> MotionStats:
+        """Normalization of these frames and their mirror images, which training draws alike."""
+        mirrored = np.asarray(joints.mirror_motion(self.motion, self.joint_names))  # pyright: ignore
+        frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
+        low, high = self.command.min(axis=0), self.command.max(axis=0)
+        sideways = np.maximum(np.abs(low), np.abs(high))[1:]  # vy and yaw rate change sign in the mirror
+        # A command that never varies would divide by nothing.
+        low, high = np.append(low[:1], -sideways), np.append(high[:1], sideways)
+        high = np.maximum(high, low + 1e-3)
+        mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), STD_FLOOR)
+        return MotionStats(*(np.asarray(array, np.float32) for array in (mean, std, low, high)))  # pyright: ignore
+
+
+FEET = LEFT, RIGHT = 1, 2
+
+
+def save(path: Path, dataset: Dataset) -> None:
+    """Write the data set whole or not at all."""
+    arrays = {field.name: np.asarray(getattr(dataset, field.name)) for field in dataclasses.fields(dataset)}
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def load(path: Path) -> Dataset:
+    """Read a data set.
+
+    Raises:
+      InputError: no data set of ours, damaged, or inconsistent.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise InputError(f"{path}: no data set: {str(error).splitlines()[0]}; make one with cmg-jax data") from None
+    names = [field.name for field in dataclasses.fields(Dataset)]
+    if missing := [name for name in names if name not in arrays]:
+        raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
+    dataset = Dataset(
+        *(arrays[name] for name in names[:4]),
+        clip_names=tuple(map(str, arrays["clip_names"])),
+        joint_names=tuple(map(str, arrays["joint_names"])),
+        fps=float(arrays["fps"]),
+    )
+    frames = len(dataset.motion)
+    shapes = {"motion": (frames, 2 * len(dataset.joint_names)), "command": (frames, 3)}
+    for name in names[:4]:
+        array, shape = getattr(dataset, name), shapes.get(name, (frames,))
+        if array.shape != shape:
+            raise InputError(f"{path}: {name} has shape {array.shape}; it must be {shape}")
+        bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)
+        if bad.any():
+            raise InputError(f"{path}: {name} is not finite in frame {int(bad.argmax())}")
+    return dataset

@@ -1,0 +1,228 @@
+"""How good a model's motion is: what it walks like under commands, in figures that need no reference motion.
+
+The velocity really walked is read off the stance foot (`cmg_jax.robot.odometry`), so the model must be of the G1.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmg_jax import normalization, rollout
+from cmg_jax.errors import InputError
+from cmg_jax.generators.base import standing_frame
+from cmg_jax.model import CMGModel
+from cmg_jax.robot import g1, odometry
+from cmg_jax.robot.joints import G1_29_JOINTS
+
+COMPONENTS = ("vx", "vy", "yaw")
+MOVING, STILL = 0.2, 0.05
+"""A command from MOVING on (m/s, rad/s) must move the robot; under none it must be slower than STILL."""
+
+DEFAULT_GRID = tuple(itertools.product((-0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5), (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6)))
+
+
+class Settings(NamedTuple):
+    frames: int = 500
+    """Generated from standing, for every command of the grid."""
+    settle_seconds: float = 1.0
+    """Dropped before anything is measured."""
+    switch_seconds: float = 2.0
+    switches: int = 8
+    """Random commands one after the other, on 64 rows."""
+    drift_frames: int = 10_000
+    seed: int = 0
+
+
+def evaluate(
+    model: CMGModel,
+    grid: Sequence[Sequence[float]] = DEFAULT_GRID,
+    settings: Settings | None = None,
+    progress: Callable[[str], Any] = lambda _: None,
+) -> dict[str, Any]:
+    """All figures of a model, as JSON can hold them.
+
+    Args:
+      model: of the G1, with commands vx, vy [m/s] and yaw rate [rad/s].
+      grid: commands to walk under, each held from a standing start.
+      settings: see `Settings`.
+      progress: called with the name of each part before it begins.
+
+    Raises:
+      InputError: a model of another robot, or a run too short to measure.
+    """
+    settings = settings or Settings()
+    if not set(model.config.joint_names) <= set(G1_29_JOINTS) or model.config.command_dim != 3:
+        raise InputError("evaluation needs a model of the G1's joints, with commands vx, vy and yaw rate")
+    if settings.frames < settings.settle_seconds * model.config.fps + 50:
+        raise InputError(f"frames {settings.frames} are too few to measure after {settings.settle_seconds:g} s")
+    commands = np.asarray(grid, np.float32).reshape(-1, 3)
+    progress("held commands")
+    held = generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
+    progress("changing commands")
+    changing = switching_commands(model, settings)
+    switched = generate(model, changing)
+    progress("starting and stopping")
+    report = {
+        "tracking": tracking(model, held, commands, settings),
+        "quality": quality(model, held),
+        "switching": switching(model, switched, changing, settings),
+        "start_stop": start_stop(model, settings),
+        "gate": gate_usage(model, held, commands),
+    }
+    progress("drift")
+    report["drift"] = drift(model, commands, settings)
+    return report
+
+
+def generate(model: CMGModel, commands: np.ndarray, motion: Any = None) -> np.ndarray:
+    """Trajectories [B, T+1, D] under commands [B, T, 3], from standing by default."""
+    start = standing_frame(model) if motion is None else motion
+    first = jnp.broadcast_to(start, (len(commands), model.config.motion_dim))
+    return np.asarray(_generate(model, first, commands))
+
+
+_generate = jax.jit(rollout.generate)
+
+
+def tracking(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Mean velocity of each row after it has settled, against its command."""
+    velocity = walked(model, trajectory)[:, round(settings.settle_seconds * model.config.fps) :].mean(axis=1)
+    error = velocity - commands
+    speed = np.abs(commands).max(axis=-1)
+    size = np.linalg.norm(velocity, axis=-1)
+    moving, still = speed >= MOVING, speed == 0
+    # Along the command: a row that goes anywhere but where it is told to does not obey.
+    along = (velocity * commands).sum(-1) / np.maximum(np.square(commands).sum(-1), 1e-9)
+    return {
+        "rmse": _named(np.sqrt(np.square(error).mean(axis=0))),
+        "bias": _named(error.mean(axis=0)),
+        "rows_that_do_not_move": int((along[moving] < 0.25).sum()),
+        "rows_that_should": int(moving.sum()),
+        "speed_at_zero": float(size[still].max()) if still.any() else None,
+        "rows": [
+            {"command": [round(float(c), 4) for c in command], "walked": [round(float(v), 4) for v in mean]}
+            for command, mean in zip(commands, velocity, strict=True)
+        ],
+    }
+
+
+def walked(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
+    """Velocity really walked, frame by frame, [B, T, 3]."""
+    joint_pos = trajectory[..., : model.config.num_joints]
+    return odometry.stance_velocity(joint_pos, model.config.joint_names, model.config.fps)
+
+
+def quality(model: CMGModel, trajectory: np.ndarray) -> dict[str, float]:
+    """What a motion is like whatever the command: limits, agreement, sliding, jerk, steps. [B, T+1, D]."""
+    joints, fps = model.config.num_joints, model.config.fps
+    position, velocity = trajectory[..., :joints], trajectory[..., joints:]
+    low, high = g1.joint_limits(model.config.joint_names).T
+    beyond = np.maximum(position - high, low - position)
+    central = (position[:, 2:] - position[:, :-2]) * (fps / 2)
+    jerk = np.diff(position, n=3, axis=1) * fps**3
+    contact = odometry.contacts(position, model.config.joint_names, fps)
+    return {
+        "frames_beyond_limits": float((beyond > 0).any(axis=-1).mean()),
+        "furthest_beyond_limits_rad": max(float(beyond.max()), 0.0),
+        "velocity_disagreement_rad_s": float(np.sqrt(np.square(central - velocity[:, 1:-1]).mean())),
+        "jerk_rms_rad_s3": float(np.sqrt(np.square(jerk).mean())),
+        "largest_step_rad": float(np.abs(np.diff(position, axis=1)).max()),
+        "foot_sliding_m_s": contact.sliding,
+        "steps_per_second": contact.steps_per_second,
+    }
+
+
+def switching_commands(model: CMGModel, settings: Settings) -> np.ndarray:
+    """Random commands of the grid's range, held for `switch_seconds` each, [64, T, 3]."""
+    rng = np.random.default_rng(settings.seed)
+    grid = np.asarray(DEFAULT_GRID)
+    draws = rng.uniform(grid.min(axis=0), grid.max(axis=0), size=(64, settings.switches, 3)).astype(np.float32)
+    return np.repeat(draws, round(settings.switch_seconds * model.config.fps), axis=1)
+
+
+def switching(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """Tracking in the second half of each command, and the largest step between frames around a change."""
+    hold = round(settings.switch_seconds * model.config.fps)
+    velocity = walked(model, trajectory).reshape(len(commands), settings.switches, hold, 3)
+    late = velocity[:, :, hold // 2 :].mean(axis=2)
+    error = late - commands.reshape(*velocity.shape)[:, :, 0]
+    step = np.abs(np.diff(trajectory[..., : model.config.num_joints], axis=1)).max(axis=(0, 2))
+    after = step[hold:].reshape(settings.switches - 1, hold)[:, :5] if settings.switches > 1 else step
+    return {
+        "rmse": _named(np.sqrt(np.square(error).mean(axis=(0, 1)))),
+        "largest_step_after_a_change_rad": float(after.max()),
+        "largest_step_rad": float(step.max()),
+    }
+
+
+def start_stop(model: CMGModel, settings: Settings) -> dict[str, Any]:
+    """From standing to each forward speed and back: how long each takes."""
+    fps = model.config.fps
+    speeds = np.arange(0.2, 1.51, 0.1, dtype=np.float32)
+    walk, stop = round(4 * fps), round(4 * fps)
+    commands = np.zeros((len(speeds), walk + stop, 3), np.float32)
+    commands[:, :walk, 0] = speeds[:, None]
+    vx = odometry.smooth(walked(model, generate(model, commands)), round(0.6 * fps))
+    reached = vx[:, :walk, 0] >= 0.5 * speeds[:, None]
+    speed = np.linalg.norm(vx[:, walk:], axis=-1)
+    moving = speed > STILL
+    last = np.where(moving.any(axis=1), stop - moving[:, ::-1].argmax(axis=1), 0)
+    return {
+        "speeds": [round(float(speed), 2) for speed in speeds],
+        "seconds_to_half_speed": [round(float(row.argmax() / fps), 2) if row.any() else None for row in reached],
+        "seconds_to_stand": [round(float(frame / fps), 2) if frame < stop else None for frame in last],
+    }
+
+
+def gate_usage(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray) -> dict[str, Any]:
+    """How much each expert is used: the mean of its coefficient, and the entropy of the gate (1: all alike)."""
+    motion = normalization.normalize_motion(model.stats, jnp.asarray(trajectory[:, ::10]))
+    command = normalization.normalize_command(model.stats, jnp.asarray(commands))
+    command = jnp.broadcast_to(command[:, None], (*motion.shape[:-1], command.shape[-1]))
+    x = jnp.concatenate([motion, command], axis=-1).reshape(-1, motion.shape[-1] + command.shape[-1])
+    weights = np.asarray(model.config.network.apply({"params": model.params}, x, method=lambda net, x: net.gating(x)))
+    entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(-1).mean() / np.log(max(weights.shape[-1], 2))
+    return {"mean": [round(float(mean), 4) for mean in weights.mean(axis=0)], "entropy": float(entropy)}
+
+
+def drift(model: CMGModel, commands: np.ndarray, settings: Settings) -> dict[str, Any]:
+    """A long run under held commands: is the last stretch like the first one after settling?"""
+    chosen = commands[np.abs(commands).max(axis=-1) >= MOVING][::4]
+    if not len(chosen):
+        return {}
+    window = settings.frames
+
+    @jax.jit
+    def run(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
+        held = jnp.broadcast_to(commands[:, None], (len(chosen), window, 3))
+
+        def stretch(motion: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+            trajectory = rollout.generate(model, motion, held)
+            return trajectory[:, -1], jnp.isfinite(trajectory).all()
+
+        count = max(settings.drift_frames // window - 2, 1)
+        first = rollout.generate(model, motion, held)
+        second = rollout.generate(model, first[:, -1], held)
+        last, finite = jax.lax.scan(stretch, second[:, -1], None, length=count)
+        return second, rollout.generate(model, last, held), finite.all()  # pyright: ignore[reportReturnType]
+
+    start = jnp.broadcast_to(standing_frame(model), (len(chosen), model.config.motion_dim))
+    early, late, finite = map(np.asarray, run(model, start, jnp.asarray(chosen)))
+    change = walked(model, late).mean(axis=1) - walked(model, early).mean(axis=1)
+    joints = model.config.num_joints
+    amplitude = [float(part[..., :joints].std(axis=1).mean()) for part in (early, late)]
+    return {
+        "frames": settings.drift_frames,
+        "finite": bool(finite),
+        "velocity_change": _named(np.abs(change).max(axis=0)),
+        "amplitude_early_rad": amplitude[0],
+        "amplitude_late_rad": amplitude[1],
+    }
+
+
+def _named(values: np.ndarray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(COMPONENTS, values, strict=True)}

@@ -1,0 +1,1 @@
+"""Training a CMG: loss, one jitted chunk of steps, checkpoints."""

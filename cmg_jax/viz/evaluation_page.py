@@ -1,0 +1,47 @@
+"""An evaluation as one page of plots."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.viz import plot
+
+
+def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
+    """Save a report of `cmg_jax.evaluation.evaluate` as a picture."""
+    plt = plot.pyplot()
+    figure, axes = plt.subplots(2, 3, figsize=(12, 7))
+    rows = report["tracking"]["rows"]
+    command, walked = (np.array([row[key] for row in rows]) for key in ("command", "walked"))
+    for index, (axis, label) in enumerate(zip(axes[0], plot.COMMAND_LABELS, strict=True)):
+        low, high = command[:, index].min() - 0.1, command[:, index].max() + 0.1
+        axis.plot([low, high], [low, high], color="0.7", linewidth=1)
+        spread = np.random.default_rng(0).normal(size=len(command)) * 0.01 * (high - low)
+        axis.scatter(command[:, index] + spread, walked[:, index], s=14)
+        rmse = list(report["tracking"]["rmse"].values())[index]
+        axis.set(xlabel=f"commanded {label}", ylabel=f"walked {label}", title=f"RMSE {rmse:.3f}")
+    start = report["start_stop"]
+    for key, label in (("seconds_to_half_speed", "to half the speed"), ("seconds_to_stand", "to standing again")):
+        seconds = [np.nan if second is None else second for second in start[key]]
+        axes[1, 0].plot(start["speeds"], seconds, marker="o", label=label)
+    axes[1, 0].set(xlabel="vx [m/s]", ylabel="seconds", title="starting and stopping")
+    axes[1, 0].legend(frameon=False)
+    mean = report["gate"]["mean"]
+    axes[1, 1].bar(range(len(mean)), mean)
+    axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
+    quality = report["quality"]
+    lines = [
+        f"frames beyond a limit  {100 * quality['frames_beyond_limits']:.3f} %",
+        f"velocity disagreement  {quality['velocity_disagreement_rad_s']:.3f} rad/s",
+        f"foot sliding  {quality['foot_sliding_m_s']:.3f} m/s",
+        f"steps  {quality['steps_per_second']:.2f} a second",
+        f"jerk  {quality['jerk_rms_rad_s3']:.0f} rad/s^3",
+        f"does not move  {report['tracking']['rows_that_do_not_move']} of {report['tracking']['rows_that_should']}",
+    ]
+    axes[1, 2].axis("off")
+    axes[1, 2].text(0, 1, "\n\n".join(lines), va="top", family="monospace")
+    for axis in axes.flat[:5]:
+        axis.grid(alpha=0.3)
+    figure.suptitle(title)
+    plot.save(figure, path)

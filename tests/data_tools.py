@@ -1,0 +1,37 @@
+"""Motion for the tests of data and training: legs that swing at the commanded speed, made by a formula."""
+
+import numpy as np
+
+from cmg_jax.data.dataset import RIGHT, Dataset
+from cmg_jax.robot import g1
+from cmg_jax.robot.joints import G1_29_JOINTS
+
+FPS = 50.0
+
+
+def walking(clips: int, frames: int) -> Dataset:
+    """Clips that stand for 0.4 s and then swing their legs, each at another speed."""
+    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    time = np.arange(frames) / FPS - 0.4
+    motion, command = [], []
+    for clip in range(clips):
+        speed = 0.6 + 0.3 * clip
+        swing = np.where(time > 0, np.sin(2 * np.pi * 1.5 * time), 0.0) * 0.4 * speed
+        joint_pos = np.tile(standing, (frames, 1))
+        for joint, sign, scale in (("hip_pitch", -1, 1.0), ("knee", 1, 0.5)):
+            for side, phase in (("right", 1), ("left", -1)):
+                joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += sign * phase * scale * swing
+        motion.append(np.concatenate([joint_pos, np.gradient(joint_pos, 1 / FPS, axis=0)], axis=-1))
+        moving = (time > 0)[:, None]
+        command.append(np.where(moving, [[speed, 0.1 * (clip - 1), 0.2 * (1 - clip)]], 0.0))
+    first_foot = np.zeros((clips, frames), np.int8)
+    first_foot[:, np.flatnonzero(time > 0)[0]] = RIGHT
+    return Dataset(
+        np.concatenate(motion).astype(np.float32),
+        np.concatenate(command).astype(np.float32),
+        np.repeat(np.arange(clips), frames).astype(np.int32),
+        first_foot.reshape(-1),
+        tuple(f"clip {clip}" for clip in range(clips)),
+        G1_29_JOINTS,
+        FPS,
+    )

@@ -1,0 +1,320 @@
+# pyright: reportOptionalSubscript=false, reportOptionalIterable=false, reportOptionalOperand=false
+# pyright: reportArgumentType=false, reportCallIssue=false
+"""Clips, readers, and what becomes of files on their way into a data set."""
+
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cmg_jax import InputError
+from cmg_jax.data import build, clips, dataset, readers
+from cmg_jax.data.build import Options
+from cmg_jax.data.clips import Clip, Rejected
+from cmg_jax.data.dataset import LEFT, RIGHT
+from cmg_jax.robot.joints import G1_29_JOINTS, mirror_motion
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.data_tools import walking
+
+
+def circle(fps=30.0, seconds=4.0, speed=0.8, turn=0.5, **changes):
+    """A robot on an arc, its joints waving."""
+    time = np.arange(round(seconds * fps)) / fps
+    heading = turn * time
+    radius = speed / turn
+    root = np.stack([radius * np.sin(heading), radius * (1 - np.cos(heading)), np.full_like(time, 0.78)], axis=-1)
+    quat = np.stack([np.cos(heading / 2), 0 * time, 0 * time, np.sin(heading / 2)], axis=-1)
+    phase = np.arange(29) * 0.3
+    joint_pos = 0.3 * np.sin(2 * np.pi * time[:, None] + phase)
+    joint_vel = 0.3 * 2 * np.pi * np.cos(2 * np.pi * time[:, None] + phase)
+    clip = Clip("circle", fps, G1_29_JOINTS, joint_pos, joint_vel, root, quat)
+    return clip._replace(**changes)
+
+
+def test_resampling_follows_the_motion():
+    exact, clip = circle(fps=50.0), clips.resample(circle(fps=30.0), 50.0)
+    frames = len(clip.joint_pos)
+    assert frames == 1 + int((4 * 30 - 1) / 30 * 50)
+    np.testing.assert_allclose(clip.joint_pos, exact.joint_pos[:frames], atol=3e-3)
+    np.testing.assert_allclose(clip.joint_vel, exact.joint_vel[:frames], atol=3e-2)
+    np.testing.assert_allclose(clip.root_pos, exact.root_pos[:frames], atol=1e-3)
+    np.testing.assert_allclose(clip.root_quat, exact.root_quat[:frames], atol=1e-5)
+    derived = clips.resample(circle(fps=30.0, joint_vel=None), 50.0)
+    np.testing.assert_allclose(derived.joint_vel[2:-2], exact.joint_vel[2 : frames - 2], atol=0.15)
+
+
+def test_a_command_is_held_and_not_mixed():
+    command = np.repeat(np.array([[0.0, 0, 0], [1.0, 0.5, -0.5]]), 60, axis=0)
+    clip = clips.resample(circle(command=command), 50.0)
+    assert {tuple(row) for row in clip.command} == {(0.0, 0.0, 0.0), (1.0, 0.5, -0.5)}
+    assert (clip.command[:100] == 0).all()
+    assert (clip.command[100:, 0] == 1).all()
+
+
+def test_slerp_turns_evenly_and_the_shorter_way():
+    angle = np.array([0.0, 0.0, 1e-6, 0.0])
+    to = np.array([1.0, 3.0, 1.1e-6, 1.0])
+    first, second = (np.stack([np.cos(a / 2), 0 * a, np.sin(a / 2), 0 * a], axis=-1) for a in (angle, to))
+    out = clips.slerp(first, np.array([1, 1, 1, -1.0])[:, None] * second, np.array([0.25, 0.5, 0.5, 0.25]))
+    expected = angle + (to - angle) * np.array([0.25, 0.5, 0.5, 0.25])
+    np.testing.assert_allclose(2 * np.arctan2(out[:, 2], out[:, 0]), expected, atol=1e-9)
+
+
+def test_the_velocity_of_a_root_is_that_of_its_yaw_frame():
+    velocity = clips.yaw_frame_velocity(clips.resample(circle(), 50.0), smoothing=0.6)
+    np.testing.assert_allclose(velocity[5:-5], np.tile([0.8, 0.0, 0.5], (len(velocity) - 10, 1)), atol=0.01)
+
+
+def test_joints_go_by_name():
+    order = np.random.default_rng(0).permutation(29)
+    clip = circle()
+    shuffled = clip._replace(
+        joint_names=tuple(G1_29_JOINTS[index] for index in order),
+        joint_pos=clip.joint_pos[:, order],
+        joint_vel=clip.joint_vel[:, order],
+    )
+    taken = clips.take_joints(shuffled, G1_29_JOINTS)
+    np.testing.assert_array_equal(taken.joint_pos, clip.joint_pos)
+    np.testing.assert_array_equal(taken.joint_vel, clip.joint_vel)
+    missing = tuple("x" + name if "knee" in name else name for name in G1_29_JOINTS)
+    with pytest.raises(Rejected, match="has no joint left_knee_joint and 1 more"):
+        clips.take_joints(clip._replace(joint_names=missing), G1_29_JOINTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda clip: clip._replace(fps=60.0), "declares 60 fps, but its velocities agree with its positions at 30"),
+        (lambda clip: clip._replace(joint_pos=with_nan(clip.joint_pos, 7)), "joint_pos is not finite in frame 7"),
+        (lambda clip: clip._replace(root_quat=clip.root_quat * 1.2), "not of length 1"),
+        (lambda clip: clip._replace(root_pos=clip.root_pos[:-1]), "root_pos has 119 frames, joint_pos 120"),
+        (lambda clip: clip._replace(fps=0.0), "fps 0"),
+        (lambda clip: clips.cut(clip, 0, 2), "only 2 frames"),
+    ],
+)
+def test_a_clip_that_teaches_nonsense_is_refused(change, reason):
+    clips.check(circle())
+    with pytest.raises(Rejected, match=reason):
+        clips.check(change(circle()))
+
+
+def with_nan(array, frame):
+    array = array.copy()
+    array[frame, 0] = np.nan
+    return array
+
+
+def test_a_recording_is_cut_where_it_jumps():
+    clip = circle()
+    joint_pos, root_pos = clip.joint_pos.copy(), clip.root_pos.copy()
+    joint_pos[:4] += 2.0
+    root_pos[70:] += [1.0, 0, 0]
+    pieces = clips.split_at_jumps(clip._replace(joint_pos=joint_pos, root_pos=root_pos))
+    assert [len(piece.joint_pos) for piece in pieces] == [4, 66, 50]
+
+
+# Files.
+
+
+def write_all(path, clip):
+    """The same clip in every format."""
+    arrays = {"fps": np.array([clip.fps]), "dof_names": np.array(clip.joint_names), "dof_positions": clip.joint_pos}
+    bodies = {
+        "body_names": np.array(["torso", "pelvis"]),
+        "body_rotations": np.stack([np.tile([0.0, 1, 0, 0], (len(clip.root_quat), 1)), clip.root_quat], axis=1),
+        "body_positions": np.stack([np.zeros_like(clip.root_pos), clip.root_pos], axis=1),
+    }
+    np.savez(path / "original.npz", **arrays, **bodies, dof_velocities=clip.joint_vel)
+    np.savez(
+        path / "rollouts.npz",
+        fps=clip.fps,
+        joint_names=np.array(clip.joint_names),
+        joint_pos=clip.joint_pos[None],
+        joint_vel=clip.joint_vel[None],
+        root_pos=clip.root_pos[None],
+        root_quat_wxyz=clip.root_quat[None],
+        command=np.tile(np.float32([0.8, 0, 0.5]), (1, len(clip.joint_pos), 1)),
+    )
+    xyzw = clip.root_quat[:, [1, 2, 3, 0]]
+    np.savetxt(path / "lafan.csv", np.hstack([clip.root_pos, xyzw, clip.joint_pos]), delimiter=",")
+    content = {
+        "fps": clip.fps,
+        "root_pos": clip.root_pos,
+        "root_rot": clip.root_quat[:, [1, 2, 3, 0]],
+        "dof_pos": clip.joint_pos,
+        "local_body_pos": None,
+        "link_body_list": ["pelvis"],
+    }
+    (path / "twist.pkl").write_bytes(pickle.dumps(content))
+
+
+@pytest.mark.parametrize("name", ["original.npz", "rollouts.npz", "lafan.csv", "twist.pkl"])
+def test_every_format_reads_the_same_motion(name, tmp_path):
+    clip = circle()
+    write_all(tmp_path, clip)
+    (read,) = readers.read(tmp_path / name)
+    assert read.joint_names == G1_29_JOINTS
+    assert read.fps == 30
+    for field in ("joint_pos", "root_pos", "root_quat"):
+        np.testing.assert_allclose(getattr(read, field), getattr(clip, field), atol=1e-6)
+    if name in ("original.npz", "rollouts.npz"):
+        np.testing.assert_allclose(read.joint_vel, clip.joint_vel, atol=1e-6)
+    assert (read.command is not None) == (name == "rollouts.npz")
+
+
+def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
+    out = tmp_path / "walk.npz"
+    result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
+    assert result.returncode == 0, result.stderr
+    made, rows = build.build([out])
+    assert rows[0].kept == 101
+    np.testing.assert_allclose(made.command, np.tile(np.float32([0.9, 0, 0.3]), (101, 1)))
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path):
+    (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"fps": Evil()}))
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps([1, 2]))
+    (tmp_path / "short.csv").write_text("1,2,3\n")
+    (tmp_path / "words.csv").write_text("root,quat\nx,y\n")
+    (tmp_path / "text.npz").write_text("no archive")
+    np.savez(tmp_path / "objects.npz", dof_positions=np.array([{}], dtype=object))
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    (tmp_path / "motion.bvh").write_text("")
+    for name, reason in {
+        "evil.pkl": "print",
+        "list.pkl": "no dictionary",
+        "short.csv": "has 3 columns",
+        "words.csv": "no table of numbers",
+        "text.npz": "is damaged or holds objects",
+        "objects.npz": "is damaged or holds objects",
+        "other.npz": "has no dof_positions",
+        "motion.bvh": "unknown format '.bvh'",
+    }.items():
+        with pytest.raises(Rejected, match=reason):
+            readers.read(tmp_path / name)
+
+
+def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
+    write_all(tmp_path, circle(joint_vel=circle().joint_vel * 2))
+    (tmp_path / "good").mkdir()
+    write_all(tmp_path / "good", circle())
+    (tmp_path / "broken.csv").write_text("1,2\n")
+    sources = [tmp_path / "original.npz", tmp_path / "broken.csv", *sorted((tmp_path / "good").iterdir())]
+    made, rows = build.build(sources, Options(percentiles=(0, 100)))
+    told = {row.name: (row.frames, row.kept, row.reason) for row in rows}
+    assert told["original"][0] == 240  # the refused one and the good one bear the same name
+    assert told["broken.csv"] == (0, 0, "has 2 columns; root position, root quaternion and 29 joints are 36")
+    assert told["lafan"] == (120, 199, "")
+    assert told["rollouts[0]"][1] == 199
+    assert len(made.motion) == 4 * 199
+    np.testing.assert_array_equal(np.unique(made.clip), range(4))
+    assert made.fps == 50
+
+
+def test_velocities_beyond_the_percentiles_are_cut_out(tmp_path):
+    clip = circle(seconds=10.0)
+    write_all(tmp_path, clip)
+    whole, _ = build.build([tmp_path / "lafan.csv"], Options(percentiles=(0, 100)))
+    part, rows = build.build([tmp_path / "lafan.csv"], Options(percentiles=(5, 95)))
+    assert 0 < len(part.motion) < len(whole.motion)
+    assert rows[0].reason == "velocity beyond the percentiles"
+    _, rows = build.build([tmp_path / "rollouts.npz"], Options(percentiles=(5, 95)))
+    assert rows[0].reason == ""
+
+
+def test_starts_are_found_with_their_foot():
+    made = walking(clips=3, frames=120)
+    for clip in range(3):
+        rows = slice(120 * clip, 120 * clip + 120)
+        pose = Clip("", 50.0, G1_29_JOINTS, made.motion[rows, :29], None, np.zeros((120, 3)), np.zeros((120, 4)))
+        found = build.first_feet(pose._replace(command=made.command[rows]), recorded=True)
+        np.testing.assert_array_equal(found != 0, made.first_foot[rows] != 0)
+        image = np.asarray(mirror_motion(jnp.asarray(made.motion[rows]), G1_29_JOINTS))[:, :29]
+        other = build.first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
+        np.testing.assert_array_equal(other, np.where(found == 0, 0, LEFT + RIGHT - found))
+
+
+def test_statistics_are_those_of_the_frames_and_their_mirror_images():
+    made = walking(clips=2, frames=60)
+    stats = made.stats()
+    image = np.asarray(mirror_motion(jnp.asarray(made.motion), G1_29_JOINTS))
+    both = np.concatenate([made.motion, image])
+    np.testing.assert_allclose(stats.motion_mean, both.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(stats.motion_std, np.maximum(both.std(axis=0), 0.1), atol=1e-5)
+    np.testing.assert_allclose(stats.command_min[1:], -np.asarray(stats.command_max)[1:])
+    assert stats.command_min[0] == 0
+
+
+def test_a_data_set_survives_the_disk_and_damage_is_told(tmp_path):
+    made = walking(clips=2, frames=60)
+    path = tmp_path / "data.npz"
+    dataset.save(path, made)
+    loaded = dataset.load(path)
+    for field in ("motion", "command", "clip", "first_foot"):
+        np.testing.assert_array_equal(getattr(loaded, field), getattr(made, field))
+    assert (loaded.clip_names, loaded.joint_names, loaded.fps) == (made.clip_names, made.joint_names, made.fps)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    for change, words in (
+        ({"motion": with_nan(content["motion"], 5)}, "motion is not finite in frame 5"),
+        ({"command": content["command"][:-1]}, r"command has shape \(119, 3\)"),
+    ):
+        np.savez(tmp_path / "bad.npz", **{**content, **change})
+        with pytest.raises(InputError, match=words):
+            dataset.load(tmp_path / "bad.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="it lacks motion, command"):
+        dataset.load(tmp_path / "other.npz")
+    (tmp_path / "text.npz").write_text("nothing")
+    with pytest.raises(InputError, match="no data set"):
+        dataset.load(tmp_path / "text.npz")
+
+
+def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
+    write_all(tmp_path, circle())
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    result = run_program("cmg-jax", "data", tmp_path, "--out", tmp_path / "out.npz", "--percentiles", 0, 100)
+    assert result.returncode == 0, result.stderr
+    assert "notes.csv" in result.stdout
+    assert "dropped: is no table of numbers" in result.stdout
+    assert (tmp_path / "out.png").stat().st_size > 5000
+    assert len(dataset.load(tmp_path / "out.npz").motion) == 4 * 199
+
+
+def test_mistakes_are_one_clear_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.csv").write_text("a,b\n")
+    for arguments, word in (
+        ([tmp_path / "none.npz", "--out", tmp_path / "o.npz"], "no such file or directory"),
+        ([tmp_path / "empty", "--out", tmp_path / "o.npz"], "holds no motion file"),
+        ([tmp_path / "notes.csv", "--out", tmp_path / "o.npz"], "no clip can be used"),
+        ([tmp_path / "notes.csv", "--out", tmp_path / "o.csv"], "written as .npz"),
+        ([tmp_path / "notes.csv", "--out", tmp_path / "o.npz", "--percentiles", 90, 10], "must rise"),
+    ):
+        assert_one_clear_line(run_program("cmg-jax", "data", *arguments), word)
+    assert not (tmp_path / "o.npz").exists()
+
+
+@needs_shared
+def test_real_files_of_every_origin(tmp_path):
+    walks = sorted((SHARED / "twist2_walks").glob("*.pkl"))
+    trap = SHARED / "cmg_original" / "autoregressive_motion.npz"
+    made, rows = build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
+    told = {row.name: row for row in rows}
+    assert told["autoregressive_motion"].kept == 0
+    assert "declares 60 fps, but its velocities agree" in told["autoregressive_motion"].reason
+    for name in ("walk_004", "walk_009", "walk_010"):
+        assert "between jumps" in told[name].reason
+        assert told[name].kept > 0.5 * told[name].frames
+    assert sum(row.kept > 0 for row in rows) == 11
+    assert np.abs(made.motion[:, :29]).max() < 3.2
+    rollouts, rows = build.build([SHARED / "rollouts" / "g1_velocity_policy_starts_40x60s_50hz.npz"])
+    assert [row.kept for row in rows] == [3000] * 40
+    feet = [(rollouts.first_foot == foot).sum() for foot in (LEFT, RIGHT)]
+    assert feet[1] > 0.9 * sum(feet) > 250

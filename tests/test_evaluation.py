@@ -1,0 +1,134 @@
+# pyright: reportArgumentType=false
+"""The figures of an evaluation, and the odometry they rest on."""
+
+import json
+
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError, evaluation
+from cmg_jax.robot import g1, odometry
+from cmg_jax.robot.joints import G1_29_JOINTS
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+
+
+def striding(speed, frames=100, fps=50.0):
+    """One leg held stretched forward to back: the left foot stays on the floor, the right one is lifted."""
+    joint_pos = np.zeros((frames, 29))
+    joint_pos[:, G1_29_JOINTS.index("right_knee_joint")] = 1.2
+    time = (np.arange(frames) - frames / 2) / fps
+    leg = 0.64
+    joint_pos[:, 0] = np.arcsin(speed * time / leg)
+    joint_pos[:, G1_29_JOINTS.index("left_ankle_pitch_joint")] = -joint_pos[:, 0]
+    return joint_pos
+
+
+def test_the_lower_foot_tells_the_velocity():
+    for speed in (-0.3, 0.1, 0.4):
+        velocity = odometry.stance_velocity(striding(speed, frames=40), G1_29_JOINTS, 50.0)
+        assert velocity.shape == (39, 3)
+        assert velocity[:, 0].mean() == pytest.approx(speed, rel=0.05)
+        np.testing.assert_allclose(velocity[:, 1:], 0, atol=0.02)
+
+
+def test_a_turning_stance_leg_turns_the_root():
+    joint_pos = np.zeros((2, 20, 29))
+    joint_pos[:, :, G1_29_JOINTS.index("right_knee_joint")] = 1.2
+    angle = 0.5 * np.arange(20) / 50
+    joint_pos[0, :, G1_29_JOINTS.index("left_hip_yaw_joint")] = -angle
+    velocity = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0)
+    np.testing.assert_allclose(velocity[0, :, 2], 0.5, atol=0.02)
+    np.testing.assert_allclose(velocity[1], 0, atol=1e-9)
+
+
+def test_feet_that_stand_do_not_slide_and_a_walk_steps():
+    still = odometry.contacts(np.tile(g1.standing_joint_pos(G1_29_JOINTS), (20, 1)), G1_29_JOINTS, 50.0)
+    assert still == (0.0, 0.0)
+    model = cmg_jax.default_model()
+    walk = evaluation.generate(model, np.tile(np.float32([1.0, 0, 0]), (1, 200, 1)))
+    moving = odometry.contacts(walk[:, 50:, :29], G1_29_JOINTS, 50.0)
+    assert 2 < moving.steps_per_second < 6
+    assert 0 < moving.sliding < 0.3
+
+
+def test_smoothing_is_a_centred_average():
+    values = np.random.default_rng(0).normal(size=(2, 30, 3))
+    smooth = odometry.smooth(values, 5)
+    np.testing.assert_allclose(smooth[:, 10], values[:, 8:13].mean(axis=1))
+    np.testing.assert_allclose(smooth[:, 0], values[:, :3].mean(axis=1))
+    np.testing.assert_array_equal(odometry.smooth(values, 1).round(9), values.round(9))
+
+
+@needs_shared
+def test_odometry_agrees_with_the_true_velocity_of_real_rollouts():
+    with np.load(SHARED / "rollouts" / "g1_velocity_policy_starts_40x60s_50hz.npz") as arrays:
+        joint_pos, quat, linear, command = (
+            arrays[key][:10] for key in ("joint_pos", "root_quat_wxyz", "root_linvel_world", "command")
+        )
+    w, x, y, z = np.moveaxis(quat, -1, 0)
+    yaw = np.unwrap(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)), axis=1)
+    forward, left = linear[..., 0], linear[..., 1]
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    turn = np.gradient(yaw, axis=1) * 50
+    true = np.stack([forward * cos + left * sin, left * cos - forward * sin, turn], axis=-1)
+    walked = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0)
+    means = []
+    for episode in range(10):
+        edges = np.flatnonzero((np.diff(command[episode], axis=0) != 0).any(-1)) + 1
+        for first, last in zip([0, *edges], [*edges, 2999], strict=True):
+            if last - first >= 75:  # a held command, without its first half second
+                means.append([part[episode, first + 25 : last].mean(axis=0) for part in (walked, true)])
+    means = np.array(means)
+    correlation = [np.corrcoef(means[:, 0, index], means[:, 1, index])[0, 1] for index in range(3)]
+    print(len(means), np.round(correlation, 4))
+    assert min(correlation) >= 0.99
+
+
+@pytest.fixture(scope="module")
+def report(model):
+    grid = [(0.0, 0, 0), (0.9, 0, 0), (1.2, 0, 0.5), (0.2, 0.0, 0.0)]
+    return evaluation.evaluate(model, grid, evaluation.Settings(frames=300, drift_frames=1500, switches=3))
+
+
+def test_the_bundled_model_walks_when_told_and_its_fault_is_found(report):
+    tracking = report["tracking"]
+    walked = np.array([row["walked"] for row in tracking["rows"]])
+    np.testing.assert_allclose(walked[1], [0.9, 0, 0], atol=0.15)
+    assert walked[2, 0] == pytest.approx(1.2, abs=0.2)
+    assert walked[2, 2] > 0.1
+    np.testing.assert_allclose(walked[0], 0, atol=0.05)
+    assert tracking["rows_that_should"] == 3
+    assert tracking["rows_that_do_not_move"] == 1  # 0.2 m/s
+    assert tracking["speed_at_zero"] < 0.05
+
+
+def test_all_figures_are_there_and_finite(report):
+    json.dumps(report)
+    flat = [value for part in ("quality", "drift") for value in report[part].values() if not isinstance(value, dict)]
+    assert np.isfinite(np.array(flat, float)).all()
+    assert sum(report["gate"]["mean"]) == pytest.approx(1, abs=1e-3)
+    assert report["quality"]["frames_beyond_limits"] == 0
+    assert 0 < report["quality"]["velocity_disagreement_rad_s"] < 0.5
+    assert report["drift"]["amplitude_late_rad"] == pytest.approx(report["drift"]["amplitude_early_rad"], rel=0.2)
+    assert report["switching"]["largest_step_after_a_change_rad"] < 0.4
+
+
+def test_models_that_cannot_be_measured_are_refused(small_model, model):
+    with pytest.raises(InputError, match="needs a model of the G1"):
+        evaluation.evaluate(small_model)
+    with pytest.raises(InputError, match="frames 60 are too few"):
+        evaluation.evaluate(model, settings=evaluation.Settings(frames=60))
+
+
+def test_the_program_prints_and_writes_a_report(tmp_path):
+    out = tmp_path / "report"
+    arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
+    result = run_program("cmg-jax", "evaluate", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "error of the walked velocity" in result.stdout
+    written = json.loads((out / "report.json").read_text())
+    assert len(written["tracking"]["rows"]) == 2
+    assert (out / "report.png").stat().st_size > 20_000
+    assert_one_clear_line(run_program("cmg-jax", "evaluate", "--grid=a:0:0"), "numbers separated by commas")
+    assert_one_clear_line(run_program("cmg-jax", "evaluate", tmp_path / "none"), "not a model directory")

@@ -1,0 +1,100 @@
+"""`cmg-jax train` as a user runs, kills and resumes it."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax.data import dataset
+from tests.conftest import assert_one_clear_line, run_program
+from tests.data_tools import walking
+
+RECIPE = ["--steps", 600, "--validate-every", 200, "--batch-size", 8, "--window", 4, "--width", 8, "--experts", 2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "walk.npz"
+    dataset.save(path, walking(clips=4, frames=120))
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE)
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def rows(directory):
+    with (directory / "metrics.csv").open(newline="") as file:
+        return [{key: row[key] for key in ("step", "loss", "score")} for row in csv.DictReader(file)]
+
+
+def test_a_run_leaves_a_model_and_its_figures(whole):
+    out, printed = whole
+    assert [int(row["step"]) for row in rows(out)] == list(range(100, 601, 100))
+    assert [row["score"] != "" for row in rows(out)] == [False, True] * 3
+    assert "best at step" in printed
+    model = cmg_jax.load(out / "model")
+    assert model.config.num_experts == 2
+    assert "recipe" in dict(model.config.provenance)
+    frame = cmg_jax.apply(model, jnp.zeros((1, 58)), jnp.zeros((1, 3)))
+    assert np.isfinite(np.asarray(frame)).all()
+
+
+def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
+    out = tmp_path / "killed"
+    program = Path(sys.executable).with_name("cmg-jax")
+    command = [str(value) for value in (program, "train", "--data", data, "--out", out, *RECIPE)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not (out / "metrics.csv").is_file() or len(rows(out)) < 3:  # one checkpoint, and steps behind it
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert rows(out) == rows(whole[0])
+    models = [cmg_jax.load(directory / "model") for directory in (out, whole[0])]
+    jax.tree.map(np.testing.assert_array_equal, *(model.params for model in models))
+
+
+def test_fine_tuning_begins_with_the_given_weights(whole, data, tmp_path):
+    arguments = ["--data", data, "--out", tmp_path / "tuned", "--init", whole[0] / "model", *RECIPE[:-4]]
+    result = run_program(
+        "cmg-jax", "train", *arguments, "--learning-rate", 1e-9, "--schedule", "constant", "--steps", 100
+    )
+    assert result.returncode == 0, result.stderr
+    tuned, first = (cmg_jax.load(path / "model") for path in (tmp_path / "tuned", whole[0]))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), tuned.params, first.params)
+    np.testing.assert_array_equal(tuned.stats.motion_mean, first.stats.motion_mean)
+
+
+def test_mistakes_are_one_clear_line(whole, data, tmp_path):
+    out, _ = whole
+    (tmp_path / "text.npz").write_text("nothing")
+    for arguments, word in (
+        (["--data", data, "--out", out], "--resume"),
+        (["--data", data, "--out", out, "--resume", *RECIPE, "--seed", 5], "train seed 0, not 5"),
+        (["--data", data, "--out", tmp_path / "new", "--resume"], "no run to resume"),
+        (["--data", tmp_path / "text.npz", "--out", tmp_path / "new"], "no data set"),
+        (["--data", tmp_path / "none.npz", "--out", tmp_path / "new"], "none.npz"),
+        (["--data", data, "--out", tmp_path / "a" / "b"], "no directory"),
+        (["--data", data, "--out", tmp_path / "new", "--window", 500], "take a shorter window"),
+    ):
+        assert_one_clear_line(run_program("cmg-jax", "train", *arguments), word)
+    assert not (tmp_path / "new").exists()

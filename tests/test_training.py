@@ -1,0 +1,174 @@
+# pyright: reportArgumentType=false
+"""Loss, steps and runs of the trainer."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh
+
+from cmg_jax import InputError
+from cmg_jax.data.windows import MAYBE, NEVER, Windows, make_windows
+from cmg_jax.model import CMGConfig
+from cmg_jax.networks import expert_axis
+from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.training import trainer as training
+from cmg_jax.training.loss import window_loss
+from cmg_jax.training.trainer import TrainConfig
+from tests.conftest import DATA
+from tests.data_tools import walking
+
+SMALL = CMGConfig(58, 3, 2, (16,), (24, 24), G1_29_JOINTS)
+QUICK = TrainConfig(steps=40, batch_size=16, window=6, warmup_steps=3, teacher_steps=20, stride=2)
+
+
+@pytest.fixture(scope="module")
+def torch_step():
+    with np.load(DATA / "training_step.npz") as arrays:
+        return dict(arrays)
+
+
+def to_params(arrays, prefix=""):
+    """The fixture's weights, or the gradients of them, in our layout."""
+    params = {
+        "gating": {
+            f"Dense_{index}": {
+                "kernel": arrays[f"{prefix}gate{index}"].T,
+                "bias": arrays[f"{prefix}gate{index}_bias"],
+            }
+            for index in range(2)
+        }
+    }
+    for index in range(3):
+        kernel = arrays[f"{prefix}layer{index}"]
+        kernel = np.moveaxis(kernel, 0, expert_axis(*kernel.shape[1:]))
+        params[f"layers_{index}"] = {"kernel": kernel, "bias": arrays[f"{prefix}layer{index}_bias"]}
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+
+
+@pytest.mark.parametrize("name", ["cut", "through"])
+def test_loss_and_gradients_agree_with_pytorch(name, torch_step):
+    config = CMGConfig(6, 2, 3, (8,), (8, 8), ("a", "b", "c"))
+    motion, command = (jnp.asarray(torch_step[key], jnp.float32) for key in ("motion", "command"))
+    teacher = jnp.broadcast_to(torch_step["teacher"][:, None], command.shape[:2])
+    loss, gradients = jax.value_and_grad(window_loss)(
+        to_params(torch_step), config, motion, command, teacher, through_predictions=name == "through"
+    )
+    np.testing.assert_allclose(loss, torch_step[f"{name}_loss"], rtol=1e-5)
+    expected = to_params(torch_step, f"{name}_")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), gradients, expected)
+    other = to_params(torch_step, "through_" if name == "cut" else "cut_")
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), gradients, other)
+    assert max(jax.tree.leaves(differences)) > 1e-3
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return walking(clips=4, frames=120)
+
+
+def run_steps(dataset, config, steps, mesh=None, chunk=10):
+    functions = training.trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()), mesh)
+    state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
+    windows = make_windows(dataset, config.window, stride=config.stride)
+    frames, windows = training.replicate((training.frames(dataset), windows), mesh)
+    losses = []
+    for _ in range(0, steps, chunk):
+        state, metrics = functions.run(state, frames, windows, length=chunk)
+        losses += np.asarray(metrics["loss"]).tolist()
+    return state, losses
+
+
+def test_training_lowers_the_loss_and_is_the_same_every_time(dataset):
+    config = dataclasses.replace(QUICK, learning_rate=3e-3)
+    state, losses = run_steps(dataset, config, 40)
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert int(state.step) == 40
+    again, same = run_steps(dataset, config, 40, chunk=20)
+    np.testing.assert_array_equal(losses, same)
+    jax.tree.map(np.testing.assert_array_equal, state.params, again.params)
+    assert run_steps(dataset, dataclasses.replace(config, seed=1), 10)[1] != losses[:10]
+
+
+def test_devices_that_share_a_batch_train_alike(dataset):
+    mesh = Mesh(np.array(jax.devices()), (training.BATCH_AXIS,))
+    assert mesh.size == 8
+    one, losses = run_steps(dataset, QUICK, 10)
+    shared, same = run_steps(dataset, QUICK, 10, mesh)
+    np.testing.assert_allclose(same, losses, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one.params, shared.params)
+
+
+def test_the_average_of_the_weights_follows_them(dataset):
+    frozen = run_steps(dataset, dataclasses.replace(QUICK, ema=0.0), 10)[0]
+    jax.tree.map(np.testing.assert_array_equal, frozen.params, frozen.ema_params)
+    slow = run_steps(dataset, QUICK, 10)[0]
+    differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), slow.params, slow.ema_params)
+    assert max(jax.tree.leaves(differences)) > 0
+
+
+def test_schedules():
+    config = dataclasses.replace(QUICK, steps=1000, warmup_steps=100, learning_rate=1e-2, final_learning_rate=1e-4)
+    rate = training.learning_rate(config)
+    assert float(rate(50)) == pytest.approx(5e-3)
+    assert float(rate(100)) == pytest.approx(1e-2)
+    assert float(rate(550)) == pytest.approx((1e-2 + 1e-4) / 2, rel=1e-3)
+    assert float(rate(1000)) == pytest.approx(1e-4)
+    steady = training.learning_rate(dataclasses.replace(config, schedule="constant"))
+    assert float(steady(999)) == pytest.approx(1e-2)
+    probability = [float(training.teacher_probability(config, jnp.int32(step))) for step in (0, 10, 20, 500)]
+    assert probability == pytest.approx([1.0, 0.5, 0.0, 0.0])
+
+
+def test_a_plateau_halves_the_rate():
+    config = dataclasses.replace(QUICK, schedule="plateau", plateau_steps=2, warmup_steps=1, weight_decay=0.0)
+    optimizer = training.make_optimizer(config)
+    params = {"w": jnp.ones(3)}
+    state = optimizer.init(params)
+    sizes = []
+    for _ in range(40):
+        with jax.numpy_dtype_promotion("standard"):  # optax's own arithmetic
+            updates, state = optimizer.update({"w": jnp.ones(3)}, state, params, value=jnp.float32(1.0))
+        sizes.append(float(optax.tree.norm(updates)))
+    assert sizes[-1] == pytest.approx(sizes[5] / 2, rel=1e-3)
+
+
+def test_windows_stay_within_a_clip_and_starts_are_not_mirrored(dataset):
+    windows = make_windows(dataset, 20, stride=3)
+    start = np.asarray(windows.start)
+    np.testing.assert_array_equal(dataset.clip[start], dataset.clip[start + 20])
+    begins = np.flatnonzero(dataset.first_foot)
+    holds = np.array([((begins >= first - 10) & (begins <= first + 20)).any() for first in start])
+    np.testing.assert_array_equal(windows.mirror, np.where(holds, NEVER, MAYBE))
+    probability = np.diff(np.asarray(windows.cumulative), prepend=0.0)
+    assert windows.cumulative[-1] == pytest.approx(1.0)
+    assert probability[holds].mean() > 2 * probability[~holds].mean()
+
+
+def test_no_window_fits_into_short_clips():
+    with pytest.raises(InputError, match="no clip of the data set has 301 frames"):
+        make_windows(walking(clips=2, frames=120), 300)
+
+
+def test_mirrored_windows_are_mirror_images(dataset):
+    """With every window mirrored, or none, the network sees motions of which one is the image of the other."""
+    stats = jax.tree.map(jnp.asarray, dataset.stats())
+    losses = []
+    for mirror in (0.0, 1.0):
+        config = dataclasses.replace(QUICK, mirror=mirror, batch_size=8)
+        functions = training.trainer(config, SMALL, stats)
+        windows = Windows(jnp.array([40], jnp.int32), jnp.ones(1), jnp.array([MAYBE], jnp.int32))
+        state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
+        losses.append(float(functions.run(state, training.frames(dataset), windows, length=1)[1]["loss"][0]))
+    assert losses[0] != pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"steps": 0}, {"window": 0}, {"ema": 1.5}, {"teacher_start": -0.1}, {"mirror": 2.0}]
+)
+def test_impossible_recipes_are_refused(change):
+    with pytest.raises(InputError, match=next(iter(change))):
+        dataclasses.replace(QUICK, **change)
