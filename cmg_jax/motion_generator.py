@@ -174,12 +174,13 @@ class CMGMotionGenerator:
 
     def _command(self) -> jax.Array:
         zero = jnp.zeros((self.num_envs, self.model.config.command_dim))
-        return zero if self._state is None else self._state.command
+        # A copy: the state that holds it is donated by the call that it is given to.
+        return zero if self._state is None else jnp.copy(self._state.command)
 
     def _rows(self, env_ids: Any) -> np.ndarray:
         if env_ids is None:
             return np.arange(self.num_envs)
-        rows = np.asarray(env_ids)
+        rows = np.asarray(env_ids, dtype=None if len(env_ids) else int)
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
             raise InputError(f"env_ids {rows.dtype}{list(rows.shape)} must be whole numbers [N]")
         if rows.size and not (rows.min() >= 0 and rows.max() < self.num_envs):

@@ -41,6 +41,19 @@ def test_frames_are_those_of_the_mode(mode, model):
     np.testing.assert_allclose(frame[others], cmg_jax.apply(model, jnp.asarray(after), command)[others], atol=1e-4)
 
 
+def test_a_reset_without_commands_keeps_them(model):
+    generator = CMGMotionGenerator(model, BATCH, "streaming", buffer_size=2)
+    generator.reset(commands=commands(2))
+    generator.get_motion()
+    generator.reset(env_ids=[], init_motion=np.zeros((0, 58)))
+    generator.reset(env_ids=[1], init_motion=first(3)[:1])
+    expected = cmg_jax.apply(model, first(3)[:1], commands(2)[1:2])
+    np.testing.assert_allclose(both(generator.get_motion([1])), expected, atol=1e-4)
+    generator.reset(init_motion=first(4))
+    expected = cmg_jax.apply(model, first(4), commands(2))
+    np.testing.assert_allclose(both(generator.get_motion()), expected, atol=1e-4)
+
+
 def test_switching_keeps_motion_and_commands(model):
     generator = CMGMotionGenerator(model, BATCH, "pregenerated", buffer_size=6, preload_duration=9)
     generator.reset(commands=commands(2))

@@ -41,6 +41,14 @@ def test_a_reset_drops_the_command_that_waits(model):
     np.testing.assert_array_equal(state.command, jnp.where(ROWS[:, None] < 4, commands(3), commands(2)))
 
 
+def test_a_command_taken_back_before_its_tick_changes_nothing(model):
+    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=3))
+    state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
+    changed = generator.set_command(model, state, commands(2))
+    assert changed.waiting.all()
+    assert not generator.set_command(model, changed, commands(1)).waiting.any()
+
+
 def test_a_mirrored_row_serves_the_mirror_image(model):
     plain, mirrored = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.mirrored(cmg_jax.streaming(3), 0.5))
     names = model.config.joint_names
@@ -102,6 +110,22 @@ def test_a_frame_that_is_no_number_is_counted_and_held(model, guard):
     state, served = guard.step(model, state)
     assert np.abs(flat(served)[3] - flat(frame)[3]).max() > 0
     np.testing.assert_array_equal(state.counts.not_finite, np.where(broken, 4, 0))
+
+
+def test_what_was_served_outlives_a_donated_state(model):
+    generator = cmg_jax.guarded(cmg_jax.streaming(1))
+    state, frame = generator.step(model, generator.init(model, KEY, commands(1)))
+    before = flat(frame)
+    jax.jit(generator.step, donate_argnums=1)(model, state)
+    np.testing.assert_array_equal(flat(frame), before)
+
+
+def test_a_row_reset_to_nonsense_does_not_show_its_last_episode(model, guard):
+    state, last = guard.step(model, guard.init(model, KEY, commands(1), first(2)))
+    state = jax.jit(guard.reset)(model, state, ROWS < 2, KEY, jnp.full((BATCH, 3), jnp.nan), first(5))
+    state, served = guard.step(model, state)
+    np.testing.assert_allclose(flat(served)[:2], first(5)[:2], atol=1e-5)
+    assert np.abs(flat(served)[:2] - flat(last)[:2]).max() > 0.01
 
 
 def test_joints_and_commands_beyond_their_range_are_counted(model):

@@ -72,7 +72,10 @@ def bank(motions: MotionBank, *, lookahead_frames: int = 0) -> Generator:
     def set_command(model: CMGModel, state: BankState, command: Any, changed: Any = None) -> BankState:
         command = base.check_command(model, command, len(state.command))
         mask = base.changed_rows(state.command, command, changed)
-        return _play(state, mask, motion_bank.nearest_motion(model, state.bank, command), state.frame_index)
+        chosen = motion_bank.nearest_motion(model, state.bank, command)
+        # Of motions that are equally near, the one that plays.
+        same = (state.bank.command[chosen] == state.command).all(axis=-1)
+        return _play(state, mask & ~same, chosen, state.frame_index)
 
     def lookahead(model: CMGModel, state: BankState, offsets: Any) -> MotionFrame:
         index = jnp.clip(state.frame_index[:, None] + ring.offsets_column(offsets)[None, :, 0], 0, num_frames - 1)
@@ -81,7 +84,7 @@ def bank(motions: MotionBank, *, lookahead_frames: int = 0) -> Generator:
     def resume(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> BankState:
         state = init(model, key, base.check_command(model, command))
         frame = normalization.normalize_motion(model.stats, base.first_frames(model, key, len(state.command), motion))
-        frame_index = motion_bank.nearest_frame(state.bank, state.motion_index, frame, last_start + 1)
+        frame_index = motion_bank.nearest_frame(state.bank, state.motion_index, frame, max(last_start, 1))
         return state._replace(frame_index=frame_index)
 
     return Generator(init, step, reset, set_command, lookahead, resume)

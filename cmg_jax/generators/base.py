@@ -93,7 +93,7 @@ def at_time(generator: Generator, model: CMGModel, state: State, seconds: Any) -
 def switch(generator: Generator, to: Generator, model: CMGModel, state: State, key: jax.Array) -> State:
     """From one mode to another: the state of `to` that goes on from the frame last served by `generator`.
 
-    Every row keeps its command. Where none was served yet, that frame is the first one.
+    Every row keeps the command in force. Where none was served yet, that frame is the first one.
 
     Args:
       generator: the generator that made `state`.

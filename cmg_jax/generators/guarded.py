@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from cmg_jax.generators import base
 from cmg_jax.generators.base import Generator, MotionFrame
 from cmg_jax.model import CMGModel
 from cmg_jax.robot import g1, joints
@@ -34,7 +35,8 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
 
     - not finite (a NaN in a command makes every later frame of its row one),
     - beyond a joint's range (of the G1, by name; other robots' joints are not checked),
-    - under a command outside the range that the model was trained on, or under a NaN.
+    - under a command outside the range that the model was trained on, or under a NaN. It is the command in
+      force that is looked at: from a bank, the one that the row's motion was made under.
 
     Args:
       generator: any mode.
@@ -56,8 +58,14 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
 
     def wrap(model: CMGModel, inner: Any) -> GuardedState:
         counts = GuardCounts(*(jnp.zeros(len(inner.command), jnp.int32) for _ in GuardCounts._fields))
-        shown = generator.lookahead(model, inner, (0,))
-        return GuardedState(inner, counts, jax.tree.map(lambda leaf: jnp.nan_to_num(leaf[:, 0]), shown))
+        return GuardedState(inner, counts, first_shown(model, inner))
+
+    def first_shown(model: CMGModel, inner: Any) -> MotionFrame:
+        """The frame last served, or standing in rows where it is not finite."""
+        shown = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
+        finite = _finite(shown)[:, None]
+        standing = MotionFrame(*jnp.split(base.standing_frame(model)[None], 2, axis=-1))
+        return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), shown, standing)
 
     def init(model: CMGModel, key: jax.Array, command: Any, motion: Any = None, **options: Any) -> GuardedState:
         return wrap(model, generator.init(model, key, command, motion, **options))
@@ -68,12 +76,17 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
         seen = GuardCounts(~finite, outside_limits(model, frame.joint_pos), outside_command(model, inner.command))
         counts = jax.tree.map(lambda count, is_so: count + is_so.astype(jnp.int32), state.counts, seen)
         good = jax.tree.map(lambda new, old: jnp.where(finite[:, None], new, old), frame, state.good)
-        return GuardedState(inner, counts, good), good if hold else frame
+        # The state's own copy: what was served must outlive a donated state.
+        return GuardedState(inner, counts, jax.tree.map(jnp.copy, good)), good if hold else frame
 
     def reset(
         model: CMGModel, state: GuardedState, done: Any, key: jax.Array, command: Any, motion: Any = None
     ) -> GuardedState:
-        return state._replace(inner=generator.reset(model, state.inner, done, key, command, motion))
+        done = base.check_mask("done", done, len(state.counts.not_finite))
+        inner = generator.reset(model, state.inner, done, key, command, motion)
+        fresh = first_shown(model, inner)
+        good = jax.tree.map(lambda new, old: jnp.where(done[:, None], new, old), fresh, state.good)
+        return state._replace(inner=inner, good=good)
 
     def set_command(model: CMGModel, state: GuardedState, command: Any, changed: Any = None) -> GuardedState:
         return state._replace(inner=generator.set_command(model, state.inner, command, changed))

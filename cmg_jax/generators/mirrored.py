@@ -27,7 +27,8 @@ def mirrored(generator: Generator, fraction: float = 0.5) -> Generator:
 
     A mirrored row runs the network under the mirrored command and serves the mirror image: it obeys the
     command it was given, with left and right of the body exchanged. Whatever goes in or comes out is
-    the caller's: commands and first frames are given, and frames are served, as ever.
+    the caller's: commands and first frames are given, and frames are served, as ever. Only a command that
+    a bank draws is drawn before the mirror.
 
     Args:
       generator: any mode.

@@ -29,7 +29,8 @@ def on_tick(generator: Generator, frames: int = 25) -> Generator:
     A replan costs L network calls in sequence however few its rows are; here they are paid once a tick
     and not once a change. `set_command` notes the command (a later one replaces it), the step that is a
     tick puts it in force before it makes its frame, and the first step is one. `lookahead` shows the
-    plan under the command in force. A reset acts at once and drops what its rows were waiting for.
+    plan under the command in force. A reset acts at once and drops what its rows were waiting for, and so
+    does `switch`, which takes the command in force along.
 
     Args:
       generator: any mode.
@@ -49,8 +50,12 @@ def on_tick(generator: Generator, frames: int = 25) -> Generator:
 
     def step(model: CMGModel, state: TickState) -> tuple[TickState, MotionFrame]:
         tick = state.until_tick == 0
-        inner = generator.set_command(model, state.inner, state.wanted, state.waiting & tick)
-        inner, frame = generator.step(model, inner)
+        now = state.waiting & tick
+
+        def apply(inner: Any) -> Any:
+            return generator.set_command(model, inner, state.wanted, now)
+
+        inner, frame = generator.step(model, jax.lax.cond(now.any(), apply, lambda inner: inner, state.inner))
         until_tick = jnp.where(tick, frames, state.until_tick) - 1
         return TickState(inner, state.wanted, state.waiting & ~tick, until_tick), frame
 
@@ -66,7 +71,10 @@ def on_tick(generator: Generator, frames: int = 25) -> Generator:
         command = base.check_command(model, command, len(state.wanted))
         mask = base.changed_rows(state.wanted, command, changed)
         wanted = jnp.where(mask[:, None], command, state.wanted)
-        return state._replace(wanted=wanted, waiting=state.waiting | mask)
+        waiting = state.waiting | mask
+        if changed is None:  # a command taken back before its tick asks for nothing
+            waiting = waiting & (wanted != state.inner.command).any(axis=-1)
+        return state._replace(wanted=wanted, waiting=waiting)
 
     def lookahead(model: CMGModel, state: TickState, offsets: Any) -> MotionFrame:
         return generator.lookahead(model, state.inner, offsets)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.core import Tracer
 
@@ -59,16 +60,17 @@ def offsets_column(offsets: Any) -> jax.Array:
     """Look-ahead offsets as [n, 1] int32.
 
     Raises:
-      InputError: they are not whole numbers, or (outside jit) one is negative.
+      InputError: they are not whole numbers, or one is negative (traced ones are taken as 0 then).
     """
+    known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(offsets))
+    if known and np.size(offsets) and np.min(offsets) < 0:
+        raise InputError(f"offset {np.min(offsets)} is negative; frames already served are not kept")
     offsets = jnp.atleast_1d(jnp.asarray(offsets))
     if offsets.ndim != 1 or not jnp.issubdtype(offsets.dtype, jnp.integer):
         raise InputError(
             f"offsets {offsets.dtype}{list(offsets.shape)} must be whole numbers [n]; see at_time for times"
         )
-    if not isinstance(offsets, Tracer) and offsets.size and int(offsets.min()) < 0:
-        raise InputError(f"offset {int(offsets.min())} is negative; frames already served are not kept")
-    return offsets.astype(jnp.int32)[:, None]
+    return jnp.maximum(offsets.astype(jnp.int32), 0)[:, None]
 
 
 def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, steps: int) -> jax.Array:
