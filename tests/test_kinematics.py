@@ -59,6 +59,35 @@ def test_joints_that_are_not_given_stay_where_the_file_has_them(tmp_path):
     np.testing.assert_array_equal(some.position, everything.position)
 
 
+SCENE = """<mujoco><option integrator="implicit" solver="PGS"/>
+<worldbody>
+  <body name="ball" pos="3 0 0"><freejoint/><geom size="0.1"/></body>
+  <body name="base" pos="0 0 1"><freejoint name="root"/><geom size="0.1"/>
+    <body name="arm" pos="0.2 0 0"><joint name="elbow" axis="0 1 0"/><geom name="arm" size="0.1"/></body></body>
+</worldbody>
+<actuator><motor joint="elbow"/></actuator>
+<sensor><user dim="1" needstage="pos"/></sensor>
+<keyframe><key qpos="0 0 0 1 0 0 0 0 0 0 1 0 0 0 0" ctrl="0"/></keyframe></mujoco>"""
+
+
+def test_a_robot_in_a_scene_is_moved_and_not_the_ball(tmp_path):
+    path = tmp_path / "scene.xml"
+    path.write_text(SCENE)
+    robot = kinematics(path, joint_names=("elbow",))
+    poses = jax.jit(robot.body_poses)(jnp.array([[0.5]]), jnp.array([[5.0, 0, 0]]))
+    placed = dict(zip(robot.bodies, poses.position[0].tolist(), strict=True))
+    assert placed["ball"] == [3, 0, 0]
+    assert placed["base"] == [5, 0, 0]
+    np.testing.assert_allclose(placed["arm"], [5.2, 0, 0], atol=1e-6)
+
+
+def test_a_root_that_stands_fast_cannot_be_placed(tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    with pytest.raises(InputError, match="no free joint"):
+        kinematics(path, joint_names=("wrist",)).body_poses(jnp.array([0.4]), jnp.zeros(3))
+
+
 def test_bad_input_is_one_clear_line(tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)

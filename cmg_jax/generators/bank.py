@@ -28,8 +28,9 @@ def bank(motions: MotionBank, *, lookahead_frames: int = 0) -> Generator:
     in `init` and `reset`: then a motion is drawn whose command lies within the bank's range; otherwise
     the row takes the motion whose command is nearest (in units of the trained range). `set_command`
     jumps to the nearest motion too; the state's `command` is always the one that the motion obeys.
-    `motion` cannot be given. Past the end of a motion, `lookahead` repeats its last frame. `resume` goes on
-    from the frame of the nearest motion that is most like the given one.
+    `motion` cannot be given. `lookahead` goes on through the motion where the row will begin again, and
+    repeats its last frame past its end. `resume` goes on from the frame of the nearest motion that is
+    most like the given one.
 
     Args:
       motions: the pool. The state holds a copy, so that a jitted rollout takes it as an argument.

@@ -148,6 +148,8 @@ def batch_size(command: Any, batch: int | None) -> int:
 
 def check_command(model: CMGModel, command: Any, batch: int | None = None) -> jax.Array:
     """command [B, C] in float32, or an InputError that says what is wrong with it."""
+    if command is None:
+        raise InputError("give the commands; only a bank can draw them")
     rows = batch if batch is not None else (np.shape(command)[0] if np.ndim(command) == 2 else -1)
     return check_array("command", command, (rows, model.config.command_dim))
 

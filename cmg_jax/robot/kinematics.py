@@ -52,7 +52,7 @@ def kinematics(
         from mujoco import mjx
     except ImportError:
         raise InputError("body poses inside jit need MJX: pip install 'cmg_jax[mjx]'") from None
-    robot = g1.mj_model() if mjcf is None else _read(Path(mjcf))
+    robot = _skeleton(g1.MJCF_PATH if mjcf is None else Path(mjcf))
     all_bodies = [robot.body(index).name for index in range(robot.nbody)]
     wanted = tuple(all_bodies[1:] if bodies is None else bodies)
     joint_at = {robot.joint(index).name: index for index in range(robot.njnt)}
@@ -61,7 +61,7 @@ def kinematics(
             raise InputError(f"{mjcf or g1.MJCF_PATH.name} has no {kind} {', '.join(missing)}")
     qpos_index = robot.jnt_qposadr[[joint_at[name] for name in joint_names]]
     body_index = indices(wanted, all_bodies)
-    free = [robot.jnt_qposadr[index] for index in range(robot.njnt) if robot.jnt_type[index] == 0]
+    root = _root_address(robot, joint_at[joint_names[0]]) if joint_names else None
     home = jnp.asarray(robot.qpos0, jnp.float32)
     mjx_model = mjx.put_model(robot, impl="jax")
 
@@ -73,11 +73,13 @@ def kinematics(
         joint_pos = jnp.asarray(joint_pos, jnp.float32)
         shape = joint_pos.shape[:-1]
         positions = jnp.broadcast_to(home, (*shape, len(home))).at[..., qpos_index].set(joint_pos)
-        if free:
-            root = jnp.zeros(3) if root_pos is None else jnp.asarray(root_pos, jnp.float32)
+        if root is not None:
+            place = jnp.zeros(3) if root_pos is None else jnp.asarray(root_pos, jnp.float32)
             quat = jnp.array([1.0, 0, 0, 0]) if root_quat is None else jnp.asarray(root_quat, jnp.float32)
-            positions = positions.at[..., free[0] : free[0] + 3].set(jnp.broadcast_to(root, (*shape, 3)))
-            positions = positions.at[..., free[0] + 3 : free[0] + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
+            positions = positions.at[..., root : root + 3].set(jnp.broadcast_to(place, (*shape, 3)))
+            positions = positions.at[..., root + 3 : root + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
+        elif root_pos is not None or root_quat is not None:
+            raise InputError("the robot has no free joint, so its root cannot be placed")
         # MJX itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             poses = jax.vmap(one)(positions.reshape(-1, len(home)))
@@ -86,12 +88,28 @@ def kinematics(
     return Kinematics(wanted, body_poses)
 
 
-def _read(path: Path) -> Any:
+def _skeleton(path: Path) -> Any:
+    """The bodies and joints of an MJCF; MJX would refuse some of the rest, which kinematics does not need."""
     import mujoco
 
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        return mujoco.MjModel.from_xml_path(str(path))  # pyright: ignore[reportAttributeAccessIssue]
+        spec = mujoco.MjSpec.from_file(str(path))  # pyright: ignore[reportAttributeAccessIssue]
+        parts = (spec.sensors, spec.actuators, spec.tendons, spec.equalities, spec.pairs, spec.excludes)
+        for part in (*parts, spec.keys, spec.skins, spec.geoms):
+            for element in list(part):
+                spec.delete(element)
+        spec.compiler.boundmass = spec.compiler.boundinertia = 1e-3  # bodies had theirs from their geoms
+        robot = spec.compile()
     except ValueError as error:
         raise InputError(f"{path}: MuJoCo cannot read it: {str(error).splitlines()[0]}") from None
+    robot.opt.integrator, robot.opt.solver, robot.opt.cone = 0, 2, 0  # Euler, Newton, pyramidal: what MJX knows
+    return robot
+
+
+def _root_address(robot: Any, joint: int) -> int | None:
+    """Where in qpos the free joint is that carries a joint's robot; None where it stands fast."""
+    root_body = robot.body_rootid[robot.jnt_bodyid[joint]]
+    free = [j for j in range(robot.njnt) if robot.jnt_type[j] == 0 and robot.jnt_bodyid[j] == root_body]
+    return int(robot.jnt_qposadr[free[0]]) if free else None
