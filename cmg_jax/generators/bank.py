@@ -73,7 +73,11 @@ def bank(motions: MotionBank, *, lookahead_frames: int = 0) -> Generator:
     def set_command(model: CMGModel, state: BankState, command: Any, changed: Any = None) -> BankState:
         command = base.check_command(model, command, len(state.command))
         mask = base.changed_rows(state.command, command, changed)
-        chosen = motion_bank.nearest_motion(model, state.bank, command)
+        chosen = jax.lax.cond(
+            mask.any(),
+            lambda: motion_bank.nearest_motion(model, state.bank, command),
+            lambda: state.motion_index,
+        )
         # Of motions that are equally near, the one that plays.
         same = (state.bank.command[chosen] == state.command).all(axis=-1)
         return _play(state, mask & ~same, chosen, state.frame_index)

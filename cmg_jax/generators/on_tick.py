@@ -50,12 +50,8 @@ def on_tick(generator: Generator, frames: int = 25) -> Generator:
 
     def step(model: CMGModel, state: TickState) -> tuple[TickState, MotionFrame]:
         tick = state.until_tick == 0
-        now = state.waiting & tick
-
-        def apply(inner: Any) -> Any:
-            return generator.set_command(model, inner, state.wanted, now)
-
-        inner, frame = generator.step(model, jax.lax.cond(now.any(), apply, lambda inner: inner, state.inner))
+        inner = generator.set_command(model, state.inner, state.wanted, state.waiting & tick)
+        inner, frame = generator.step(model, inner)
         until_tick = jnp.where(tick, frames, state.until_tick) - 1
         return TickState(inner, state.wanted, state.waiting & ~tick, until_tick), frame
 
