@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
+from cmg_jax.commands import sampler
 from cmg_jax.model import CMGModel, apply_normalized
 
 RESET_FRACTION = 0.002
@@ -48,8 +49,7 @@ def pool(model: CMGModel) -> cmg_jax.MotionBank:
 
 
 def draw(model: CMGModel, key: jax.Array, number: int) -> jax.Array:
-    low, high = model.stats.command_min[None], model.stats.command_max[None]
-    return jax.random.uniform(key, (number, model.config.command_dim)) * (high - low) + low
+    return sampler.uniform(key, sampler.CommandRange(model.stats.command_min, model.stats.command_max), number)
 
 
 def plain(steps: int) -> Callable[..., Any]:

@@ -12,11 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import normalization, rollout
+from cmg_jax.data.dataset import Dataset
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.model import CMGModel
 from cmg_jax.robot import g1, odometry
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot.joints import is_g1
+
+PARTS = ("held commands", "changing commands", "starting and stopping", "drift")
+"""What `evaluate` tells its `progress`, in this order."""
 
 COMPONENTS = ("vx", "vy", "yaw")
 MOVING, STILL = 0.2, 0.05
@@ -42,6 +46,7 @@ def evaluate(
     grid: Sequence[Sequence[float]] = DEFAULT_GRID,
     settings: Settings | None = None,
     progress: Callable[[str], Any] = lambda _: None,
+    data: Dataset | None = None,
 ) -> dict[str, Any]:
     """All figures of a model, as JSON can hold them.
 
@@ -50,31 +55,34 @@ def evaluate(
       grid: commands to walk under, each held from a standing start.
       settings: see `Settings`.
       progress: called with the name of each part before it begins.
+      data: the training data, whose own `quality` is then reported under "data".
 
     Raises:
       InputError: a model of another robot, or a run too short to measure.
     """
     settings = settings or Settings()
-    if not set(model.config.joint_names) <= set(G1_29_JOINTS) or model.config.command_dim != 3:
+    if not is_g1(model.config.joint_names) or model.config.command_dim != 3:
         raise InputError("evaluation needs a model of the G1's joints, with commands vx, vy and yaw rate")
     if settings.frames < settings.settle_seconds * model.config.fps + 50:
         raise InputError(f"frames {settings.frames} are too few to measure after {settings.settle_seconds:g} s")
     commands = np.asarray(grid, np.float32).reshape(-1, 3)
-    progress("held commands")
+    progress(PARTS[0])
     held = generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
-    progress("changing commands")
+    progress(PARTS[1])
     changing = switching_commands(model, settings)
     switched = generate(model, changing)
-    progress("starting and stopping")
+    progress(PARTS[2])
     report = {
         "tracking": tracking(model, held, commands, settings),
-        "quality": quality(model, held),
+        "quality": quality(held, model.config.joint_names, model.config.fps),
         "switching": switching(model, switched, changing, settings),
         "start_stop": start_stop(model, settings),
         "gate": gate_usage(model, held, commands),
     }
-    progress("drift")
+    progress(PARTS[3])
     report["drift"] = drift(model, commands, settings)
+    if data is not None:
+        report["data"] = quality(pieces(data, settings.frames), data.joint_names, data.fps)
     return report
 
 
@@ -113,18 +121,20 @@ def tracking(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, sett
 def walked(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
     """Velocity really walked, frame by frame, [B, T, 3]."""
     joint_pos = trajectory[..., : model.config.num_joints]
-    return odometry.stance_velocity(joint_pos, model.config.joint_names, model.config.fps)
+    return np.asarray(_stance_velocity(joint_pos, model.config.joint_names, model.config.fps))
 
 
-def quality(model: CMGModel, trajectory: np.ndarray) -> dict[str, float]:
-    """What a motion is like whatever the command: limits, agreement, sliding, jerk, steps. [B, T+1, D]."""
-    joints, fps = model.config.num_joints, model.config.fps
-    position, velocity = trajectory[..., :joints], trajectory[..., joints:]
-    low, high = g1.joint_limits(model.config.joint_names).T
+_stance_velocity = jax.jit(odometry.stance_velocity, static_argnums=(1, 2))
+
+
+def quality(motion: np.ndarray, joint_names: Sequence[str], fps: float) -> dict[str, float]:
+    """What motions [B, T, D] are like whatever the command: limits, agreement, sliding, jerk, steps."""
+    position, velocity = motion[..., : len(joint_names)], motion[..., len(joint_names) :]
+    low, high = g1.joint_limits(joint_names).T
     beyond = np.maximum(position - high, low - position)
     central = (position[:, 2:] - position[:, :-2]) * (fps / 2)
     jerk = np.diff(position, n=3, axis=1) * fps**3
-    contact = odometry.contacts(position, model.config.joint_names, fps)
+    contact = odometry.contacts(position, joint_names, fps)
     return {
         "frames_beyond_limits": float((beyond > 0).any(axis=-1).mean()),
         "furthest_beyond_limits_rad": max(float(beyond.max()), 0.0),
@@ -134,6 +144,20 @@ def quality(model: CMGModel, trajectory: np.ndarray) -> dict[str, float]:
         "foot_sliding_m_s": contact.sliding,
         "steps_per_second": contact.steps_per_second,
     }
+
+
+def pieces(data: Dataset, frames: int) -> np.ndarray:
+    """A data set's clips cut into pieces [N, frames, D]; what is left at the end of a clip is dropped.
+
+    Raises:
+      InputError: no clip has that many frames.
+    """
+    starts = np.concatenate(
+        [np.arange(first, last - frames + 1, frames) for first, last in data.clip_edges()] or [np.empty(0, int)]
+    )
+    if not len(starts):
+        raise InputError(f"no clip of the data has {frames} frames to compare with")
+    return data.motion[starts[:, None] + np.arange(frames)]
 
 
 def switching_commands(model: CMGModel, settings: Settings) -> np.ndarray:
@@ -195,20 +219,20 @@ def drift(model: CMGModel, commands: np.ndarray, settings: Settings) -> dict[str
     if not len(chosen):
         return {}
     window = settings.frames
+    between = max(settings.drift_frames // window - 3, 1)  # stretches, besides the first two and the last
 
     @jax.jit
-    def run(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
+    def run(model: CMGModel, motion: jax.Array, commands: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         held = jnp.broadcast_to(commands[:, None], (len(chosen), window, 3))
 
         def stretch(motion: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             trajectory = rollout.generate(model, motion, held)
             return trajectory[:, -1], jnp.isfinite(trajectory).all()
 
-        count = max(settings.drift_frames // window - 2, 1)
         first = rollout.generate(model, motion, held)
         second = rollout.generate(model, first[:, -1], held)
-        last, finite = jax.lax.scan(stretch, second[:, -1], None, length=count)
-        return second, rollout.generate(model, last, held), finite.all()  # pyright: ignore[reportReturnType]
+        last, finite = jax.lax.scan(stretch, second[:, -1], None, length=between)
+        return second, rollout.generate(model, last, held), finite.all()
 
     start = jnp.broadcast_to(standing_frame(model), (len(chosen), model.config.motion_dim))
     early, late, finite = map(np.asarray, run(model, start, jnp.asarray(chosen)))
@@ -216,7 +240,7 @@ def drift(model: CMGModel, commands: np.ndarray, settings: Settings) -> dict[str
     joints = model.config.num_joints
     amplitude = [float(part[..., :joints].std(axis=1).mean()) for part in (early, late)]
     return {
-        "frames": settings.drift_frames,
+        "frames": (between + 3) * window,
         "finite": bool(finite),
         "velocity_change": _named(np.abs(change).max(axis=0)),
         "amplitude_early_rad": amplitude[0],

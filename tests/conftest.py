@@ -29,6 +29,7 @@ settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 
 DATA = Path(__file__).parent / "data"
+REFERENCE_MODEL = DATA / "reference_model"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Larger real files; where they are present, more is checked."""
 
@@ -45,13 +46,13 @@ def shared_compilations(tmp_path_factory, worker_id):
 
 @pytest.fixture(scope="session")
 def model() -> CMGModel:
-    """The bundled model."""
-    return cmg_jax.default_model()
+    """Converted from a checkpoint of the PyTorch original, which the golden outputs belong to."""
+    return cmg_jax.load(REFERENCE_MODEL)
 
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, np.ndarray]:
-    """Outputs of the PyTorch implementation for the bundled model's checkpoint."""
+    """Outputs of the PyTorch implementation for the same checkpoint."""
     with np.load(DATA / "golden.npz") as arrays:
         return dict(arrays)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.robot import g1, joints, root_pose
+from cmg_jax.robot import feet, g1, joints, root_pose
 from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import DATA
 
@@ -84,7 +84,7 @@ def test_standing_is_inside_the_limits_with_both_soles_on_the_floor():
     standing, limits = g1.standing_joint_pos(G1_29_JOINTS), g1.joint_limits(G1_29_JOINTS)
     assert ((standing > limits[:, 0]) & (standing < limits[:, 1])).all()
     keyframe = g1.mj_model().key("stand").qpos
-    assert abs(g1.sole_height(keyframe[None])[0]) < 1e-4
+    assert keyframe[2] + feet.ground_height(keyframe[None, 7:], G1_29_JOINTS)[0] == pytest.approx(0, abs=1e-4)
 
 
 def test_feet_hold_the_robot_on_a_floor():
@@ -183,4 +183,27 @@ def test_the_lower_foot_is_on_the_floor_in_every_frame():
     assert root_quat.shape == (2, 6, 4)
     flat = (array.reshape(12, -1) for array in (joint_pos, root_pos, root_quat))
     positions = g1.qpos(next(flat), G1_29_JOINTS, *flat)
-    np.testing.assert_allclose(g1.sole_height(positions), 0, atol=1e-6)
+    np.testing.assert_allclose(sole_points(positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-6)
+
+
+def sole_points(positions: np.ndarray) -> np.ndarray:
+    """What C MuJoCo says of the lowest points of the balls under both feet, [N, 2, 4, 3]."""
+    import mujoco
+
+    robot = g1.mj_model()
+    data, out = mujoco.MjData(robot), []
+    soles = [index for index in range(robot.ngeom) if robot.geom(index).name.endswith("_sole")]
+    for position in positions:
+        data.qpos[:] = position
+        mujoco.mj_kinematics(robot, data)
+        out.append(data.geom_xpos[soles] - [0, 0, robot.geom_size[soles[0], 0]])
+    return np.array(out).reshape(len(positions), 2, 4, 3)
+
+
+@pytest.mark.parametrize("names", [G1_29_JOINTS, G1_29_JOINTS[::-1], G1_29_JOINTS[3:]])
+def test_soles_are_where_mujoco_has_them(names):
+    joint_pos = np.random.default_rng(5).normal(size=(40, len(names))) * 0.6
+    expected = sole_points(g1.qpos(joint_pos, names))
+    points = feet.sole_points(jnp.asarray(joint_pos, jnp.float32), names)
+    np.testing.assert_allclose(points, expected, atol=1e-6)
+    assert np.ptp(expected[:, 0, 0], axis=0).max() > 0.1  # the poses differ

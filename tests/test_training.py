@@ -14,9 +14,10 @@ from cmg_jax import InputError
 from cmg_jax.data.windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
 from cmg_jax.model import CMGConfig
 from cmg_jax.networks import expert_axis
+from cmg_jax.robot import odometry
 from cmg_jax.robot.joints import G1_29_JOINTS
 from cmg_jax.training import trainer as training
-from cmg_jax.training.loss import window_loss
+from cmg_jax.training.loss import feet_losses, frame_loss, predict
 from cmg_jax.training.trainer import TrainConfig
 from tests.conftest import DATA
 from tests.data_tools import walking
@@ -54,15 +55,43 @@ def test_loss_and_gradients_agree_with_pytorch(name, torch_step):
     config = CMGConfig(6, 2, 3, (8,), (8, 8), ("a", "b", "c"))
     motion, command = (jnp.asarray(torch_step[key], jnp.float32) for key in ("motion", "command"))
     teacher = jnp.broadcast_to(torch_step["teacher"][:, None], command.shape[:2])
-    loss, gradients = jax.value_and_grad(window_loss)(
-        to_params(torch_step), config, motion, command, teacher, through_predictions=name == "through"
-    )
+
+    def window_loss(params):
+        predicted = predict(params, config, motion, command, teacher, through_predictions=name == "through")
+        return frame_loss(predicted, motion[1:])
+
+    loss, gradients = jax.value_and_grad(window_loss)(to_params(torch_step))
     np.testing.assert_allclose(loss, torch_step[f"{name}_loss"], rtol=1e-5)
     expected = to_params(torch_step, f"{name}_")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), gradients, expected)
     other = to_params(torch_step, "through_" if name == "cut" else "cut_")
     differences = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), gradients, other)
     assert max(jax.tree.leaves(differences)) > 1e-3
+
+
+def test_feet_losses_say_what_an_error_of_the_joints_means_on_the_floor():
+    target = jnp.asarray(walking(clips=2, frames=31).motion[:, :29].reshape(2, 31, 29).swapaxes(0, 1))
+    np.testing.assert_allclose(feet_losses(target, target, G1_29_JOINTS, 50.0), 0, atol=1e-6)
+
+    # Both hips turned by the same angle: every point goes along a chord, and the velocity turns with the feet.
+    hips = jnp.array([name.endswith("hip_pitch_joint") for name in G1_29_JOINTS])
+    slower = jnp.where(hips[None, None], target * jnp.array([[[0.5]]]), target)
+    place, velocity = feet_losses(slower, target, G1_29_JOINTS, 50.0)
+    moved = [np.asarray(odometry.stance_velocity(part.swapaxes(0, 1), G1_29_JOINTS, 50.0)) for part in (slower, target)]
+    assert place > 1e-4
+    # Where the same foot stands in both, this is the difference of the velocities of the evaluation.
+    expected = np.square((moved[0] - moved[1]).mean(axis=1)).sum(-1).mean()
+    np.testing.assert_allclose(velocity, expected, rtol=0.2)
+
+    def loss(motion):
+        return sum(feet_losses(motion, target, G1_29_JOINTS, 50.0))
+
+    value, gradient = jax.value_and_grad(loss)(slower)
+    legs = np.array([any(part in name for part in ("hip", "knee", "ankle")) for name in G1_29_JOINTS])
+    assert np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[..., ~legs].any()
+    step = 1e-3 * gradient / jnp.linalg.norm(gradient)
+    assert loss(slower - step) < value < loss(slower + step)
 
 
 @pytest.fixture(scope="module")

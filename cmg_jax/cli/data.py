@@ -37,6 +37,12 @@ def add_parser(subparsers: Any) -> None:
         help="seconds over which the velocity of a recording is averaged to serve as its command",
     )
     parser.add_argument(
+        "--commands",
+        choices=("recorded", "walked"),
+        default="recorded",
+        help="walked: replace recorded commands by the velocity that the feet walk at under each",
+    )
+    parser.add_argument(
         "--percentiles",
         type=float,
         nargs=2,
@@ -59,7 +65,14 @@ def _data(arguments: argparse.Namespace) -> None:
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
     files = list_files(arguments.sources)
-    options = Options(arguments.fps, arguments.csv_fps, arguments.smoothing, (low, high), arguments.min_seconds)
+    options = Options(
+        fps=arguments.fps,
+        csv_fps=arguments.csv_fps,
+        smoothing=arguments.smoothing,
+        walked=arguments.commands == "walked",
+        percentiles=(low, high),
+        min_seconds=arguments.min_seconds,
+    )
     with progress_bars() as progress:
         made, rows = build.build(files, options, progress("files", len(files)))
     print(table(rows))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from cmg_jax import checkpoint, evaluation
+from cmg_jax.cli.program import progress_bars
+from cmg_jax.data import dataset
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, require_parent
 from cmg_jax.viz import evaluation_page
@@ -28,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--frames", type=int, default=defaults.frames, help="generated for every command")
     parser.add_argument("--drift-frames", type=int, default=defaults.drift_frames, help="of the long run")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the changing commands")
+    parser.add_argument("--data", type=Path, metavar="FILE.npz", help="its data set, to compare its motion with")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json and report.png there")
     parser.set_defaults(function=_evaluate)
 
@@ -40,9 +43,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         require_parent(directory)
     path = arguments.model or checkpoint.default_model_path()
     model = checkpoint.load(path)
+    data = dataset.load(arguments.data) if arguments.data else None
     grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
     settings = evaluation.Settings(frames=arguments.frames, drift_frames=arguments.drift_frames, seed=arguments.seed)
-    report = evaluation.evaluate(model, grid, settings)
+    with progress_bars() as progress:
+        advance = progress("evaluate", len(evaluation.PARTS))
+        report = evaluation.evaluate(model, grid, settings, lambda _: advance(1), data)
     print(text(report))
     if directory is not None:
         directory.mkdir(exist_ok=True)
@@ -87,12 +93,7 @@ def text(report: dict[str, Any]) -> str:
         ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
-        ("frames beyond a joint limit", f"{100 * quality['frames_beyond_limits']:.3f} %"),
-        ("velocities against position differences", f"{quality['velocity_disagreement_rad_s']:.3f} rad/s"),
-        ("sliding of feet on the floor", f"{quality['foot_sliding_m_s']:.3f} m/s"),
-        ("steps", f"{quality['steps_per_second']:.2f} a second"),
-        ("jerk (rms)", f"{quality['jerk_rms_rad_s3']:.0f} rad/s^3"),
-        ("largest step between frames", f"{quality['largest_step_rad']:.3f} rad"),
+        *_quality(quality, report.get("data")),
         ("the same after a change of command", f"{switching['largest_step_after_a_change_rad']:.3f} rad"),
         ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
     ]
@@ -103,6 +104,23 @@ def text(report: dict[str, Any]) -> str:
         lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+
+
+def _quality(quality: dict[str, float], data: dict[str, float] | None) -> list[tuple[str, str]]:
+    """Lines of what the motion is like, with the training data's own figures where they are known."""
+    named = [
+        ("frames_beyond_limits", "frames beyond a joint limit", ".4f", ""),
+        ("velocity_disagreement_rad_s", "velocities against position differences", ".3f", "rad/s"),
+        ("foot_sliding_m_s", "sliding of feet on the floor", ".3f", "m/s"),
+        ("steps_per_second", "steps", ".2f", "a second"),
+        ("jerk_rms_rad_s3", "jerk (rms)", ".0f", "rad/s^3"),
+        ("largest_step_rad", "largest step between frames", ".3f", "rad"),
+    ]
+    compared = "" if data is None else "   (data: {})"
+    return [
+        (label, f"{quality[key]:{form}} {unit}".strip() + compared.format(f"{data[key]:{form}}" if data else ""))
+        for key, label, form, unit in named
+    ]
 
 
 def _errors(named: dict[str, float]) -> str:

@@ -68,14 +68,14 @@ def _generate(arguments: argparse.Namespace) -> None:
         render.choose_gl()
     model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
     commands = _commands(arguments, model)
-    on_g1 = set(model.config.joint_names) <= set(joints.G1_29_JOINTS)
+    on_g1 = joints.is_g1(model.config.joint_names)
     if not on_g1 and (arguments.video or arguments.bodies or _suffix(arguments.out) == ".csv"):
         raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
 
     with progress_bars() as progress:
         trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
         _report_bad_frames(trajectory)
-        motion = _motion(model, trajectory, commands, on_g1, progress)
+        motion = _motion(model, trajectory, commands, on_g1)
         first = Motion(
             motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
         )
@@ -138,7 +138,7 @@ def initial_motion(model: CMGModel, envs: int, seed: int) -> jax.Array:
     if model.initial_motion is not None:
         index = jax.random.randint(jax.random.key(seed), (envs,), 0, len(model.initial_motion))
         return model.initial_motion[index]
-    if set(model.config.joint_names) <= set(joints.G1_29_JOINTS):
+    if joints.is_g1(model.config.joint_names):
         standing = g1.standing_joint_pos(model.config.joint_names)
         frame = jnp.concatenate([jnp.asarray(standing), jnp.zeros(model.config.num_joints)])
     else:
@@ -204,14 +204,13 @@ def _check_size(steps: float, envs: int) -> None:
         raise InputError(f"{envs} environments x {steps:.3g} frames are more than {MAX_FRAMES:,}; ask for fewer")
 
 
-def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool, progress: Progress) -> Motion:
+def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool) -> Motion:
     """The trajectory with its root; one environment is written without an environment axis."""
     joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
-    envs, frames = joint_pos.shape[:2]
+    envs = len(joint_pos)
     commands = np.broadcast_to(commands, (envs, *commands.shape))
     if on_g1:
-        advance = progress("root pose", envs * frames)
-        root = root_pose.on_floor(joint_pos, model.config.joint_names, commands, model.config.fps, advance)
+        root = root_pose.on_floor(joint_pos, model.config.joint_names, commands, model.config.fps)
     else:
         path, yaw = map(np.asarray, root_pose.integrate_command(jnp.asarray(commands), model.config.fps))
         root = (np.append(path, np.zeros_like(yaw)[..., None], -1), root_pose.yaw_quaternion(yaw))

@@ -20,6 +20,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the run")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--init", type=Path, metavar="MODEL_DIR", help="model to start from (fine-tuning)")
+    parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
     network = parser.add_argument_group("network")
     network.add_argument("--experts", type=int, default=4)
     network.add_argument("--width", type=int, default=512)
@@ -47,6 +48,10 @@ def _train(arguments: argparse.Namespace) -> None:
         ("trained", f"by cmg_jax on {len(data.motion)} frames of {arguments.data.name}, seed {config.seed}"),
         ("recipe", ", ".join(f"{key} {value}" for key, value in dataclasses.asdict(config).items())),
     )
+    if arguments.init:
+        provenance += (("from", arguments.init.name),)
+    if arguments.description:
+        provenance += (("description", arguments.description),)
     if initial is not None:
         if initial.config.joint_names != data.joint_names or initial.config.fps != data.fps:
             raise InputError(f"{arguments.init}: its joints or frame rate are not those of {arguments.data}")

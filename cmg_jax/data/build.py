@@ -10,7 +10,7 @@ from cmg_jax.data import clips, readers
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1
+from cmg_jax.robot import feet
 from cmg_jax.robot.joints import G1_29_JOINTS
 
 STANDING_SPEED = 0.08
@@ -25,6 +25,8 @@ class Options(NamedTuple):
     csv_fps: float = readers.LAFAN1_FPS
     smoothing: float = 0.6
     """s over which a velocity is averaged to serve as command: about a stride."""
+    walked: bool = False
+    """Replace recorded commands by what is walked under them."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Frames whose velocity is outside of these are no locomotion, or an error of the recording, and are cut out."""
     min_seconds: float = 1.0
@@ -104,6 +106,8 @@ def _read(path: Path, options: Options) -> list[_Stretch]:
             recorded = piece.command is not None
             if not recorded:
                 piece = piece._replace(command=clips.yaw_frame_velocity(piece, options.smoothing))
+            elif options.walked:
+                piece = piece._replace(command=clips.walked_command(piece, options.smoothing))
             out.append(_Stretch(clip.name, frames, piece, recorded=recorded))
     return out
 
@@ -157,7 +161,7 @@ def first_feet(clip: Clip, recorded: bool) -> np.ndarray:
     reach = round(clip.fps)
     for begin in begins.tolist():
         joint_pos = clip.joint_pos[begin : begin + reach]
-        height = g1.sole_points(g1.qpos(joint_pos, clip.joint_names))[..., 2].min(axis=-1)  # [t, 2] feet
+        height = np.asarray(feet.sole_points(joint_pos, clip.joint_names))[..., 2].min(axis=-1)  # [t, 2] feet
         above = height[:, 0] - height[:, 1]
         above = above - above[0]
         steps = np.flatnonzero(np.abs(above) > LIFTED)

@@ -166,6 +166,27 @@ def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
     return odometry.smooth(velocity, max(round(smoothing * clip.fps), 1))
 
 
+def walked_command(clip: Clip, smoothing: float) -> np.ndarray:
+    """The recorded command, each stretch in which it is held replaced by what is walked in it, [T, 3].
+
+    A robot does not walk quite as it is told, and a network that learns its command would walk as that robot
+    does; one that learns this obeys. What is walked is read off the feet (`odometry.stance_velocity`), as the mean
+    over the last whole strides of `smoothing` s, once it has got under way. A command of zero stays as it is; so does
+    one that is held for less than two strides.
+    """
+    assert clip.command is not None
+    velocity = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+    velocity = np.concatenate([velocity, velocity[-1:]])
+    changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
+    stride = max(round(smoothing * clip.fps), 1)
+    out = clip.command.copy()
+    for first, last in pairwise([0, *changes.tolist(), len(clip.command)]):
+        if clip.command[first].any() and last - first >= 2 * stride:
+            settled = (last - first) * 2 // 3 // stride * stride
+            out[first:last] = velocity[last - settled : last].mean(axis=0)
+    return out
+
+
 def check_fps(fps: float) -> float:
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"fps {fps:g} is not a positive number of frames per second")

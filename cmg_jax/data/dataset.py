@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,11 @@ class Dataset:
     @property
     def seconds(self) -> float:
         return len(self.motion) / self.fps
+
+    def clip_edges(self) -> list[tuple[int, int]]:
+        """First frame of each clip, and the one after its last."""
+        edges = [0, *(np.flatnonzero(np.diff(self.clip)) + 1).tolist(), len(self.clip)]
+        return list(pairwise(edges))
 
     def stats(self) -> MotionStats:
         """Normalization of these frames and their mirror images, which training draws alike."""

@@ -128,7 +128,7 @@ def first_frames(model: CMGModel, key: jax.Array, batch: int, motion: jax.Array 
 def standing_frame(model: CMGModel) -> jax.Array:
     """Standing still, [D]; for a robot that is not the G1, the mean of the training data."""
     names = model.config.joint_names
-    if not set(names) <= set(joints.G1_29_JOINTS):
+    if not joints.is_g1(names):
         return model.stats.motion_mean
     return jnp.concatenate([jnp.asarray(g1.standing_joint_pos(names)), jnp.zeros(len(names))])
 

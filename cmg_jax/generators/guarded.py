@@ -47,7 +47,7 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
 
     def outside_limits(model: CMGModel, joint_pos: jax.Array) -> jax.Array:
         names = model.config.joint_names
-        if not set(names) <= set(joints.G1_29_JOINTS):
+        if not joints.is_g1(names):
             return jnp.zeros(joint_pos.shape[0], bool)
         low, high = jnp.asarray(g1.joint_limits(names)).T[:, None]
         return ((joint_pos < low - tolerance) | (joint_pos > high + tolerance)).any(-1)

@@ -88,27 +88,6 @@ def body_poses(positions: np.ndarray, progress: Progress = lambda _: None) -> Bo
     return out
 
 
-def sole_points(positions: np.ndarray, progress: Progress = lambda _: None) -> np.ndarray:
-    """Lowest points of the four balls under each foot, left foot first, [N, 2, 4, 3] m.
-
-    Args:
-      positions: MuJoCo positions [N, 36].
-      progress: called with the number of frames just finished.
-    """
-    model = mj_model()
-    soles = [index for index in range(model.ngeom) if model.geom(index).name.endswith("_sole")]
-    out = np.empty((len(positions), len(soles), 3))
-    for index, data in _forward(positions, progress):
-        out[index] = data.geom_xpos[soles]
-    out[..., 2] -= model.geom_size[soles, 0]
-    return out.reshape(len(positions), 2, -1, 3)
-
-
-def sole_height(positions: np.ndarray, progress: Progress = lambda _: None) -> np.ndarray:
-    """Height [N] m of the lowest point under the feet, for MuJoCo positions [N, 36]."""
-    return sole_points(positions, progress)[..., 2].min(axis=(-1, -2))
-
-
 def _forward(positions: np.ndarray, progress: Progress, report_every: int = 4096):
     import mujoco
 

@@ -28,6 +28,11 @@ G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" n
 """The G1 without its six wrist joints."""
 
 
+def is_g1(names: Sequence[str]) -> bool:
+    """Whether all of `names` are joints of the G1."""
+    return set(names) <= set(G1_29_JOINTS)
+
+
 def names_for(num_joints: int) -> tuple[str, ...]:
     """Joint names of a model that does not name its joints: the G1's if the number fits."""
     known = {len(names): names for names in (G1_29_JOINTS, G1_23_JOINTS)}

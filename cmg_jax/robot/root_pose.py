@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax.robot import g1
+from cmg_jax.robot import feet
 
 
 class RootPose(NamedTuple):
@@ -39,7 +39,7 @@ def reset(pose: RootPose, done: Any, to: RootPose | None = None) -> RootPose:
 
 def velocity(pose: RootPose, command: jax.Array) -> jax.Array:
     """Velocity in the world, [..., 2] m/s, of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
-    return _rotate(command[..., :2], pose.yaw)
+    return rotate(command[..., :2], pose.yaw)
 
 
 def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
@@ -65,20 +65,17 @@ def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax
     """Displacement [..., 2] m in the world and turn [...] rad of one frame that begins at `yaw` [...]."""
     turn = command[..., 2] / fps
     chord = jnp.sinc(turn / (2 * jnp.pi)) / fps
-    return _rotate(command[..., :2] * chord[..., None], yaw + turn / 2), turn
+    return rotate(command[..., :2] * chord[..., None], yaw + turn / 2), turn
 
 
-def _rotate(vector: jax.Array, angle: jax.Array) -> jax.Array:
+def rotate(vector: jax.Array, angle: jax.Array) -> jax.Array:
+    """`vector` [..., 2] turned by `angle` [...] rad."""
     x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
 
 
 def on_floor(
-    joint_pos: np.ndarray,
-    joint_names: Sequence[str],
-    commands: np.ndarray,
-    fps: float,
-    progress: g1.Progress = lambda _: None,
+    joint_pos: np.ndarray, joint_names: Sequence[str], commands: np.ndarray, fps: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Root poses for pictures and files: the commanded path, upright, the lower foot on the floor.
 
@@ -87,15 +84,17 @@ def on_floor(
       joint_names: names of the J joints, joints of the G1.
       commands: [..., T, 3], physical.
       fps: frames per second.
-      progress: called with the number of frames done.
 
     Returns:
       root_pos [..., T+1, 3] m and root_quat [..., T+1, 4] wxyz.
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
-    flat = joint_pos.reshape(-1, joint_pos.shape[-1])
-    height = -g1.sole_height(g1.qpos(flat, joint_names), progress).reshape(*yaw.shape, 1)
+    flat = jnp.asarray(joint_pos, jnp.float32).reshape(-1, joint_pos.shape[-1])
+    height = -np.asarray(_ground_height(flat, tuple(joint_names))).reshape(*yaw.shape, 1)
     return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
+
+
+_ground_height = jax.jit(feet.ground_height, static_argnums=1)
 
 
 def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:

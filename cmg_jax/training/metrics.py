@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cmg_jax.files import atomic_path
+
 
 class MetricsLog:
     """Rows of DIR/metrics.csv, one a chunk of steps; rows behind the step a run resumes from are dropped."""
@@ -15,11 +17,13 @@ class MetricsLog:
         if resume_step and self._path.is_file():
             with self._path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if _step(row) is not None and _step(row) <= resume_step]  # pyright: ignore
-        self._fields: list[str] = list(rows[0]) if rows else []
-        self._file = self._path.open("w", newline="")
-        self._writer: csv.DictWriter | None = None
-        for row in rows:
-            self._write(row)
+        with atomic_path(self._path) as partial, partial.open("w", newline="") as file:
+            if rows:  # a kill while they are written again must not lose them
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+        self._file = self._path.open("a", newline="")
+        self._writer: csv.DictWriter | None = csv.DictWriter(self._file, list(rows[0])) if rows else None
         self._board = _tensorboard(directory)
 
     def write(self, row: Mapping[str, Any]) -> None:

@@ -179,6 +179,10 @@ def _read_best(directory: Path) -> dict[str, Any] | None:
 
 
 def _keep_best(directory: Path, model: CMGModel, best: dict[str, Any]) -> None:
+    errors = ", ".join(f"{name} {best[name]:.3f}" for name in SCALE)
+    validated = ("validated", f"at step {best['step']}, error of the walked velocity (RMSE): {errors}")
+    config = dataclasses.replace(model.config, provenance=(*model.config.provenance, validated))
+    model = dataclasses.replace(model, config=config)
     checkpoint.save(model, directory / "model", overwrite=True)
     with atomic_path(directory / "best.json") as partial:
         partial.write_text(json.dumps(best, indent=2) + "\n")

@@ -15,10 +15,10 @@ from cmg_jax import normalization
 from cmg_jax.data.dataset import Dataset
 from cmg_jax.data.windows import ALWAYS, MAYBE, Windows
 from cmg_jax.errors import InputError
-from cmg_jax.model import CMGConfig, CMGModel
+from cmg_jax.model import CMGConfig
 from cmg_jax.normalization import MotionStats
 from cmg_jax.robot import joints
-from cmg_jax.training.loss import window_loss
+from cmg_jax.training.loss import disagreement, feet_losses, frame_loss, predict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,12 @@ class TrainConfig:
     teacher_steps: int = 4000
     """Steps over which the probability of starting from the data's frame goes from start to end."""
     through_predictions: bool = True
+    feet_weight: float = 0.0
+    """Of the squared error of the feet's places, in units of (5 cm)2, beside that of the frames."""
+    walk_weight: float = 0.0
+    """Of the squared error of the velocity walked over a window, in units of (0.1 m/s)2 or (0.1 rad/s)2."""
+    agreement_weight: float = 0.0
+    """Of the squared difference between joint velocities and position differences, in (rad/s)2."""
     noise: float = 0.0
     """Standard deviation, normalized, of noise on a window's first frame."""
     mirror: float = 0.5
@@ -62,6 +68,9 @@ class TrainConfig:
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise InputError(f"{name} {getattr(self, name)} is less than {smallest}")
+        shortest = 3 if self.agreement_weight else 2 if self.walk_weight else 1
+        if self.window < shortest:
+            raise InputError(f"window {self.window} is less than {shortest}, which the weighted losses need")
         for name in ("ema", "teacher_start", "teacher_end", "mirror"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} {getattr(self, name)} is not between 0 and 1")
@@ -134,19 +143,33 @@ def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, me
         noise = config.noise * jax.random.normal(noise_key, motion.shape[1:])
         return share(motion.at[0].add(noise)), share(normalization.normalize_command(stats, command))
 
+    def loss_of(
+        params: Any, motion: jax.Array, command: jax.Array, teacher: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        through = config.through_predictions
+        predicted = predict(params, model_config, motion, command, teacher, through_predictions=through)
+        loss = frame_loss(predicted, motion[1:])
+        parts = {"frame_loss": loss}
+        names, fps = model_config.joint_names, model_config.fps
+        physical = normalization.denormalize_motion(stats, predicted)
+        joint_pos, joint_vel = jnp.split(physical, 2, axis=-1)
+        if config.feet_weight or config.walk_weight:
+            target = normalization.denormalize_motion(stats, motion[1:])[..., : len(names)]
+            place, velocity = feet_losses(joint_pos, target, names, fps)
+            parts |= {"feet_m": jnp.sqrt(place), "walk_m_s": jnp.sqrt(velocity)}
+            loss += config.feet_weight * place / 0.05**2 + config.walk_weight * velocity / 0.1**2
+        if config.agreement_weight:
+            difference = disagreement(joint_pos, joint_vel, fps)
+            parts |= {"disagreement_rad_s": jnp.sqrt(difference)}
+            loss += config.agreement_weight * difference
+        return loss, parts
+
     def step(state: TrainState, data: Frames, windows: Windows) -> tuple[TrainState, dict[str, jax.Array]]:
         draw_key, teacher_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         motion, command = draw(data, windows, draw_key)
         probability = teacher_probability(config, state.step)
         teacher = jax.random.uniform(teacher_key, (config.window, config.batch_size)) < probability
-        loss, gradient = jax.value_and_grad(window_loss)(
-            state.params,
-            model_config,
-            motion,
-            command,
-            teacher,
-            through_predictions=config.through_predictions,
-        )
+        (loss, parts), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params, motion, command, teacher)
         # optax itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=loss)
@@ -154,7 +177,7 @@ def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, me
         # Early on the average is over the few steps there are.
         decay = jnp.minimum(config.ema, (state.step + 1).astype(jnp.float32) / (state.step + 10).astype(jnp.float32))
         ema_params = jax.tree.map(lambda ema, new: decay * ema + (1 - decay) * new, state.ema_params, params)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient), "teacher": probability}
+        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient), "teacher": probability}
         return TrainState(params, ema_params, opt_state, state.step + 1, state.key), metrics
 
     @jax.jit(static_argnames="length", donate_argnums=0)
@@ -210,8 +233,3 @@ def initial_params(model_config: CMGConfig, key: jax.Array) -> Any:
     """Random weights of a network."""
     motion, command = jnp.zeros((1, model_config.motion_dim)), jnp.zeros((1, model_config.command_dim))
     return model_config.network.init(key, motion, command)["params"]
-
-
-def trained_model(state: TrainState, model_config: CMGConfig, stats: MotionStats, pool: jax.Array | None) -> CMGModel:
-    """The model of the averaged weights."""
-    return CMGModel(state.ema_params, stats, pool, model_config)
