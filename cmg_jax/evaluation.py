@@ -146,6 +146,24 @@ def quality(motion: np.ndarray, joint_names: Sequence[str], fps: float) -> dict[
     }
 
 
+def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """`quality` of a report in words, with that of the training data where it is known."""
+    named = (
+        ("frames_beyond_limits", "frames beyond a joint limit (fraction)", ".4f", ""),
+        ("velocity_disagreement_rad_s", "velocities against position differences", ".3f", "rad/s"),
+        ("foot_sliding_m_s", "sliding of feet on the floor", ".3f", "m/s"),
+        ("steps_per_second", "steps", ".2f", "a second"),
+        ("jerk_rms_rad_s3", "jerk (rms)", ".0f", "rad/s^3"),
+        ("largest_step_rad", "largest step between frames", ".3f", "rad"),
+    )
+    data = report.get("data")
+    lines = []
+    for key, label, form, unit in named:
+        compared = "" if data is None else f" (data {data[key]:{form}})"
+        lines.append((label, f"{report['quality'][key]:{form}} {unit}".strip() + compared))
+    return lines
+
+
 def pieces(data: Dataset, frames: int) -> np.ndarray:
     """A data set's clips cut into pieces [N, frames, D]; what is left at the end of a clip is dropped.
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -22,6 +23,20 @@ def require_parent(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a full or failing disk, Python's and tensorstore's, into one InputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise InputError(f"{path}: cannot be written: {os.strerror(int(code[1]))}") from error
+
+
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
 
@@ -30,18 +45,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
     that is killed inside the block leaves its hidden `.NAME.*.partial` behind, which may be deleted.
 
     Raises:
-      InputError: the parent directory does not exist.
+      InputError: the parent directory does not exist, or the disk refuses.
     """
     path = Path(path).resolve()  # what a link points to is replaced, not the link
     require_parent(path)
     # The suffix stays: writers choose the format by it.
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
-        yield partial
-        if path.is_dir():
-            _exchange(partial, path)
-        else:
-            partial.replace(path)
+        with clear_write_errors(path):
+            yield partial
+            if path.is_dir():
+                _exchange(partial, path)
+            else:
+                partial.replace(path)
     finally:
         # What is left under the partial name is the unfinished new one, or the old one exchanged.
         if partial.is_dir():

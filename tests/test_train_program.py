@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -82,6 +83,20 @@ def test_fine_tuning_begins_with_the_given_weights(whole, data, tmp_path):
     tuned, first = (cmg_jax.load(path / "model") for path in (tmp_path / "tuned", whole[0]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), tuned.params, first.params)
     np.testing.assert_array_equal(tuned.stats.motion_mean, first.stats.motion_mean)
+
+
+def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(whole, data, tmp_path):
+    out = tmp_path / "run"
+    program = Path(sys.executable).with_name("cmg-jax")
+    command = " ".join(shlex.quote(str(value)) for value in (program, "train", "--data", data, "--out", out, *RECIPE))
+    # No file may grow beyond 8 blocks of 1024 bytes: the first checkpoint does.
+    full = subprocess.run(["bash", "-c", f"ulimit -f 8; {command}"], capture_output=True, text=True, timeout=200)
+    assert_one_clear_line(full, "run: cannot be written: File too large")
+    if (out / "model").exists():
+        cmg_jax.load(out / "model")  # its files may have been small enough; they are whole
+    result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert rows(out) == rows(whole[0])
 
 
 def test_mistakes_are_one_clear_line(whole, data, tmp_path):

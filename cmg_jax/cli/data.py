@@ -39,8 +39,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--commands",
         choices=("recorded", "walked"),
-        default="recorded",
-        help="walked: replace recorded commands by the velocity that the feet walk at under each",
+        default="walked",
+        help="walked: recorded commands are replaced by the velocity that the feet walk at under each",
     )
     parser.add_argument(
         "--percentiles",

@@ -80,7 +80,7 @@ def parse_grid(grid: str) -> list[tuple[float, ...]]:
 
 def text(report: dict[str, Any]) -> str:
     """The figures of a report, a line each."""
-    tracking, quality, switching, drift = (report[part] for part in ("tracking", "quality", "switching", "drift"))
+    tracking, switching, drift = (report[part] for part in ("tracking", "switching", "drift"))
     starts = [second for second in report["start_stop"]["seconds_to_half_speed"] if second is not None]
     stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]
     count = len(report["start_stop"]["speeds"])
@@ -93,7 +93,7 @@ def text(report: dict[str, Any]) -> str:
         ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
-        *_quality(quality, report.get("data")),
+        *evaluation.quality_lines(report),
         ("the same after a change of command", f"{switching['largest_step_after_a_change_rad']:.3f} rad"),
         ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
     ]
@@ -104,23 +104,6 @@ def text(report: dict[str, Any]) -> str:
         lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-
-
-def _quality(quality: dict[str, float], data: dict[str, float] | None) -> list[tuple[str, str]]:
-    """Lines of what the motion is like, with the training data's own figures where they are known."""
-    named = [
-        ("frames_beyond_limits", "frames beyond a joint limit", ".4f", ""),
-        ("velocity_disagreement_rad_s", "velocities against position differences", ".3f", "rad/s"),
-        ("foot_sliding_m_s", "sliding of feet on the floor", ".3f", "m/s"),
-        ("steps_per_second", "steps", ".2f", "a second"),
-        ("jerk_rms_rad_s3", "jerk (rms)", ".0f", "rad/s^3"),
-        ("largest_step_rad", "largest step between frames", ".3f", "rad"),
-    ]
-    compared = "" if data is None else "   (data: {})"
-    return [
-        (label, f"{quality[key]:{form}} {unit}".strip() + compared.format(f"{data[key]:{form}}" if data else ""))
-        for key, label, form, unit in named
-    ]
 
 
 def _errors(named: dict[str, float]) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -19,8 +20,9 @@ class Parser(argparse.ArgumentParser):
 
 def run(name: str, command: Callable[[], None]) -> int:
     """The exit code of `command`, its input errors told in one line."""
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports its housekeeping there
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports its housekeeping there, and what it raises
     sys.unraisablehook = lambda _: None  # and leaves coroutines to the garbage collector when a restore fails
+    threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
     try:
         command()
     except (InputError, OSError) as error:

@@ -25,7 +25,7 @@ class Options(NamedTuple):
     csv_fps: float = readers.LAFAN1_FPS
     smoothing: float = 0.6
     """s over which a velocity is averaged to serve as command: about a stride."""
-    walked: bool = False
+    walked: bool = True
     """Replace recorded commands by what is walked under them."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Frames whose velocity is outside of these are no locomotion, or an error of the recording, and are cut out."""

@@ -10,6 +10,7 @@ from cmg_jax.errors import InputError
 from cmg_jax.generators import base, motion_bank, ring
 from cmg_jax.generators.base import Generator, MotionFrame
 from cmg_jax.generators.motion_bank import MotionBank
+from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
 
 
@@ -67,7 +68,7 @@ def bank(motions: MotionBank, *, lookahead_frames: int = 0) -> Generator:
         motion_key, frame_key = jax.random.split(key)
         chosen = motion_bank.choose(model, state.bank, motion_key, command, batch)
         # One before a frame drawn: the step serves the frame behind the index.
-        start = jax.random.randint(frame_key, (batch,), -1, last_start)
+        start = draw_rows(lambda key, shape: jax.random.randint(key, shape, -1, last_start), frame_key, batch)
         return _play(state, done, chosen, start)
 
     def set_command(model: CMGModel, state: BankState, command: Any, changed: Any = None) -> BankState:

@@ -14,6 +14,7 @@ from jax.core import Tracer
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
+from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
 from cmg_jax.robot import g1, joints
 
@@ -121,7 +122,8 @@ def first_frames(model: CMGModel, key: jax.Array, batch: int, motion: jax.Array 
     if motion is not None:
         return check_array("motion", motion, (batch, model.config.motion_dim))
     if model.initial_motion is not None:
-        return model.initial_motion[jax.random.randint(key, (batch,), 0, len(model.initial_motion))]
+        pool = model.initial_motion
+        return pool[draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, len(pool)), key, batch)]
     return jnp.broadcast_to(standing_frame(model), (batch, model.config.motion_dim))
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from cmg_jax.errors import InputError
 from cmg_jax.generators import base
 from cmg_jax.generators.base import Generator, MotionFrame
+from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
 from cmg_jax.robot import joints
 
@@ -43,7 +44,7 @@ def mirrored(generator: Generator, fraction: float = 0.5) -> Generator:
 
     def draw(key: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
         key, mirror_key = jax.random.split(key)
-        return key, jax.random.uniform(mirror_key, (batch,)) < fraction
+        return key, draw_rows(jax.random.uniform, mirror_key, batch) < fraction
 
     def init(
         model: CMGModel, key: jax.Array, command: Any, motion: Any = None, *, batch: int | None = None

@@ -10,6 +10,7 @@ import numpy as np
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
 from cmg_jax.generators import base, ring
+from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
 
 Sampler = Callable[[jax.Array, int], jax.Array]
@@ -119,4 +120,5 @@ def _draw(motions: MotionBank, key: jax.Array, batch: int) -> jax.Array:
     inside = (motions.command >= motions.command_low[None]) & (motions.command <= motions.command_high[None])
     allowed = inside.all(axis=-1)
     count = jnp.cumsum(allowed | ~allowed.any())
-    return jnp.searchsorted(count, jax.random.randint(key, (batch,), 1, count[-1] + 1)).astype(jnp.int32)
+    nth = draw_rows(lambda key, shape: jax.random.randint(key, shape, 1, count[-1] + 1), key, batch)
+    return jnp.searchsorted(count, nth).astype(jnp.int32)

@@ -15,6 +15,7 @@ from cmg_jax.errors import InputError
 from cmg_jax.generators import base, motion_bank, ring
 from cmg_jax.generators.base import Generator, MotionFrame
 from cmg_jax.generators.motion_bank import MotionBank
+from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
 
 
@@ -123,7 +124,8 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: Any, bank: MotionBan
         batch = len(state.command)
         motion_key, frame_key = jax.random.split(key)
         chosen = motion_bank.choose(model, motions, motion_key, command, batch)
-        first = jax.random.randint(frame_key, (batch,), 0, motions.frames.shape[0] - slots + 1)
+        room = motions.frames.shape[0] - slots + 1
+        first = draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, room), frame_key, batch)
 
         def source(rows: jax.Array) -> ring.NextFrame:
             motion, frame = (array.at[rows].get(mode="clip") for array in (chosen, first))

@@ -14,6 +14,19 @@ CHUNK_ROWS = (512, 128, 32, 8)
 smallest takes the rest. Small chunks cost latency, large ones padding."""
 
 
+SHARD_AXIS = "environments"
+"""The mesh axis that `cmg_jax.parallel` shards rows over."""
+
+
+def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, batch: int) -> jax.Array:
+    """draw(key, (B,)), the same numbers however many devices share the rows: each takes its part of all rows' draw."""
+    try:
+        shard, shards = lax.axis_index(SHARD_AXIS), lax.axis_size(SHARD_AXIS)
+    except NameError:  # not sharded
+        return draw(key, (batch,))
+    return lax.dynamic_slice_in_dim(draw(key, (batch * shards,)), shard * batch, batch)
+
+
 def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Array], Carry]) -> Carry:
     """Apply `update` to chunks of the rows where `mask` [B], and to nothing where there are none.
 

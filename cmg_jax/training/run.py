@@ -23,7 +23,7 @@ from cmg_jax import checkpoint, evaluation
 from cmg_jax.data.dataset import Dataset
 from cmg_jax.data.windows import make_windows
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_path, clear_write_errors, require_parent
 from cmg_jax.model import CMGConfig, CMGModel
 from cmg_jax.training import trainer as training
 from cmg_jax.training.checkpoints import Checkpoints
@@ -78,7 +78,7 @@ def train(
       the figures of the best validation.
 
     Raises:
-      InputError: the directory exists, or holds a run of other data or another configuration.
+      InputError: the directory exists, or holds a run of other data or another configuration, or the disk is full.
     """
     options = options or RunOptions()
     if options.validate_every % options.chunk:
@@ -92,7 +92,7 @@ def train(
     functions = training.trainer(config, model_config, stats, mesh)
     first = training.initial_params(model_config, jax.random.key(config.seed)) if initial is None else initial.params
     frames, windows = training.replicate((training.frames(dataset), windows), mesh)
-    with Checkpoints(directory, options.keep) as checkpoints:
+    with clear_write_errors(directory), Checkpoints(directory, options.keep) as checkpoints:
         state = checkpoints.restore(functions.init(first))
         log = MetricsLog(directory, int(state.step))
         best = _read_best(directory)

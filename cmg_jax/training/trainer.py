@@ -25,39 +25,39 @@ from cmg_jax.training.loss import disagreement, feet_losses, frame_loss, predict
 class TrainConfig:
     """What a training run does. All that its result depends on, besides the data and the first weights."""
 
-    steps: int = 20_000
-    batch_size: int = 256
+    steps: int = 6000
+    batch_size: int = 128
     window: int = 30
     """Frames predicted in a window."""
-    learning_rate: float = 3e-4
-    warmup_steps: int = 200
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """After the warm-up: down to `final_learning_rate` along a cosine, or halved whenever the loss has not
     fallen for ten times `plateau_steps`."""
     final_learning_rate: float = 1e-5
     plateau_steps: int = 100
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.0
     clip_norm: float = 1.0
     ema: float = 0.999
     """Of the weights that are validated and kept."""
     teacher_start: float = 1.0
     teacher_end: float = 0.0
-    teacher_steps: int = 4000
+    teacher_steps: int = 300
     """Steps over which the probability of starting from the data's frame goes from start to end."""
     through_predictions: bool = True
-    feet_weight: float = 0.0
+    feet_weight: float = 0.2
     """Of the squared error of the feet's places, in units of (5 cm)2, beside that of the frames."""
-    walk_weight: float = 0.0
+    walk_weight: float = 0.05
     """Of the squared error of the velocity walked over a window, in units of (0.1 m/s)2 or (0.1 rad/s)2."""
-    agreement_weight: float = 0.0
+    agreement_weight: float = 1.0
     """Of the squared difference between joint velocities and position differences, in (rad/s)2."""
-    noise: float = 0.0
+    noise: float = 0.1
     """Standard deviation, normalized, of noise on a window's first frame."""
     mirror: float = 0.5
     """Probability of mirroring a window that may be mirrored."""
     stride: int = 5
     """Frames from one window to the next."""
-    start_weight: float = 3.0
+    start_weight: float = 6.0
     """How much likelier a window is that holds a start from standing."""
     balance: float = 0.5
     """From 0, all windows are equally likely, to 1, all walking speeds are."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax import evaluation
 from cmg_jax.viz import plot
 
 
@@ -30,17 +31,11 @@ def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
     mean = report["gate"]["mean"]
     axes[1, 1].bar(range(len(mean)), mean)
     axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
-    quality = report["quality"]
-    lines = [
-        f"frames beyond a limit  {100 * quality['frames_beyond_limits']:.3f} %",
-        f"velocity disagreement  {quality['velocity_disagreement_rad_s']:.3f} rad/s",
-        f"foot sliding  {quality['foot_sliding_m_s']:.3f} m/s",
-        f"steps  {quality['steps_per_second']:.2f} a second",
-        f"jerk  {quality['jerk_rms_rad_s3']:.0f} rad/s^3",
-        f"does not move  {report['tracking']['rows_that_do_not_move']} of {report['tracking']['rows_that_should']}",
-    ]
+    lines = [f"{label}\n  {value}" for label, value in evaluation.quality_lines(report)]
+    tracking = report["tracking"]
+    lines.append(f"does not move\n  {tracking['rows_that_do_not_move']} of {tracking['rows_that_should']} commands")
     axes[1, 2].axis("off")
-    axes[1, 2].text(0, 1, "\n\n".join(lines), va="top", family="monospace")
+    axes[1, 2].text(0, 1, "\n\n".join(lines), va="top", family="monospace", fontsize=9)
     for axis in axes.flat[:5]:
         axis.grid(alpha=0.3)
     figure.suptitle(title)

@@ -1,0 +1,141 @@
+"""Rows over several devices: the same numbers as on one, and nothing that passes between them."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError, parallel
+from tests import two_processes
+from tests.generator_tools import commands, flat, play
+from tests.test_generators import MODES, POOLED
+
+ROWS, STEPS = 64, 14
+ROUNDING = 1e-5
+"""rad/s after 14 frames of feedback: rows that are worked on in groups of another size, below 64, differ in the last
+bits of a matrix product."""
+COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+@pytest.fixture(scope="module")
+def devices():
+    assert len(jax.devices()) == 8
+    return parallel.mesh()
+
+
+def rollout(generator):
+    """Resets and changes of command, then a step, over and over; served and seen frames."""
+
+    def run(model, state, done, changed, command):
+        def body(state, now):
+            done, changed, command, key = now
+            state = generator.reset(model, state, done, key, command)
+            state = generator.set_command(model, state, command[::-1], changed)
+            state, frame = generator.step(model, state)
+            return state, (frame, generator.lookahead(model, state, (1, 3)))
+
+        keys = jax.random.split(jax.random.key(7), STEPS)
+        return jax.lax.scan(body, state, (done, changed, command, keys))
+
+    return jax.jit(run)
+
+
+@pytest.mark.parametrize("mode", ["loop", "extend", "realtime", "streaming", *POOLED])
+def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, motions, devices):
+    generator = POOLED[mode](motions) if mode in POOLED else MODES[mode]()
+    rng = np.random.default_rng(3)
+    done, changed = rng.random((2, STEPS, ROWS)) < 0.2
+    command = np.stack([commands(seed, ROWS) for seed in range(STEPS)])
+    served = []
+    for kind in (generator, parallel.sharded(generator, devices)):
+        state = jax.jit(kind.init)(model, jax.random.key(1), commands(90, ROWS))
+        state, (frames, ahead) = rollout(kind)(model, state, done, changed, command)
+        served.append((flat(frames), flat(ahead), np.asarray(state.command)))
+    assert len(state.command.sharding.device_set) == 8
+    for one, many in zip(*served, strict=True):
+        assert one.std() > 0.1
+        np.testing.assert_allclose(many, one, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("mode", ["loop", "realtime", "streaming"])
+def test_from_64_rows_a_device_the_frames_are_the_same_to_the_last_bit(mode, model, devices):
+    served = []
+    for kind in (MODES[mode](), parallel.sharded(MODES[mode](), devices)):
+        state = jax.jit(kind.init)(model, jax.random.key(1), commands(5, 512))
+        served.append(play(kind, model, state, 12)[1])
+    np.testing.assert_array_equal(*served)
+
+
+def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
+    generator = cmg_jax.bank(motions)
+    states = [
+        kind.init(model, jax.random.key(4), None, batch=ROWS)
+        for kind in (generator, parallel.sharded(generator, devices))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+@pytest.mark.parametrize("mode", ["realtime", "streaming", *POOLED])
+def test_nothing_passes_between_devices(mode, model, motions, devices):
+    generator = parallel.sharded(POOLED[mode](motions) if mode in POOLED else MODES[mode](), devices)
+    model = parallel.replicate(model, devices)
+    command, done = parallel.shard_rows((np.asarray(commands(1, ROWS)), np.arange(ROWS) % 3 == 0), devices)
+    state = jax.jit(generator.init)(model, jax.random.key(0), command)
+    for function, arguments in (
+        (generator.step, ()),
+        (generator.reset, (done, jax.random.key(1), command)),
+        (generator.set_command, (command, done)),
+    ):
+        text = jax.jit(function).lower(model, state, *arguments).compile().as_text()
+        assert [word for word in COLLECTIVES if word in text] == []
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+def test_generate_is_that_of_one_device(time_major, model, devices):
+    motion = model.initial_motion[:512]
+    schedule = jnp.stack([commands(seed, 512) for seed in range(20)], axis=1)
+    expected = jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, schedule, time_major=time_major)
+    generate = jax.jit(lambda *given: parallel.generate(*given, devices, time_major=time_major))
+    trajectory = generate(model, motion, schedule)
+    np.testing.assert_array_equal(trajectory, expected)
+    text = generate.lower(
+        parallel.replicate(model, devices), *parallel.shard_rows((motion, schedule), devices)
+    ).compile()
+    assert [word for word in COLLECTIVES if word in text.as_text()] == []
+
+
+def test_rows_that_do_not_go_evenly_are_refused(model, devices):
+    with pytest.raises(InputError, match="12 rows do not go evenly over 8 devices"):
+        parallel.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
+    with pytest.raises(InputError, match="10 rows do not go evenly"):
+        parallel.generate(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
+
+
+def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.two_processes", str(port), str(process), str(tmp_path / f"{process}.npy")],
+            cwd=Path(__file__).parents[1],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    served = np.concatenate([np.load(tmp_path / f"{process}.npy") for process in range(2)], axis=1)
+    two_devices = parallel.mesh(jax.devices()[:2])
+    expected = two_processes.run(two_devices, cmg_jax.streaming(3), cmg_jax.default_model(), slice(None))
+    np.testing.assert_array_equal(served, expected)
