@@ -29,11 +29,13 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
     """Write `model` to the directory `path`, which appears whole or not at all.
 
     Raises:
-      InputError: `path` exists and `overwrite` is not set, or its parent does not exist.
+      InputError: `path` exists and `overwrite` is not set, its parent does not exist, or the model is not in float32.
     """
     path = Path(path)
     check_target(path, overwrite=overwrite)
     arrays = _arrays(model)
+    if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(arrays)):
+        raise InputError("only models in float32 are saved; change the precision again after loading")
     header = {"format": FORMAT, "initial_motions": 0 if model.initial_motion is None else len(model.initial_motion)}
     config = dataclasses.asdict(model.config) | {"provenance": dict(model.config.provenance)}
     with atomic_path(path) as partial:

@@ -22,14 +22,21 @@ def expert_axis(features_in: int, features_out: int) -> int:
     return 0 if features_in < features_out else 1
 
 
-def blend_experts(x: jax.Array, coefficients: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+SCALE = "kernel_scale"
+"""Parameter of a layer whose kernel is int8 (`cmg_jax.precision`): what its products are multiplied by."""
+
+
+def blend_experts(
+    x: jax.Array, coefficients: jax.Array, kernel: jax.Array, bias: jax.Array, scale: jax.Array | None = None
+) -> jax.Array:
     """sum_e c_e (x W_e + b_e) as one matrix product, never a blended weight per row.
 
     Args:
       x: [B, in].
       coefficients: [B, E].
-      kernel: [E, in, out] or [in, E, out], as `expert_axis` says.
+      kernel: [E, in, out] or [in, E, out], as `expert_axis` says, in the precision to multiply in.
       bias: [E, out].
+      scale: of an int8 kernel, [out] or [E, out]: W = scale kernel.
 
     Returns:
       [B, out].
@@ -37,9 +44,18 @@ def blend_experts(x: jax.Array, coefficients: jax.Array, kernel: jax.Array, bias
     features_in, (experts, features_out) = x.shape[-1], bias.shape
     if expert_axis(features_in, features_out) == 0:
         scaled = (coefficients[:, :, None] * x[:, None, :]).reshape(-1, experts * features_in)
-        return scaled @ kernel.reshape(experts * features_in, features_out) + coefficients @ bias
-    outputs = (x @ kernel.reshape(features_in, experts * features_out)).reshape(-1, experts, features_out)
+        blended = _product(scaled, kernel.reshape(experts * features_in, features_out))
+        return (blended if scale is None else blended * scale[None]) + coefficients @ bias
+    outputs = _product(x, kernel.reshape(features_in, experts * features_out)).reshape(-1, experts, features_out)
+    outputs = outputs if scale is None else outputs * scale[None]
     return (coefficients[:, :, None] * (outputs + bias[None])).sum(axis=1)
+
+
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x @ kernel in the kernel's precision, or in float32 where that is whole numbers; summed in float32."""
+    if jnp.issubdtype(kernel.dtype, jnp.integer):
+        kernel = kernel.astype(x.dtype)
+    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
 
 
 class Gating(nn.Module):
@@ -68,7 +84,8 @@ class MoELayer(nn.Module):
         shape.insert(axis, self.num_experts)
         kernel = self.param("kernel", nn.initializers.lecun_normal(in_axis=1 - axis, batch_axis=axis), tuple(shape))
         bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.features))
-        return blend_experts(x, coefficients, kernel, bias)
+        scale = self.get_variable("params", SCALE) if self.has_variable("params", SCALE) else None
+        return blend_experts(x, coefficients, kernel, bias, scale)
 
 
 class CMG(nn.Module):

@@ -138,4 +138,6 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
     served = np.concatenate([np.load(tmp_path / f"{process}.npy") for process in range(2)], axis=1)
     two_devices = parallel.mesh(jax.devices()[:2])
     expected = two_processes.run(two_devices, cmg_jax.streaming(3), cmg_jax.default_model(), slice(None))
-    np.testing.assert_array_equal(served, expected)
+    # Another number of devices in a process shares the threads of a matrix product in another way.
+    np.testing.assert_allclose(served[0], expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(served, expected, rtol=0, atol=1e-4)
