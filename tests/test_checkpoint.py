@@ -112,7 +112,7 @@ def test_the_bundled_model_is_small_and_names_its_origin():
     model = cmg_jax.default_model()
     assert len(model.config.provenance) >= 4
     assert model.initial_motion is not None
-    assert model.initial_motion.shape == (600, 58)
+    assert model.initial_motion.shape == (512, 58)
 
 
 REPLACE_FOREVER = """

@@ -85,22 +85,34 @@ def test_odometry_agrees_with_the_true_velocity_of_real_rollouts():
     assert min(correlation) >= 0.99
 
 
+SETTINGS = evaluation.Settings(frames=300, drift_frames=1500, switches=3)
+GRID = [(0.0, 0, 0), (0.9, 0, 0), (1.2, 0, 0.5), (0.2, 0.0, 0.0), (0.0, 0.2, 0.0), (-0.2, 0.0, 0.0), (0.0, 0.0, -0.2)]
+
+
 @pytest.fixture(scope="module")
-def report(model):
-    grid = [(0.0, 0, 0), (0.9, 0, 0), (1.2, 0, 0.5), (0.2, 0.0, 0.0)]
-    return evaluation.evaluate(model, grid, evaluation.Settings(frames=300, drift_frames=1500, switches=3))
+def report():
+    return evaluation.evaluate(cmg_jax.default_model(), GRID, SETTINGS)
 
 
-def test_the_bundled_model_walks_when_told_and_its_fault_is_found(report):
+def test_the_bundled_model_obeys_from_standing_to_walking(report):
     tracking = report["tracking"]
-    walked = np.array([row["walked"] for row in tracking["rows"]])
-    np.testing.assert_allclose(walked[1], [0.9, 0, 0], atol=0.15)
-    assert walked[2, 0] == pytest.approx(1.2, abs=0.2)
-    assert walked[2, 2] > 0.1
-    np.testing.assert_allclose(walked[0], 0, atol=0.05)
-    assert tracking["rows_that_should"] == 3
-    assert tracking["rows_that_do_not_move"] == 1  # 0.2 m/s
+    walked, command = (np.array([row[key] for row in tracking["rows"]]) for key in ("walked", "command"))
+    np.testing.assert_allclose(walked, command, atol=0.1)
+    rmse = tracking["rmse"]
+    assert rmse["vx"] <= 0.10
+    assert rmse["vy"] <= 0.08
+    assert rmse["yaw"] <= 0.12
+    assert (tracking["rows_that_do_not_move"], tracking["rows_that_should"]) == (0, 6)
     assert tracking["speed_at_zero"] < 0.05
+    assert report["quality"]["velocity_disagreement_rad_s"] <= 0.15
+    assert None not in report["start_stop"]["seconds_to_half_speed"] + report["start_stop"]["seconds_to_stand"]
+
+
+def test_the_fault_of_a_model_of_the_original_recipe_is_found(model):
+    slow = evaluation.evaluate(model, GRID[:4], SETTINGS._replace(drift_frames=900))
+    assert slow["tracking"]["rows_that_do_not_move"] == 1  # 0.2 m/s
+    assert None in slow["start_stop"]["seconds_to_half_speed"]
+    np.testing.assert_allclose(slow["tracking"]["rows"][1]["walked"], [0.9, 0, 0], atol=0.15)
 
 
 def test_all_figures_are_there_and_finite(report):

@@ -1,0 +1,1 @@
+"""Models and motions for programs without jax."""
