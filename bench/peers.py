@@ -7,6 +7,7 @@ Every peer feeds its frames back for T steps and keeps them, as `generate` does.
 must be ours. The time of a peer is divided by ours, measured in turn with it: above 1, we are faster.
 """
 
+# pyright: reportMissingImports=false
 import argparse
 import os
 import statistics
@@ -75,7 +76,7 @@ def blended_weights(x: torch.Tensor, c: torch.Tensor, kernel: torch.Tensor, bias
 
 def expert_sum(x: torch.Tensor, c: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """Every expert's output, weighted and summed."""
-    return sum(c[:, e, None] * torch.addmm(bias[e], x, kernel[e]) for e in range(len(kernel)))  # pyright: ignore
+    return sum(c[:, e, None] * torch.addmm(bias[e], x, kernel[e]) for e in range(kernel.shape[0]))  # pyright: ignore
 
 
 def peers(model: CMGModel, envs: int) -> Iterator[tuple[str, Step]]:
@@ -117,7 +118,7 @@ def compare(model: CMGModel, envs: int, steps: int, repeats: int) -> None:
     def ours() -> np.ndarray:
         return np.asarray(generate(model, first, commands, time_major=True))
 
-    expected = np.asarray(normalization.normalize_motion(model.stats, ours()[1:]))
+    expected = np.asarray(normalization.normalize_motion(model.stats, jnp.asarray(ours()[1:])))
     motion = np.array(normalization.normalize_motion(model.stats, first))
     orders = np.array(normalization.normalize_command(model.stats, commands).swapaxes(0, 1))
     for name, step in peers(model, envs):

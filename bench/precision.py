@@ -56,7 +56,8 @@ def main() -> None:
         walk = evaluation.generate(changed, grid_commands)
         apart = np.sqrt(np.square((walk - trajectory)[..., :joints]).mean())
         walked = evaluation.tracking(changed, walk, grid, settings)["rmse"]
-        seconds(changed), seconds(model)
+        for each in (changed, model):
+            seconds(each)  # compiles
         ratios = [seconds(model) / seconds(changed) for _ in range(arguments.repeats)]
         errors = ", ".join(f"{value:.3f}" for value in walked.values())
         print(

@@ -121,10 +121,7 @@ def tracking(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, sett
 def walked(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
     """Velocity really walked, frame by frame, [B, T, 3]."""
     joint_pos = trajectory[..., : model.config.num_joints]
-    return np.asarray(_stance_velocity(joint_pos, model.config.joint_names, model.config.fps))
-
-
-_stance_velocity = jax.jit(odometry.stance_velocity, static_argnums=(1, 2))
+    return np.asarray(odometry.stance_velocity(joint_pos, model.config.joint_names, model.config.fps))
 
 
 def quality(motion: np.ndarray, joint_names: Sequence[str], fps: float) -> dict[str, float]:

@@ -5,6 +5,7 @@ float32, and so are the gate, biases, activations, normalization and the feedbac
 Figures: bench/precision.py.
 """
 
+import dataclasses
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -44,7 +45,7 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
             params[f"layers_{index}"] = _quantized(layer, expert_axis(features_in, features_out))
         elif precision != "float32":
             params[f"layers_{index}"] = {**layer, "kernel": layer["kernel"].astype(precision)}
-    return model.replace(params=params)
+    return dataclasses.replace(model, params=params)
 
 
 def _quantized(layer: dict[str, jax.Array], experts: int) -> dict[str, jax.Array]:

@@ -3,7 +3,8 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a compilation read from the cache is logged as an error
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+EIGHT_DEVICES = " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + EIGHT_DEVICES
 
 import subprocess
 import sys
@@ -24,10 +25,12 @@ from tests.generator_tools import sampler
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 
+XLA_FLAGS = os.environ["XLA_FLAGS"].removesuffix(EIGHT_DEVICES)  # for programs that tests start
 DATA = Path(__file__).parent / "data"
 REFERENCE_MODEL = DATA / "reference_model"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -41,13 +44,19 @@ def shared_compilations(tmp_path_factory, worker_id):
     """What several tests compile is compiled once in a run, whichever process has it."""
     base = tmp_path_factory.getbasetemp()
     run = base if worker_id == "master" else base.parent
-    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(run / "compiled")))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(run / "compiled"))  # for programs that tests start
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 
 
 @pytest.fixture(scope="session")
 def model() -> CMGModel:
     """Converted from a checkpoint of the PyTorch original, which the golden outputs belong to."""
     return cmg_jax.load(REFERENCE_MODEL)
+
+
+@pytest.fixture(scope="session")
+def bundled() -> CMGModel:
+    return cmg_jax.default_model()
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +88,8 @@ def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) ->
     """One of our programs, `cmg-jax` or `cmg-convert`, as a user starts it."""
     program = Path(sys.executable).with_name(arguments[0])
     command = [str(program), *map(str, arguments[1:])]
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **environment}, timeout=300
-    )
+    environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS, **environment}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
 def assert_one_clear_line(result: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -167,9 +167,13 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
     out = tmp_path / "walk.npz"
     result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
     assert result.returncode == 0, result.stderr
-    made, rows = build.build([out])
+    command = np.float32([0.9, 0, 0.3])
+    made, rows = build.build([out], build.Options(walked=False))
     assert rows[0].kept == 101
-    np.testing.assert_allclose(made.command, np.tile(np.float32([0.9, 0, 0.3]), (101, 1)))
+    np.testing.assert_allclose(made.command, np.tile(command, (101, 1)))
+    walked, _ = build.build([out])
+    assert (walked.command == walked.command[0]).all()
+    assert 0 < np.abs(walked.command[0] - command).max() < 0.1
 
 
 class Evil:

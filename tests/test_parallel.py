@@ -1,5 +1,6 @@
 """Rows over several devices: the same numbers as on one, and nothing that passes between them."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -93,7 +94,7 @@ def test_nothing_passes_between_devices(mode, model, motions, devices):
         (generator.reset, (done, jax.random.key(1), command)),
         (generator.set_command, (command, done)),
     ):
-        text = jax.jit(function).lower(model, state, *arguments).compile().as_text()
+        text = str(jax.jit(function).lower(model, state, *arguments).compile().as_text())
         assert [word for word in COLLECTIVES if word in text] == []
 
 
@@ -102,13 +103,12 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
     motion = model.initial_motion[:512]
     schedule = jnp.stack([commands(seed, 512) for seed in range(20)], axis=1)
     expected = jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, schedule, time_major=time_major)
-    generate = jax.jit(lambda *given: parallel.generate(*given, devices, time_major=time_major))
+    generate = jax.jit(functools.partial(parallel.generate, over=devices, time_major=time_major))
     trajectory = generate(model, motion, schedule)
     np.testing.assert_array_equal(trajectory, expected)
-    text = generate.lower(
-        parallel.replicate(model, devices), *parallel.shard_rows((motion, schedule), devices)
-    ).compile()
-    assert [word for word in COLLECTIVES if word in text.as_text()] == []
+    inputs = parallel.replicate(model, devices), *parallel.shard_rows((motion, schedule), devices)
+    text = str(generate.lower(*inputs).compile().as_text())
+    assert [word for word in COLLECTIVES if word in text] == []
 
 
 def test_rows_that_do_not_go_evenly_are_refused(model, devices):

@@ -16,7 +16,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax.data import dataset
-from tests.conftest import assert_one_clear_line, run_program
+from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
 from tests.data_tools import walking
 
 RECIPE = ["--steps", 400, "--validate-every", 200, "--batch-size", 8, "--window", 4, "--width", 8, "--experts", 2]
@@ -59,7 +59,8 @@ def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
     out = tmp_path / "killed"
     program = Path(sys.executable).with_name("cmg-jax")
     command = [str(value) for value in (program, "train", "--data", data, "--out", out, *RECIPE)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 200
     while not (out / "metrics.csv").is_file() or len(rows(out)) < 3:  # one checkpoint, and steps behind it
         assert time.monotonic() < deadline
@@ -90,7 +91,9 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(wh
     program = Path(sys.executable).with_name("cmg-jax")
     command = " ".join(shlex.quote(str(value)) for value in (program, "train", "--data", data, "--out", out, *RECIPE))
     # No file may grow beyond 8 blocks of 1024 bytes: the first checkpoint does.
-    full = subprocess.run(["bash", "-c", f"ulimit -f 8; {command}"], capture_output=True, text=True, timeout=200)
+    environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
+    limited = ["bash", "-c", f"ulimit -f 8; {command}"]
+    full = subprocess.run(limited, capture_output=True, text=True, timeout=200, env=environment)
     assert_one_clear_line(full, "run: cannot be written: File too large")
     if (out / "model").exists():
         cmg_jax.load(out / "model")  # its files may have been small enough; they are whole

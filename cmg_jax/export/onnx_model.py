@@ -1,4 +1,5 @@
 """A model as an ONNX graph: one frame further, for any batch size. Needs the extra `bench`."""
+# pyright: reportMissingImports=false
 
 from itertools import pairwise
 from typing import Any

@@ -1,12 +1,13 @@
 """Where the soles are, inside jit: forward kinematics of the G1's legs, differentiable in the joint positions."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cmg_jax.robot import g1
 
@@ -24,7 +25,7 @@ class _Legs(NamedTuple):
     radius: float  # m, of the balls
 
 
-def sole_points(joint_pos: jax.Array, joint_names: Sequence[str]) -> jax.Array:
+def sole_points(joint_pos: ArrayLike, joint_names: Sequence[str]) -> jax.Array:
     """Lowest points of the four balls under each foot, left foot first, in the frame of an upright pelvis.
 
     Args:
@@ -34,12 +35,13 @@ def sole_points(joint_pos: jax.Array, joint_names: Sequence[str]) -> jax.Array:
     Returns:
       [..., 2, 4, 3] m.
     """
-    # Poses of any rank meet constants of links.
-    with jax.numpy_rank_promotion("allow"):
-        return _sole_points(_legs(), joint_pos, list(joint_names))
+    with jax.numpy_rank_promotion("allow"):  # poses of any rank meet constants of links
+        return _sole_points(jnp.asarray(joint_pos, jnp.float32), tuple(joint_names))
 
 
-def _sole_points(legs: _Legs, joint_pos: jax.Array, names: list[str]) -> jax.Array:
+@partial(jax.jit, static_argnums=1)
+def _sole_points(joint_pos: jax.Array, names: tuple[str, ...]) -> jax.Array:
+    legs = _legs()
     index = np.array([[names.index(joint) if joint in names else -1 for joint in leg] for leg in legs.joints])
     angle = jnp.where(index < 0, 0.0, joint_pos[..., index])  # [..., 2, 6]
     position, rotation = jnp.zeros(3), jnp.eye(3)
@@ -51,8 +53,9 @@ def _sole_points(legs: _Legs, joint_pos: jax.Array, names: list[str]) -> jax.Arr
     return points - jnp.array([0.0, 0.0, legs.radius])
 
 
-def ground_height(joint_pos: jax.Array, joint_names: Sequence[str]) -> jax.Array:
+def ground_height(joint_pos: ArrayLike, joint_names: Sequence[str]) -> jax.Array:
     """Height [N] m of the lowest point under the feet of poses [N, J], the pelvis at zero; in bounded memory."""
+    joint_pos = jnp.asarray(joint_pos, jnp.float32)
     return jax.lax.map(lambda pose: sole_points(pose, joint_names)[..., 2].min(), joint_pos, batch_size=8192)
 
 

@@ -1,11 +1,13 @@
 """What the feet tell of a motion without a root: of two feet, the lower one stands still on the floor."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cmg_jax.robot import feet
 from cmg_jax.robot.root_pose import rotate
@@ -14,7 +16,7 @@ CONTACT_HEIGHT = 0.01
 """m above the lowest point of both feet up to which a point of a sole is on the floor."""
 
 
-def stance_velocity(joint_pos: jax.Array, joint_names: Sequence[str], fps: float) -> jax.Array:
+def stance_velocity(joint_pos: ArrayLike, joint_names: Sequence[str], fps: float) -> jax.Array:
     """Velocity of the root between frames, from joint positions alone.
 
     The pelvis is taken as upright. Between two frames the foot whose sole is lower over both of them stays
@@ -29,6 +31,11 @@ def stance_velocity(joint_pos: jax.Array, joint_names: Sequence[str], fps: float
     Returns:
       vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [..., T-1, 3].
     """
+    return _stance_velocity(joint_pos, tuple(joint_names), fps)
+
+
+@partial(jax.jit, static_argnums=1)
+def _stance_velocity(joint_pos: jax.Array, joint_names: tuple[str, ...], fps: float) -> jax.Array:
     soles = feet.sole_points(joint_pos, joint_names)
     return root_velocity(soles, stance_foot(soles), fps)
 
@@ -52,8 +59,14 @@ class Contacts(NamedTuple):
     """Changes of the stance foot."""
 
 
-def contacts(joint_pos: jax.Array, joint_names: Sequence[str], fps: float) -> Contacts:
+def contacts(joint_pos: ArrayLike, joint_names: Sequence[str], fps: float) -> Contacts:
     """Sliding and step rate of motions [..., T, J], the root moving as `stance_velocity` says."""
+    return Contacts(*(float(figure) * fps for figure in _contacts(joint_pos, tuple(joint_names))))
+
+
+@partial(jax.jit, static_argnums=1)
+def _contacts(joint_pos: jax.Array, joint_names: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
+    """Per frame: sliding [m] and changes of the stance foot."""
     soles = feet.sole_points(joint_pos, joint_names)
     stance = stance_foot(soles)
     displacement, turn = _root_motion(soles, stance)
@@ -62,8 +75,7 @@ def contacts(joint_pos: jax.Array, joint_names: Sequence[str], fps: float) -> Co
     moved = rotate(after[..., :2], turn[..., None]) + displacement[..., None, :] - before[..., :2]
     height = jnp.maximum(before[..., 2], after[..., 2])
     down = (height - height.min(axis=-1, keepdims=True) < CONTACT_HEIGHT).astype(height.dtype)
-    changes = (jnp.diff(stance, axis=-1) != 0).mean() * fps
-    return Contacts(float((jnp.linalg.norm(moved, axis=-1) * down).sum() / down.sum() * fps), float(changes))
+    return (jnp.linalg.norm(moved, axis=-1) * down).sum() / down.sum(), (jnp.diff(stance, axis=-1) != 0).mean()
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:

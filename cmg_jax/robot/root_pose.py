@@ -89,7 +89,7 @@ def on_floor(
       root_pos [..., T+1, 3] m and root_quat [..., T+1, 4] wxyz.
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
-    flat = jnp.asarray(joint_pos, jnp.float32).reshape(-1, joint_pos.shape[-1])
+    flat = joint_pos.reshape(-1, joint_pos.shape[-1])
     height = -np.asarray(_ground_height(flat, tuple(joint_names))).reshape(*yaw.shape, 1)
     return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
 
