@@ -25,7 +25,7 @@ import cmg_jax
 from cmg_jax import normalization
 from cmg_jax.export.onnx_model import onnx_model
 from cmg_jax.model import CMGModel
-from cmg_jax.networks import expert_axis
+from cmg_jax.networks import unpack_experts
 from cmg_jax.rollout import row_blocks
 
 Step = Callable[[Any, Any], Any]
@@ -46,9 +46,8 @@ class Network(torch.nn.Module):
         self.experts = []
         for index in range(len(model.params) - 1):
             layer = model.params[f"layers_{index}"]
-            kernel, features_out = np.asarray(layer["kernel"]), layer["bias"].shape[1]
-            axis = expert_axis(kernel.size // layer["bias"].size, features_out)
-            self.experts.append((_tensor(np.moveaxis(kernel, axis, 0)), _tensor(layer["bias"])))
+            weights = unpack_experts(np.asarray(layer["kernel"]), layer["bias"])
+            self.experts.append((_tensor(weights), _tensor(layer["bias"])))
 
     def forward(self, motion: torch.Tensor, command: torch.Tensor) -> torch.Tensor:
         x = gate = torch.cat([motion, command], dim=-1)

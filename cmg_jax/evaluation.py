@@ -26,6 +26,9 @@ COMPONENTS = ("vx", "vy", "yaw")
 MOVING, STILL = 0.2, 0.05
 """A command from MOVING on (m/s, rad/s) must move the robot; under none it must be slower than STILL."""
 
+STRIDE_SECONDS = 0.6
+"""Velocities are averaged over about a stride."""
+
 DEFAULT_GRID = tuple(itertools.product((-0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5), (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6)))
 
 
@@ -82,7 +85,8 @@ def evaluate(
     progress(PARTS[3])
     report["drift"] = drift(model, commands, settings)
     if data is not None:
-        report["data"] = quality(pieces(data, settings.frames), data.joint_names, data.fps)
+        cut = pieces(data, settings.frames)
+        report["data"] = quality(cut[0], data.joint_names, data.fps) | {"rmse": _walked_in_data(data, *cut)}
     return report
 
 
@@ -161,18 +165,25 @@ def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def pieces(data: Dataset, frames: int) -> np.ndarray:
-    """A data set's clips cut into pieces [N, frames, D]; what is left at the end of a clip is dropped.
+def pieces(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Motion [N, frames, D] and commands [N, frames, 3] of a data set's clips, cut; what is left of a clip is dropped.
 
     Raises:
       InputError: no clip has that many frames.
     """
-    starts = np.concatenate(
-        [np.arange(first, last - frames + 1, frames) for first, last in data.clip_edges()] or [np.empty(0, int)]
-    )
+    starts = np.concatenate([np.arange(first, last - frames + 1, frames) for first, last in data.clip_edges()])
     if not len(starts):
-        raise InputError(f"no clip of the data has {frames} frames to compare with")
-    return data.motion[starts[:, None] + np.arange(frames)]
+        raise InputError(f"no clip of the data has {frames} frames to compare with; lower --frames")
+    index = starts[:, None] + np.arange(frames)
+    return data.motion[index], data.command[index]
+
+
+def _walked_in_data(data: Dataset, motion: np.ndarray, command: np.ndarray) -> dict[str, float]:
+    """How far, stride by stride, the odometry of the data is from its own commands: where this is large, so is the
+    error of a model that has learnt them perfectly (pelvises that tilt, feet that slide, commands that change)."""
+    velocity = odometry.stance_velocity(motion[..., : len(data.joint_names)], data.joint_names, data.fps)
+    error = odometry.smooth(np.asarray(velocity), round(STRIDE_SECONDS * data.fps)) - command[:, :-1]
+    return _named(np.sqrt(np.square(error).mean(axis=(0, 1))))
 
 
 def switching_commands(model: CMGModel, settings: Settings) -> np.ndarray:
@@ -205,7 +216,7 @@ def start_stop(model: CMGModel, settings: Settings) -> dict[str, Any]:
     walk, stop = round(4 * fps), round(4 * fps)
     commands = np.zeros((len(speeds), walk + stop, 3), np.float32)
     commands[:, :walk, 0] = speeds[:, None]
-    vx = odometry.smooth(walked(model, generate(model, commands)), round(0.6 * fps))
+    vx = odometry.smooth(walked(model, generate(model, commands)), round(STRIDE_SECONDS * fps))
     reached = vx[:, :walk, 0] >= 0.5 * speeds[:, None]
     speed = np.linalg.norm(vx[:, walk:], axis=-1)
     moving = speed > STILL

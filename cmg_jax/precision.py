@@ -6,7 +6,6 @@ Figures: bench/precision.py.
 """
 
 import dataclasses
-from itertools import pairwise
 from typing import Literal, get_args
 
 import jax
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGModel
-from cmg_jax.networks import SCALE, expert_axis
+from cmg_jax.networks import SCALE
 
 Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
@@ -35,23 +34,21 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is not one of {', '.join(get_args(Precision))}")
-    widths = (model.config.motion_dim + model.config.command_dim, *model.config.hidden_dims, model.config.motion_dim)
     params = dict(model.params)
-    for index, (features_in, features_out) in enumerate(pairwise(widths)):
-        layer = params[f"layers_{index}"]
+    for name, layer in model.params.items():
+        if name == "gating":
+            continue
         if layer["kernel"].dtype != jnp.float32:
             raise InputError("the model is in lower precision already; begin with the one that was loaded")
         if precision == "int8":
-            params[f"layers_{index}"] = _quantized(layer, expert_axis(features_in, features_out))
+            params[name] = _quantized(layer)
         elif precision != "float32":
-            params[f"layers_{index}"] = {**layer, "kernel": layer["kernel"].astype(precision)}
+            params[name] = {**layer, "kernel": layer["kernel"].astype(precision)}
     return dataclasses.replace(model, params=params)
 
 
-def _quantized(layer: dict[str, jax.Array], experts: int) -> dict[str, jax.Array]:
-    """A layer with its kernel in int8; `experts` is the kernel's axis of them."""
+def _quantized(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """A layer with its kernel in int8, and one scale a column."""
     kernel = layer["kernel"]
-    # [E, in, out] is summed over experts and inputs alike, [in, E, out] over inputs only.
-    summed = (0, 1) if experts == 0 else (0,)
-    scale = jnp.maximum(jnp.abs(kernel).max(axis=summed), 1e-12) / 127
-    return {**layer, "kernel": jnp.round(kernel / jnp.expand_dims(scale, summed)).astype(jnp.int8), SCALE: scale}
+    scale = jnp.maximum(jnp.abs(kernel).max(axis=0), 1e-12) / 127
+    return {**layer, "kernel": jnp.round(kernel / scale[None]).astype(jnp.int8), SCALE: scale}

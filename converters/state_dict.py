@@ -2,7 +2,7 @@
 
     gating.gating_network.{0,2}.weight      [out, in]   torch Linear: transposed
     gating.gating_network.{0,2}.bias        [out]
-    layers.{i}.expert_weights.{e}           [in, out]   as it is, stacked along `networks.expert_axis`
+    layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `networks.pack_experts`
     layers.{i}.expert_biases.{e}            [out]
 
 Everything is read off the weights: number of experts, layers and widths, D and C.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.networks import expert_axis
+from cmg_jax.networks import pack_experts
 from converters.torch_file import Tensor
 
 # What DataParallel and torch.compile put before every key.
@@ -100,7 +100,7 @@ class _Conversion:
         widths = [gating["Dense_0"]["kernel"].shape[0]]
         for layer in range(layers):
             params[f"layers_{layer}"] = self._expert_layer(layer, experts, widths[-1])
-            widths.append(params[f"layers_{layer}"]["kernel"].shape[-1])
+            widths.append(params[f"layers_{layer}"]["bias"].shape[-1])
         if gate_dims[-1] != experts:
             raise InputError(f"the gate has {gate_dims[-1]} outputs for {experts} experts")
         input_dim, *hidden_dims, motion_dim = widths
@@ -178,8 +178,7 @@ class _Conversion:
         for expert in range(experts):
             name, target = f"layers.{layer}.expert_biases.{expert}", f"layers_{layer}/bias [{expert}]"
             biases.append(self._read(name, (features_out,), target))
-        axis = expert_axis(features_in, features_out)
-        return {"kernel": np.stack(kernels, axis=axis), "bias": np.stack(biases)}
+        return {"kernel": pack_experts(np.stack(kernels)), "bias": np.stack(biases)}
 
     def _read(self, name: str, shape: tuple[int | None, ...], target: str) -> np.ndarray:
         """One tensor in float32, checked against the sizes already known (None: any)."""

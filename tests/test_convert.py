@@ -13,6 +13,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax.model import apply_normalized
+from cmg_jax.networks import pack_experts, unpack_experts
 from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
 from converters import reference, torch_file
 from converters.cli import check, load_model
@@ -132,10 +133,9 @@ def test_any_architecture_is_read_off_its_weights(tmp_path, sizes):
 
 def test_a_swapped_transpose_would_be_noticed(tmp_path):
     model, _, tensors = load_model(write(tmp_path / "a.pt", architecture(6, 2, 2, (8,), (8, 8))))
-    kernel = model.params["layers_1"]["kernel"].swapaxes(0, 2)
-    wrong = dataclasses.replace(
-        model, params=model.params | {"layers_1": {**model.params["layers_1"], "kernel": kernel}}
-    )
+    layer = model.params["layers_1"]
+    transposed = pack_experts(unpack_experts(layer["kernel"], layer["bias"]).swapaxes(1, 2))
+    wrong = dataclasses.replace(model, params=model.params | {"layers_1": {**layer, "kernel": transposed}})
     with pytest.raises(cmg_jax.InputError, match="differs from the checkpoint"):
         check(wrong, tensors)
 

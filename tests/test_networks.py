@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmg_jax.networks import blend_experts, expert_axis
+from cmg_jax.networks import blend_experts, pack_experts, unpack_experts
 from tests.conftest import SHARED, needs_shared
 
 TOLERANCE = 1e-5
@@ -55,7 +55,8 @@ def test_blend_experts_is_the_sum_of_its_experts(batch, experts, widths, seed):
     weights = rng.normal(size=(experts, features_in, features_out)).astype(np.float32)
     bias = rng.normal(size=(experts, features_out)).astype(np.float32)
 
-    kernel = np.stack(list(weights), axis=expert_axis(features_in, features_out))
+    kernel = pack_experts(weights)
+    np.testing.assert_array_equal(unpack_experts(kernel, bias), weights)
     blended = blend_experts(*map(jax.numpy.asarray, (x, coefficients, kernel, bias)))
 
     expected = np.einsum("be,eio,bi->bo", coefficients, weights, x) + coefficients @ bias

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from cmg_jax import InputError
 from cmg_jax.data.windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
 from cmg_jax.model import CMGConfig
-from cmg_jax.networks import expert_axis
+from cmg_jax.networks import pack_experts
 from cmg_jax.robot import odometry
 from cmg_jax.robot.joints import G1_29_JOINTS
 from cmg_jax.training import trainer as training
@@ -44,8 +44,7 @@ def to_params(arrays, prefix=""):
         }
     }
     for index in range(3):
-        kernel = arrays[f"{prefix}layer{index}"]
-        kernel = np.moveaxis(kernel, 0, expert_axis(*kernel.shape[1:]))
+        kernel = pack_experts(arrays[f"{prefix}layer{index}"])
         params[f"layers_{index}"] = {"kernel": kernel, "bias": arrays[f"{prefix}layer{index}_bias"]}
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
 

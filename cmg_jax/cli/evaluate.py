@@ -87,6 +87,7 @@ def text(report: dict[str, Any]) -> str:
     zero = tracking["speed_at_zero"]
     lines = [
         ("error of the walked velocity (RMSE)", _errors(tracking["rmse"])),
+        *([("the same of the data, by stride", _errors(report["data"]["rmse"]))] if "data" in report else []),
         ("its mean (bias)", _errors(tracking["bias"])),
         ("after changes of command (RMSE)", _errors(switching["rmse"])),
         ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),

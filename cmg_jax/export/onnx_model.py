@@ -63,15 +63,13 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     last = len(widths) - 2
     for index, (features_in, features_out) in enumerate(pairwise(widths)):
         layer, experts = params[f"layers_{index}"], config.num_experts
-        bias = constant(f"bias_{index}", layer["bias"])
+        kernel, bias = (constant(f"{part}_{index}", layer[part]) for part in ("kernel", "bias"))
         # The same two products as networks.blend_experts.
         if expert_axis(features_in, features_out) == 0:
-            kernel = constant(f"kernel_{index}", np.asarray(layer["kernel"]).reshape(-1, features_out))
             scaled = add("Mul", column, add("Reshape", x, shape(-1, 1, features_in)))
             scaled = add("Reshape", scaled, shape(-1, experts * features_in))
             x = add("Add", add("MatMul", scaled, kernel), add("MatMul", coefficients, bias))
         else:
-            kernel = constant(f"kernel_{index}", np.asarray(layer["kernel"]).reshape(features_in, -1))
             outputs = add("Reshape", add("MatMul", x, kernel), shape(-1, experts, features_out))
             axes = constant("axis_of_experts", np.array([1], np.int64))
             x = add("ReduceSum", add("Mul", column, add("Add", outputs, bias)), axes, keepdims=0)
