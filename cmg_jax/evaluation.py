@@ -61,13 +61,18 @@ def evaluate(
       data: the training data, whose own `quality` is then reported under "data".
 
     Raises:
-      InputError: a model of another robot, or a run too short to measure.
+      InputError: a model of another robot, data of another one, or a run too short to measure.
     """
     settings = settings or Settings()
     if not is_g1(model.config.joint_names) or model.config.command_dim != 3:
         raise InputError("evaluation needs a model of the G1's joints, with commands vx, vy and yaw rate")
+    if not 0 <= settings.seed < 2**32:
+        raise InputError(f"seed {settings.seed} is not a number from 0 to {2**32 - 1}")
     if settings.frames < settings.settle_seconds * model.config.fps + 50:
         raise InputError(f"frames {settings.frames} are too few to measure after {settings.settle_seconds:g} s")
+    if data is not None and (data.joint_names, data.fps) != (model.config.joint_names, model.config.fps):
+        raise InputError("the data's joints or frame rate are not those of the model")
+    cut = None if data is None else pieces(data, settings.frames)
     commands = np.asarray(grid, np.float32).reshape(-1, 3)
     progress(PARTS[0])
     held = generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
@@ -84,8 +89,7 @@ def evaluate(
     }
     progress(PARTS[3])
     report["drift"] = drift(model, commands, settings)
-    if data is not None:
-        cut = pieces(data, settings.frames)
+    if data is not None and cut is not None:
         report["data"] = quality(cut[0], data.joint_names, data.fps) | {"rmse": _walked_in_data(data, *cut)}
     return report
 
@@ -258,7 +262,8 @@ def drift(model: CMGModel, commands: np.ndarray, settings: Settings) -> dict[str
         first = rollout.generate(model, motion, held)
         second = rollout.generate(model, first[:, -1], held)
         last, finite = jax.lax.scan(stretch, second[:, -1], None, length=between)
-        return second, rollout.generate(model, last, held), finite.all()
+        late = rollout.generate(model, last, held)
+        return second, late, finite.all() & jnp.isfinite(late).all()
 
     start = jnp.broadcast_to(standing_frame(model), (len(chosen), model.config.motion_dim))
     early, late, finite = map(np.asarray, run(model, start, jnp.asarray(chosen)))

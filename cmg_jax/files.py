@@ -27,6 +27,8 @@ def clear_write_errors(path: Path) -> Iterator[None]:
     """Turn the errors of a full or failing disk, Python's and tensorstore's, into one InputError that names `path`."""
     try:
         yield
+    except (InputError, BrokenPipeError):
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     except ValueError as error:

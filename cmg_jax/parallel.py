@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from cmg_jax import rollout
 from cmg_jax.errors import InputError
+from cmg_jax.generators import base, ring
 from cmg_jax.generators.base import Generator, MotionFrame, State
 from cmg_jax.generators.rows import SHARD_AXIS
 from cmg_jax.model import CMGModel
@@ -84,13 +85,19 @@ def sharded(generator: Generator, over: Mesh) -> Generator:
 
         return jax.tree.map(_row_spec, state_of(2), state_of(3))
 
+    # What can only be seen outside of a trace is looked at here, on all rows.
+    def check_motion(model: CMGModel, motion: Any, batch: int) -> Any:
+        return None if motion is None else base.check_array("motion", motion, (batch, model.config.motion_dim))
+
     def make(function: Callable[..., State]) -> Callable[..., State]:
         def made(model: CMGModel, key: jax.Array, command: Any, motion: Any = None, **options: Any) -> State:
             if command is None and "batch" in options:
                 _check_even(options["batch"], over.size)
                 options["batch"] //= over.size
             elif command is not None:
+                command = base.check_command(model, command)
                 _check_even(len(command), over.size)
+                motion = check_motion(model, motion, len(command))
 
             def local(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> State:
                 return function(model, key, command, motion, **options)
@@ -105,19 +112,24 @@ def sharded(generator: Generator, over: Mesh) -> Generator:
         return _on_shards(over, generator.step, (P(), state_spec), (state_spec, rows))(model, state)
 
     def reset(model: CMGModel, state: State, done: Any, key: jax.Array, command: Any, motion: Any = None) -> State:
-        state_spec = specs(model)
+        state_spec, batch = specs(model), len(state.command)
+        done = base.check_mask("done", done, batch)
+        command = None if command is None else base.check_command(model, command, batch)
+        motion = check_motion(model, motion, batch)
         wrapped = _on_shards(over, generator.reset, (P(), state_spec, rows, P(), rows, rows), state_spec)
         return wrapped(model, state, done, key, command, motion)
 
     def set_command(model: CMGModel, state: State, command: Any, changed: Any = None) -> State:
-        state_spec = specs(model)
+        state_spec, batch = specs(model), len(state.command)
+        command = base.check_command(model, command, batch)
+        changed = None if changed is None else base.check_mask("changed", changed, batch)
         wrapped = _on_shards(over, generator.set_command, (P(), state_spec, rows, rows), state_spec)
         return wrapped(model, state, command, changed)
 
     def lookahead(model: CMGModel, state: State, offsets: Any) -> MotionFrame:
         state_spec = specs(model)
-        wrapped = _on_shards(over, generator.lookahead, (P(), state_spec, P()), rows)
-        return wrapped(model, state, np.asarray(offsets) if isinstance(offsets, tuple | list) else offsets)
+        offsets = ring.offsets_column(offsets)[:, 0]
+        return _on_shards(over, generator.lookahead, (P(), state_spec, P()), rows)(model, state, offsets)
 
     return Generator(make(generator.init), step, reset, set_command, lookahead, make(generator.resume))
 

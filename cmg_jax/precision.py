@@ -1,7 +1,7 @@
 """Models in lower precision: the experts' kernels in half precision or int8, everything else in float32.
 
-The network computes in the precision of its kernels: inputs of a product are rounded to it, sums are kept in
-float32, and so are the gate, biases, activations, normalization and the feedback from frame to frame.
+Half precision is that of the products: their inputs are rounded to it. Sums are kept in float32, and so are the
+gate, biases, activations, normalization and the feedback from frame to frame.
 Figures: bench/precision.py.
 """
 

@@ -3,7 +3,10 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a compilation read from the cache is logged as an error
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "").replace(" --xla_force_host_platform_device_count=8", "")  # of the process above
+    + " --xla_force_host_platform_device_count=8"
+)
 
 import subprocess
 import sys

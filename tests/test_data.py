@@ -13,6 +13,7 @@ from cmg_jax.data import build, clips, dataset, readers
 from cmg_jax.data.build import Options
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.dataset import LEFT, RIGHT
+from cmg_jax.robot import g1, odometry
 from cmg_jax.robot.joints import G1_29_JOINTS, mirror_motion
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.data_tools import walking
@@ -174,6 +175,28 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
     walked, _ = build.build([out])
     assert (walked.command == walked.command[0]).all()
     assert 0 < np.abs(walked.command[0] - command).max() < 0.1
+
+
+def test_commands_become_what_is_walked_under_them():
+    still = g1.standing_joint_pos(G1_29_JOINTS)
+    # Stands, strides at 1.5 Hz, and strides half as far: 3, 4 and 2 s; the last command is held for a moment only.
+    time = np.arange(450) / 50
+    scale = np.where(time < 3, 0.0, np.where(time < 7, 0.4, 0.2))
+    joint_pos = np.tile(still, (450, 1))
+    for joint, sign in (("left_hip_pitch_joint", 1), ("right_hip_pitch_joint", -1)):
+        joint_pos[:, G1_29_JOINTS.index(joint)] += sign * scale * np.sin(2 * np.pi * 1.5 * time)
+    command = np.where(time < 3, 0.0, np.where(time < 7, 1.0, 0.3))[:, None] * np.float32([1, 0.2, 0])
+    command[440:] = [0.7, 0.0, 0.0]
+    quat = np.tile([1.0, 0, 0, 0], (450, 1))
+    clip = Clip("steps", 50.0, G1_29_JOINTS, joint_pos, None, np.zeros((450, 3)), quat, command)
+    walked = clips.walked_command(clip, smoothing=0.6)
+    velocity = np.asarray(odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0))
+    np.testing.assert_array_equal(walked[:150], 0)
+    # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
+    np.testing.assert_allclose(walked[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
+    np.testing.assert_allclose(walked[350:440], np.tile(velocity[380:440].mean(axis=0), (90, 1)), atol=1e-6)
+    np.testing.assert_array_equal(walked[440:], command[440:])
+    assert np.abs(walked - command)[150:440].min(axis=0).max() > 0.01
 
 
 class Evil:

@@ -114,6 +114,14 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
 def test_rows_that_do_not_go_evenly_are_refused(model, devices):
     with pytest.raises(InputError, match="12 rows do not go evenly over 8 devices"):
         parallel.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
+    generator = parallel.sharded(cmg_jax.streaming(2), devices)
+    state = generator.init(model, jax.random.key(0), commands(0, 16))
+    with pytest.raises(InputError, match="command is not finite in row 3"):
+        generator.set_command(model, state, commands(0, 16).at[3, 1].set(jnp.nan))
+    with pytest.raises(InputError, match="offset -1 is negative"):
+        generator.lookahead(model, state, (-1,))
+    with pytest.raises(InputError, match=r"command has shape \(8, 3\); it must be \[16, 3\]"):
+        generator.reset(model, state, np.ones(16, bool), jax.random.key(0), commands(0, 8))
     with pytest.raises(InputError, match="10 rows do not go evenly"):
         parallel.generate(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
@@ -133,7 +141,11 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
         )
         for process in range(2)
     ]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
+    try:
+        errors = [process.communicate(timeout=200)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], errors
     served = np.concatenate([np.load(tmp_path / f"{process}.npy") for process in range(2)], axis=1)
     two_devices = parallel.mesh(jax.devices()[:2])

@@ -6,6 +6,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
+from cmg_jax.export.onnx_model import onnx_model
 from cmg_jax.precision import with_precision
 from tests.generator_tools import commands, first, play
 
@@ -64,5 +65,7 @@ def test_what_cannot_be_done_is_refused(model, tmp_path):
     changed = with_precision(model, "bfloat16")
     with pytest.raises(InputError, match="in lower precision already"):
         with_precision(changed, "int8")
+    with pytest.raises(InputError, match="only models in float32 become ONNX"):
+        onnx_model(with_precision(model, "int8"))
     with pytest.raises(InputError, match="only models in float32 are saved"):
         cmg_jax.save(changed, tmp_path / "model")

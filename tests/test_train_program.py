@@ -113,6 +113,11 @@ def test_mistakes_are_one_clear_line(whole, data, tmp_path):
         (["--data", tmp_path / "none.npz", "--out", tmp_path / "new"], "none.npz"),
         (["--data", data, "--out", tmp_path / "a" / "b"], "no directory"),
         (["--data", data, "--out", tmp_path / "new", "--window", 500], "take a shorter window"),
+        (["--data", data, "--out", tmp_path / "new", "--window", 1, "--agreement-weight", 0], "less than 2"),
+        (["--data", data, "--out", tmp_path / "new", "--stride", 0], "stride 0 is not from 1"),
+        (["--data", data, "--out", tmp_path / "new", "--learning-rate", 0], "learning_rate 0.0 is not a positive"),
+        (["--data", data, "--out", tmp_path / "new", "--validate-every", 0], "validate_every 0"),
+        (["--data", data, "--out", tmp_path / "new", "--noise", "nan"], "noise nan"),
     ):
         assert_one_clear_line(run_program("cmg-jax", "train", *arguments), word)
     assert not (tmp_path / "new").exists()

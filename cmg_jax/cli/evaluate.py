@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if directory is not None:
         directory.mkdir(exist_ok=True)
         with atomic_path(directory / "report.json") as partial:
-            partial.write_text(json.dumps(report, indent=2) + "\n")
+            partial.write_text(json.dumps(_finite(report), indent=2) + "\n")
         evaluation_page.plot_report(directory / "report.png", report, str(path))
         print(f"wrote {directory / 'report.json'} and {directory / 'report.png'}")
+
+
+def _finite(value: Any) -> Any:
+    """As JSON can hold it: null for a figure of a motion that was not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def parse_grid(grid: str) -> list[tuple[float, ...]]:

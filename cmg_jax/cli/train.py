@@ -57,6 +57,8 @@ def _train(arguments: argparse.Namespace) -> None:
             raise InputError(f"{arguments.init}: its joints or frame rate are not those of {arguments.data}")
         model_config = dataclasses.replace(initial.config, provenance=provenance)
     else:
+        if arguments.layers < 1:
+            raise InputError(f"--layers {arguments.layers}: at least 1 is needed")
         widths = (arguments.width,) * (arguments.layers - 1)
         dims = (data.motion.shape[1], data.command.shape[1], arguments.experts)
         model_config = CMGConfig(*dims, (arguments.width,), widths, data.joint_names, data.fps, provenance)

@@ -64,6 +64,10 @@ def build(
     options = options or Options()
     clips.check_fps(options.fps)
     clips.check_fps(options.csv_fps)
+    if not 0 < options.smoothing < np.inf or not 0 <= options.min_seconds < np.inf:
+        raise InputError(
+            f"smoothing {options.smoothing:g} s, min_seconds {options.min_seconds:g} s: not positive numbers"
+        )
     stretches: list[_Stretch] = []
     for path in sources:
         stretches += _read(path, options)

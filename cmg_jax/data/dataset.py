@@ -2,6 +2,7 @@
 
 import dataclasses
 import zipfile
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def load(path: Path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (ValueError, TypeError, NotImplementedError, zlib.error, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise InputError(f"{path}: no data set: {str(error).splitlines()[0]}; make one with cmg-jax data") from None
     names = [field.name for field in dataclasses.fields(Dataset)]
     if missing := [name for name in names if name not in arrays]:
@@ -82,6 +83,8 @@ def load(path: Path) -> Dataset:
         fps=float(arrays["fps"]),
     )
     frames = len(dataset.motion)
+    if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
+        raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
     shapes = {"motion": (frames, 2 * len(dataset.joint_names)), "command": (frames, 3)}
     for name in names[:4]:
         array, shape = getattr(dataset, name), shapes.get(name, (frames,))

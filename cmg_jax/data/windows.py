@@ -25,7 +25,7 @@ NEVER, MAYBE, ALWAYS = 0, 1, 2
 
 
 def make_windows(
-    dataset: Dataset, length: int, *, stride: int = 5, start_weight: float = 3.0, balance: float = 0.5
+    dataset: Dataset, length: int, *, stride: int = 5, start_weight: float = 6.0, balance: float = 0.5
 ) -> Windows:
     """Windows of `length` + 1 frames that lie within one clip.
 

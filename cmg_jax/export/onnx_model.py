@@ -4,6 +4,7 @@
 from itertools import pairwise
 from typing import Any
 
+import jax
 import numpy as np
 
 from cmg_jax.errors import InputError
@@ -22,12 +23,14 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
         the PyTorch original.
 
     Raises:
-      InputError: onnx is not installed.
+      InputError: onnx is not installed, or the model is in lower precision.
     """
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError:
         raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[bench]'") from None
+    if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
+        raise InputError("only models in float32 become ONNX graphs; begin with the one that was loaded")
     config, params, stats = model.config, model.params, model.stats
     nodes, constants = [], {}
 

@@ -59,8 +59,9 @@ def feet_losses(
     """What an error of the joints means on the floor, of windows of joint positions [n, b, J] rad.
 
     Returns:
-      the mean squared distance [m2] of points under the feet from where they should be, and the mean squared
-      error [m2/s2, rad2/s2] of the velocity walked over the window, on the foot that stands in the data.
+      the mean squared distance [m2] of points under the feet from where they should be, and the mean over
+      windows of the squared error of the velocity walked (m/s and rad/s alike, summed), on the foot that stands
+      in the data.
     """
     soles = feet.sole_points(predicted, joint_names).swapaxes(0, 1)
     wanted = feet.sole_points(target, joint_names).swapaxes(0, 1)

@@ -81,7 +81,7 @@ def train(
       InputError: the directory exists, or holds a run of other data or another configuration, or the disk is full.
     """
     options = options or RunOptions()
-    if options.validate_every % options.chunk:
+    if options.validate_every < 1 or options.validate_every % options.chunk:
         raise InputError(f"validate_every {options.validate_every} is no multiple of chunk {options.chunk}")
     stats = jax.tree.map(jnp.asarray, dataset.stats()) if initial is None else initial.stats
     pool = _pool(dataset, config.seed)
@@ -109,15 +109,17 @@ def train(
                 if (done + length) % options.validate_every == 0 or done + length == config.steps:
                     model = CMGModel(state.ema_params, stats, pool, model_config)
                     figures |= validate(model)
-                    checkpoints.save(state, figures["score"])
                     if best is None or figures["score"] < best["score"]:
                         best = {"step": figures["step"], **{name: figures[name] for name in (*SCALE, "score")}}
                         _keep_best(directory, model, best)
                 log.write(figures)
+                if figures["score"] != "":  # last: what a resumed run does not do again is on disk by now
+                    checkpoints.save(state, figures["score"])
                 progress(done + length, figures)
         finally:
             log.close()
-    assert best is not None
+    if best is None:
+        raise InputError(f"{directory}: its best.json is lost; begin another run")
     return best
 
 

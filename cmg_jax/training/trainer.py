@@ -1,6 +1,7 @@
 """Training steps as pure functions: windows are drawn, mirrored and run on the device, many steps a call."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -64,11 +65,15 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        least = {"steps": 1, "batch_size": 1, "window": 1, "warmup_steps": 0, "teacher_steps": 1}
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise InputError(f"{name} {getattr(self, name)} is less than {smallest}")
-        shortest = 3 if self.agreement_weight else 2 if self.walk_weight else 1
+        ones = ("steps", "batch_size", "window", "teacher_steps", "plateau_steps", "stride")
+        zeros = ("warmup_steps", "seed", "weight_decay", "feet_weight", "walk_weight", "agreement_weight", "noise")
+        for name in (*ones, *zeros):
+            if not (name in ones) <= getattr(self, name) < 2**32:  # and no NaN
+                raise InputError(f"{name} {getattr(self, name)} is not from {int(name in ones)} to 2^32")
+        for name in ("learning_rate", "final_learning_rate", "clip_norm", "start_weight"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)} is not a positive number")
+        shortest = 3 if self.agreement_weight else 2 if self.feet_weight or self.walk_weight else 1
         if self.window < shortest:
             raise InputError(f"window {self.window} is less than {shortest}, which the weighted losses need")
         for name in ("ema", "teacher_start", "teacher_end", "mirror"):
@@ -156,7 +161,7 @@ def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, me
         if config.feet_weight or config.walk_weight:
             target = normalization.denormalize_motion(stats, motion[1:])[..., : len(names)]
             place, velocity = feet_losses(joint_pos, target, names, fps)
-            parts |= {"feet_m": jnp.sqrt(place), "walk_m_s": jnp.sqrt(velocity)}
+            parts |= {"feet_m": jnp.sqrt(place), "walk_error": jnp.sqrt(velocity)}
             loss += config.feet_weight * place / 0.05**2 + config.walk_weight * velocity / 0.1**2
         if config.agreement_weight:
             difference = disagreement(joint_pos, joint_vel, fps)
