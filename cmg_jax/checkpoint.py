@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_path, first_line, require_parent
 from cmg_jax.model import CMGConfig, CMGModel, param_shapes
 from cmg_jax.normalization import MotionStats
 
@@ -68,9 +68,7 @@ def load(path: str | Path) -> CMGModel:
         with _checkpointer() as checkpointer:
             arrays = checkpointer.restore(path / "arrays", restore_args=jax.tree.map(_as_numpy, expected))
     except Exception as error:  # orbax and tensorstore raise many kinds
-        raise InputError(
-            f"{path}: its arrays cannot be read ({_first_line(error)}); convert the model again"
-        ) from error
+        raise InputError(f"{path}: its arrays cannot be read ({first_line(error)}); convert the model again") from error
     found = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), arrays)
     if found != expected:
         raise InputError(f"{path}: its arrays are not those that config.json describes; convert the model again")
@@ -138,7 +136,3 @@ def _read_config(path: Path) -> tuple[CMGConfig, int]:
         raise InputError(
             f"{path}: {type(error).__name__} {error} in the configuration; convert the model again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -6,14 +6,37 @@ import os
 import re
 import secrets
 import shutil
+import struct
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from cmg_jax.errors import InputError
 
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    LookupError,
+    OSError,  # a seek to before the file
+)
+"""All that zipfile raises on damaged input."""
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, short enough for a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def require_parent(path: Path) -> None:

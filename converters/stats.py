@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 
 from cmg_jax.errors import InputError
+from cmg_jax.files import first_line
 from converters import torch_file
 
 MAX_INITIAL_MOTIONS = 4096
@@ -23,7 +24,7 @@ def read(path: Path) -> tuple[Any, Any]:
         try:
             return yaml.safe_load(path.read_text()), None
         except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-            raise InputError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
+            raise InputError(f"{path}: not a YAML file ({first_line(error)})") from error
     content = torch_file.load(path)
     if not isinstance(content, dict) or "stats" not in content:
         raise InputError(f"{path}: holds no stats")

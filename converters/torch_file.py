@@ -8,7 +8,6 @@ import math
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +17,7 @@ import numpy as np
 
 from cmg_jax import safe_pickle
 from cmg_jax.errors import InputError
+from cmg_jax.files import ZIP_ERRORS
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -35,21 +35,6 @@ STORAGE_DTYPES: dict[str, np.dtype] = {
     "ByteStorage": np.dtype(np.uint8),
     "BoolStorage": np.dtype(np.bool_),
 }
-
-# All that zipfile raises on damaged input.
-ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    OverflowError,
-    MemoryError,
-    LookupError,
-    OSError,  # a seek to before the file
-)
 
 
 class Storage:

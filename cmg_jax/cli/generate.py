@@ -14,6 +14,7 @@ from cmg_jax.cli.program import Progress, progress_bars, warn
 from cmg_jax.commands import schedule
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_parent
+from cmg_jax.generators.base import first_frames
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot import g1, joints, root_pose
@@ -115,7 +116,7 @@ def generate_batch(
 ) -> tuple[np.ndarray, Timing]:
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
-    motion = initial_motion(model, envs, seed)
+    motion = first_frames(model, jax.random.key(seed), envs, None)
     block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
     shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
 
@@ -131,19 +132,6 @@ def generate_batch(
         out[first : first + block] = compiled(model, motion[first : first + block], shared)
         advance(min(block, envs - row) * steps)
     return out, Timing(compile_seconds, time.perf_counter() - start)
-
-
-def initial_motion(model: CMGModel, envs: int, seed: int) -> jax.Array:
-    """First frames [envs, D]: drawn from the model's pool; without one, standing still."""
-    if model.initial_motion is not None:
-        index = jax.random.randint(jax.random.key(seed), (envs,), 0, len(model.initial_motion))
-        return model.initial_motion[index]
-    if joints.is_g1(model.config.joint_names):
-        standing = g1.standing_joint_pos(model.config.joint_names)
-        frame = jnp.concatenate([jnp.asarray(standing), jnp.zeros(model.config.num_joints)])
-    else:
-        frame = model.stats.motion_mean
-    return jnp.broadcast_to(frame, (envs, model.config.motion_dim))
 
 
 def _check(arguments: argparse.Namespace) -> None:

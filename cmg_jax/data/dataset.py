@@ -1,15 +1,13 @@
 """A data set: the frames of all clips in a row, as one NPZ file without pickles."""
 
 import dataclasses
-import zipfile
-import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path
+from cmg_jax.files import ZIP_ERRORS, atomic_path, first_line
 from cmg_jax.normalization import MotionStats
 from cmg_jax.robot import joints
 
@@ -71,8 +69,10 @@ def load(path: Path) -> Dataset:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-    except (ValueError, TypeError, NotImplementedError, zlib.error, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise InputError(f"{path}: no data set: {str(error).splitlines()[0]}; make one with cmg-jax data") from None
+    except OSError:
+        raise
+    except (*ZIP_ERRORS, TypeError) as error:
+        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
     names = [field.name for field in dataclasses.fields(Dataset)]
     if missing := [name for name in names if name not in arrays]:
         raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")

@@ -1,6 +1,5 @@
 """Motion files of several origins, read into clips. Nothing in a file is ever executed."""
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from cmg_jax import safe_pickle
 from cmg_jax.data.clips import Clip, Rejected
+from cmg_jax.files import ZIP_ERRORS, first_line
 from cmg_jax.robot.joints import names_for
 
 LAFAN1_FPS = 30.0
@@ -43,7 +43,7 @@ def _read_csv(path: Path, fps: float) -> Clip:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
-        raise Rejected(f"is no table of numbers: {str(error).splitlines()[0]}") from None
+        raise Rejected(f"is no table of numbers: {first_line(error)}") from None
     joints = table.shape[1] - 7
     if joints not in (29, 23):
         raise Rejected(f"has {table.shape[1]} columns; root position, root quaternion and 29 joints are 36")
@@ -74,8 +74,10 @@ def _read_npz(path: Path) -> list[Clip]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             content = dict(arrays)
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise Rejected(f"is damaged or holds objects: {str(error).splitlines()[0]}") from None
+    except OSError:
+        raise
+    except (*ZIP_ERRORS, TypeError) as error:
+        raise Rejected(f"is damaged or holds objects: {first_line(error)}") from None
     return _read_rollouts(path, content) if "root_quat_wxyz" in content else [_read_original(path, content)]
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from cmg_jax.errors import InputError
+from cmg_jax.files import first_line
 from cmg_jax.robot import g1
 from cmg_jax.robot.joints import G1_29_JOINTS, indices
 
@@ -103,7 +104,7 @@ def _skeleton(path: Path) -> Any:
         spec.compiler.boundmass = spec.compiler.boundinertia = 1e-3  # bodies had theirs from their geoms
         robot = spec.compile()
     except ValueError as error:
-        raise InputError(f"{path}: MuJoCo cannot read it: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: MuJoCo cannot read it: {first_line(error)}") from None
     robot.opt.integrator, robot.opt.solver, robot.opt.cone = 0, 2, 0  # Euler, Newton, pyramidal: what MJX knows
     return robot
 

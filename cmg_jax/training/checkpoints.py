@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from cmg_jax.errors import InputError
+from cmg_jax.files import first_line
 from cmg_jax.training.trainer import TrainState
 
 
@@ -49,8 +50,8 @@ class Checkpoints:
         try:
             arrays = self._manager.restore(step, args=self._args.StandardRestore(expected))
         except Exception as error:  # orbax and tensorstore raise many kinds
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise InputError(f"{self._manager.directory}: checkpoint {step} cannot be read ({reason})") from error
+            where = f"{self._manager.directory}: checkpoint {step}"
+            raise InputError(f"{where} cannot be read ({first_line(error)})") from error
         places = jax.tree.map(lambda leaf: leaf.sharding, _stored(like))
         return like._replace(**jax.device_put(jax.tree.map(np.asarray, arrays), places))
 

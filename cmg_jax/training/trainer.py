@@ -12,7 +12,7 @@ import optax.contrib
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from cmg_jax import normalization
+from cmg_jax import normalization, parallel
 from cmg_jax.data.dataset import Dataset
 from cmg_jax.data.windows import ALWAYS, MAYBE, Windows
 from cmg_jax.errors import InputError
@@ -198,8 +198,8 @@ BATCH_AXIS = "batch"
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
-    """`tree` on every device of the mesh."""
-    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, P()))
+    """`tree` on every device of the mesh, where there is one."""
+    return tree if mesh is None else parallel.replicate(tree, mesh)
 
 
 def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:

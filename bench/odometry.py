@@ -1,0 +1,46 @@
+"""What the feet tell of recorded rollouts: how near odometry is to the true root, and the robot to its commands.
+
+python bench/odometry.py ROLLOUTS.npz
+"""
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from cmg_jax.data import clips, readers
+from cmg_jax.robot import odometry
+
+STRIDE = 0.6  # s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rollouts", type=Path)
+    rows = []
+    for clip in readers.read(parser.parse_args().rollouts, readers.LAFAN1_FPS):
+        assert clip.command is not None
+        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+        root = clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]
+        changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
+        for first, last in pairwise([0, *changes.tolist(), len(feet)]):
+            settled = first + round(1.0 * clip.fps)
+            if last - settled >= STRIDE * clip.fps and clip.command[first].any():
+                rows.append([clip.command[first], feet[settled:last].mean(axis=0), root[settled:last].mean(axis=0)])
+    command, feet, root = np.array(rows).swapaxes(0, 1)
+    fast = command[:, 0] > 1.4
+    print(f"{len(rows)} commands held, from 1 s on; vx, vy [m/s], yaw rate [rad/s]")
+    for name, values in (
+        ("correlation of feet and root", [np.corrcoef(feet[:, i], root[:, i])[0, 1] for i in range(3)]),
+        ("feet against the command (RMSE)", np.sqrt(np.square(feet - command).mean(axis=0))),
+        ("root against the command (RMSE)", np.sqrt(np.square(root - command).mean(axis=0))),
+        ("feet / command (slope)", [np.polyfit(command[:, i], feet[:, i], 1)[0] for i in range(3)]),
+        ("root / feet (slope)", [np.polyfit(feet[:, i], root[:, i], 1)[0] for i in range(3)]),
+        ("root - feet above 1.4 m/s (mean)", (root - feet)[fast].mean(axis=0)),
+    ):
+        print(f"{name:34}" + "".join(f"{value:9.4f}" for value in values))
+
+
+if __name__ == "__main__":
+    main()
