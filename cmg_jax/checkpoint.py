@@ -22,7 +22,7 @@ from cmg_jax.files import atomic_path, first_line, require_parent
 from cmg_jax.model import CMGConfig, CMGModel, param_shapes
 from cmg_jax.normalization import MotionStats
 
-FORMAT = "cmg_jax model 2"
+FORMAT = "cmg_jax model 3"
 
 
 def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:

@@ -1,7 +1,13 @@
 """The CMG network: a gate and three (by default) mixture-of-experts layers, in Flax linen.
 
-All arrays are normalized; the leading batch axes are of any number. The gate looks at the input once
-and its coefficients blend the experts of every layer: y = sum_e c_e (x W_e + b_e).
+The gate looks at the input once and its coefficients blend the experts of every layer:
+y = sum_e c_e (x W_e + b_e). All arrays are normalized.
+
+Inside, arrays are features first, [features, B], and a layer is one matrix product with its weights on the
+left, [E out, in] x [in, B], whose E results are then weighted and summed. The arithmetic is that of any other
+arrangement, the time is not: XLA on CPU packs the right operand of every product anew, so that with the weights
+there 4 MB are copied at each step. Measured on 2 cores against rows first (bench/layouts.py): 1.6 times
+the rate at 64 environments, 1.2 at 512.
 """
 
 from collections.abc import Sequence
@@ -12,32 +18,14 @@ import jax
 import jax.numpy as jnp
 
 
-def expert_axis(features_in: int, features_out: int) -> int:
-    """The axis of experts of a layer's weights before they are packed: 0 for [E, in, out], 1 for [in, E, out].
-
-    Scaling the input by each coefficient first, [B, E in] x [E in, out], writes E in numbers a row;
-    scaling the output, [B, in] x [in, E out] and a sum, writes E out. The arithmetic is the same, so
-    the narrower side is the one to widen. Kernels are kept packed as the matrix that their product needs:
-    transposing 4 MB of weights at each step was measured to cost a quarter of the rate at 64 rows, and
-    with a reshape inside of the step a single row takes ten times as long (XLA on CPU).
-    """
-    return 0 if features_in < features_out else 1
-
-
 def pack_experts(weights: Any) -> Any:
-    """Weights [E, in, out] of a layer's experts as its kernel, [E in, out] or [in, E out]."""
-    experts, features_in, features_out = weights.shape
-    if expert_axis(features_in, features_out) == 0:
-        return weights.reshape(experts * features_in, features_out)
-    return weights.swapaxes(0, 1).reshape(features_in, experts * features_out)
+    """Weights [E, in, out] of a layer's experts as its kernel, [E out, in]."""
+    return weights.swapaxes(1, 2).reshape(-1, weights.shape[1])
 
 
 def unpack_experts(kernel: Any, bias: Any) -> Any:
     """The weights [E, in, out] of a layer of `kernel` and bias [E, out]."""
-    experts, features_out = bias.shape
-    if kernel.shape[1] == features_out:
-        return kernel.reshape(experts, -1, features_out)
-    return kernel.reshape(-1, experts, features_out).swapaxes(0, 1)
+    return kernel.reshape(*bias.shape, -1).swapaxes(1, 2)
 
 
 SCALE = "kernel_scale"
@@ -50,32 +38,47 @@ def blend_experts(
     """sum_e c_e (x W_e + b_e) as one matrix product, never a blended weight per row.
 
     Args:
-      x: [B, in].
-      coefficients: [B, E].
+      x: [in, B].
+      coefficients: [E, B].
       kernel: of `pack_experts`, in the precision to multiply in.
       bias: [E, out].
-      scale: of the columns of an int8 kernel: W = scale kernel.
+      scale: of the rows of an int8 kernel, [E out]: W = scale kernel.
 
     Returns:
-      [B, out].
+      [out, B].
     """
-    features_in, (experts, features_out) = x.shape[-1], bias.shape
-    if expert_axis(features_in, features_out) == 0:
-        scaled = (coefficients[:, :, None] * x[:, None, :]).reshape(-1, experts * features_in)
-        return _product(scaled, kernel, scale) + coefficients @ bias
-    outputs = _product(x, kernel, scale).reshape(-1, experts, features_out)
-    return (coefficients[:, :, None] * (outputs + bias[None])).sum(axis=1)
+    outputs = _product(kernel, x, scale).reshape(*bias.shape, -1)
+    # Written out, the sum is one loop over the results; as a reduction it takes up to 7 % of a step longer.
+    return sum(c[None] * (y + b[:, None]) for c, y, b in zip(coefficients, outputs, bias, strict=True))  # pyright: ignore
 
 
-def _product(x: jax.Array, kernel: jax.Array, scale: jax.Array | None) -> jax.Array:
-    """x @ kernel in the kernel's precision, or in float32 where that is whole numbers; summed in float32."""
+def _product(kernel: jax.Array, x: jax.Array, scale: jax.Array | None) -> jax.Array:
+    """kernel @ x in the kernel's precision, or in float32 where that is whole numbers; summed in float32."""
     if scale is not None:
-        return (x @ kernel.astype(x.dtype)) * scale[None]
-    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
+        return (kernel.astype(x.dtype) @ x) * scale[:, None]
+    return jnp.matmul(kernel, x.astype(kernel.dtype), preferred_element_type=jnp.float32)
+
+
+def elu(x: jax.Array) -> jax.Array:
+    """x, or exp(x) - 1 below zero: to 6e-8 what expm1 gives there, in a third of its time."""
+    return jnp.where(x > 0, x, jnp.exp(jnp.where(x > 0, 0.0, x)) - 1)
+
+
+class Dense(nn.Module):
+    """[in, B] -> [features, B]."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        draw = nn.initializers.lecun_normal(in_axis=1, out_axis=0)
+        kernel = self.param("kernel", draw, (self.features, x.shape[0]))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return kernel @ x + bias[:, None]
 
 
 class Gating(nn.Module):
-    """Expert coefficients [B, E] (they sum to 1) from the input [B, D + C]."""
+    """Expert coefficients [E, B] (they sum to 1) from the input [D + C, B]."""
 
     hidden_dims: Sequence[int]
     num_experts: int
@@ -83,25 +86,22 @@ class Gating(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for features in self.hidden_dims:
-            x = nn.elu(nn.Dense(features)(x))
-        return nn.softmax(nn.Dense(self.num_experts)(x))
+            x = elu(Dense(features)(x))
+        return nn.softmax(Dense(self.num_experts)(x), axis=0)
 
 
 class MoELayer(nn.Module):
-    """One layer of experts, blended by the gate's coefficients: [B, in], [B, E] -> [B, out]."""
+    """One layer of experts, blended by the gate's coefficients: [in, B], [E, B] -> [out, B]."""
 
     num_experts: int
     features: int
 
     @nn.compact
     def __call__(self, x: jax.Array, coefficients: jax.Array) -> jax.Array:
-        axis = expert_axis(x.shape[-1], self.features)
-        shape = [x.shape[-1], self.features]
-        shape.insert(axis, self.num_experts)
-        draw = nn.initializers.lecun_normal(in_axis=1 - axis, batch_axis=axis)
-        matrix = (-1, self.features) if axis == 0 else (x.shape[-1], -1)
-        kernel = self.param("kernel", lambda key: draw(key, tuple(shape)).reshape(matrix))
-        bias = self.param("bias", nn.initializers.zeros, (self.num_experts, self.features))
+        draw = nn.initializers.lecun_normal(in_axis=2, out_axis=1, batch_axis=0)
+        shape = (self.num_experts, self.features, x.shape[0])
+        kernel = self.param("kernel", lambda key: draw(key, shape).reshape(-1, shape[-1]))
+        bias = self.param("bias", nn.initializers.zeros, shape[:-1])
         scale = self.get_variable("params", SCALE) if self.has_variable("params", SCALE) else None
         return blend_experts(x, coefficients, kernel, bias, scale)
 
@@ -110,7 +110,7 @@ class CMG(nn.Module):
     """The next frame from the last one and the command, all normalized.
 
     Parameters are named gating, layers_0, layers_1, ...; `capture_intermediates=True` gives each
-    layer's output before its activation.
+    layer's output before its activation, features first.
     """
 
     motion_dim: int
@@ -126,8 +126,8 @@ class CMG(nn.Module):
         """motion [..., D], command [..., C] -> next motion [..., D]."""
         x = jnp.concatenate([motion, command], axis=-1)
         batch_shape = x.shape[:-1]
-        x = x.reshape(-1, x.shape[-1])
+        x = x.reshape(-1, x.shape[-1]).T
         coefficients = self.gating(x)
         for layer in self.layers[:-1]:
-            x = nn.elu(layer(x, coefficients))
-        return self.layers[-1](x, coefficients).reshape(*batch_shape, self.motion_dim)
+            x = elu(layer(x, coefficients))
+        return self.layers[-1](x, coefficients).T.reshape(*batch_shape, self.motion_dim)

@@ -22,8 +22,8 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
     """`model` with its experts' kernels in another precision: a pytree like any model, for `generate` and generators.
 
     - bfloat16, float16: products of that precision, summed in float32.
-    - int8: kernels of a quarter of the size, w = scale x q with one scale for an output (max |w| / 127), of
-      each expert where experts have outputs of their own. Products are of float32 with the rounded weights.
+    - int8: kernels of a quarter of the size, w = scale x q with one scale for an output of an expert
+      (max |w| / 127). Products are of float32 with the rounded weights.
 
     Args:
       model: in float32, as `load` gives it.
@@ -50,5 +50,5 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
 def _quantized(layer: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """A layer with its kernel in int8, and one scale a column."""
     kernel = layer["kernel"]
-    scale = jnp.maximum(jnp.abs(kernel).max(axis=0), 1e-12) / 127
-    return {**layer, "kernel": jnp.round(kernel / scale[None]).astype(jnp.int8), SCALE: scale}
+    scale = jnp.maximum(jnp.abs(kernel).max(axis=1), 1e-12) / 127
+    return {**layer, "kernel": jnp.round(kernel / scale[:, None]).astype(jnp.int8), SCALE: scale}

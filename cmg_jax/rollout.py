@@ -1,6 +1,7 @@
 """Autoregressive generation: a first frame and a command per step give a trajectory."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,36 +74,31 @@ def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int
 def _generate_blocks(
     model: CMGModel, motion: jax.Array, commands: jax.Array, time_major: bool, block_rows: int | None
 ) -> jax.Array:
-    """Blocks of rows one after the other, each written in place into the one trajectory array."""
+    """Blocks of rows one after the other, each frame written in place into the one trajectory array."""
     rows, steps = commands.shape[:2]
     starts, size = row_blocks(rows, block_rows)
+    time_axis, row_axis = (0, 1) if time_major else (1, 0)
 
-    def write_block(trajectory: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
-        frames = _generate_frames(
-            model,
-            lax.dynamic_slice_in_dim(motion, start, size),
-            lax.dynamic_slice_in_dim(commands, start, size),
-        )
-        if time_major:
-            return lax.dynamic_update_slice(trajectory, frames, (1, start, 0)), None
-        return lax.dynamic_update_slice(trajectory, frames.swapaxes(0, 1), (start, 1, 0)), None
+    def generate_block(trajectory: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+        block_commands = lax.dynamic_slice_in_dim(commands, start, size)
+        normalized_commands = normalization.normalize_command(model.stats, block_commands).swapaxes(0, 1)
 
-    if time_major:
-        trajectory = jnp.zeros((steps + 1, *motion.shape), motion.dtype).at[0].set(motion)
-    else:
-        trajectory = jnp.zeros((rows, steps + 1, motion.shape[-1]), motion.dtype).at[:, 0].set(motion)
-    return lax.scan(write_block, trajectory, starts)[0]
+        def step(carry: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+            (trajectory, last), (index, command) = carry, now
+            frame = apply_normalized(model, last, command)
+            physical = jnp.expand_dims(normalization.denormalize_motion(model.stats, frame), time_axis)
+            position = [jnp.zeros_like(start)] * 3
+            position[time_axis], position[row_axis] = index, start
+            return (lax.dynamic_update_slice(trajectory, physical, position), frame), None
 
+        first = normalization.normalize_motion(model.stats, lax.dynamic_slice_in_dim(motion, start, size))
+        indices = jnp.arange(1, steps + 1, dtype=start.dtype)
+        return lax.scan(step, (trajectory, first), (indices, normalized_commands))[0][0], None
 
-def _generate_frames(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
-    """motion [b, D], commands [b, T, C] -> the T frames that follow, [T, b, D]."""
-    normalized_commands = normalization.normalize_command(model.stats, commands).swapaxes(0, 1)
-
-    def step(last: jax.Array, command: jax.Array) -> tuple[jax.Array, jax.Array]:
-        frame = apply_normalized(model, last, command)
-        return frame, normalization.denormalize_motion(model.stats, frame)
-
-    return lax.scan(step, normalization.normalize_motion(model.stats, motion), normalized_commands)[1]
+    shape = (steps + 1, *motion.shape) if time_major else (rows, steps + 1, motion.shape[-1])
+    trajectory = jnp.zeros(shape, motion.dtype)
+    trajectory = lax.dynamic_update_index_in_dim(trajectory, motion, 0, time_axis)
+    return lax.scan(generate_block, trajectory, starts)[0]
 
 
 def _check_shapes(model: CMGModel, motion: jax.Array, commands: jax.Array) -> None:

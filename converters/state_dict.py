@@ -1,6 +1,6 @@
 """From the names and shapes of a CMG state_dict to a model's parameters and architecture.
 
-    gating.gating_network.{0,2}.weight      [out, in]   torch Linear: transposed
+    gating.gating_network.{0,2}.weight      [out, in]   as it is
     gating.gating_network.{0,2}.bias        [out]
     layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `networks.pack_experts`
     layers.{i}.expert_biases.{e}            [out]
@@ -97,7 +97,7 @@ class _Conversion:
         gate_indices, layers, experts = self._structure()
         gating, gate_dims = self._gating(gate_indices)
         params: dict[str, Any] = {"gating": gating}
-        widths = [gating["Dense_0"]["kernel"].shape[0]]
+        widths = [gating["Dense_0"]["kernel"].shape[1]]
         for layer in range(layers):
             params[f"layers_{layer}"] = self._expert_layer(layer, experts, widths[-1])
             widths.append(params[f"layers_{layer}"]["bias"].shape[-1])
@@ -160,9 +160,9 @@ class _Conversion:
         width = None
         for dense, index in enumerate(indices):
             prefix, target = f"gating.gating_network.{index}", f"gating/Dense_{dense}"
-            weight = self._read(f"{prefix}.weight", (None, width), f"{target}/kernel (transposed)")
+            weight = self._read(f"{prefix}.weight", (None, width), f"{target}/kernel")
             bias = self._read(f"{prefix}.bias", weight.shape[:1], f"{target}/bias")
-            params[f"Dense_{dense}"] = {"kernel": np.ascontiguousarray(weight.T), "bias": bias}
+            params[f"Dense_{dense}"] = {"kernel": weight, "bias": bias}
             width = weight.shape[0]
         return params, tuple(layer["bias"].shape[0] for layer in params.values())
 

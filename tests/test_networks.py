@@ -20,8 +20,8 @@ def layer_outputs(model, arrays):
         capture_intermediates=True,
     )
     captured = state["intermediates"]
-    outputs = {"gate": captured["gating"]["__call__"][0]}
-    return outputs | {f"layer_{i}": captured[f"layers_{i}"]["__call__"][0] for i in range(3)}
+    outputs = {"gate": captured["gating"]["__call__"][0].T}
+    return outputs | {f"layer_{i}": captured[f"layers_{i}"]["__call__"][0].T for i in range(3)}
 
 
 @pytest.mark.parametrize("name", ["gate", *LAYERS])
@@ -57,7 +57,7 @@ def test_blend_experts_is_the_sum_of_its_experts(batch, experts, widths, seed):
 
     kernel = pack_experts(weights)
     np.testing.assert_array_equal(unpack_experts(kernel, bias), weights)
-    blended = blend_experts(*map(jax.numpy.asarray, (x, coefficients, kernel, bias)))
+    blended = blend_experts(*map(jax.numpy.asarray, (x.T, coefficients.T, kernel, bias))).T
 
     expected = np.einsum("be,eio,bi->bo", coefficients, weights, x) + coefficients @ bias
     np.testing.assert_allclose(blended, expected, atol=1e-5)

@@ -37,8 +37,8 @@ def test_int8_weights_are_within_half_a_step(model):
     changed = with_precision(model, "int8")
     for name in ("layers_0", "layers_1", "layers_2"):
         kernel, scale = np.asarray(model.params[name]["kernel"]), np.asarray(changed.params[name]["kernel_scale"])
-        restored = np.asarray(changed.params[name]["kernel"]).astype(np.float32) * scale
-        assert (np.abs(restored - kernel) <= scale * 0.5001).all()
+        restored = np.asarray(changed.params[name]["kernel"]).astype(np.float32) * scale[:, None]
+        assert (np.abs(restored - kernel) <= scale[:, None] * 0.5001).all()
         assert np.abs(changed.params[name]["kernel"]).max() == 127
 
 

@@ -37,7 +37,7 @@ def to_params(arrays, prefix=""):
     params = {
         "gating": {
             f"Dense_{index}": {
-                "kernel": arrays[f"{prefix}gate{index}"].T,
+                "kernel": arrays[f"{prefix}gate{index}"],
                 "bias": arrays[f"{prefix}gate{index}_bias"],
             }
             for index in range(2)

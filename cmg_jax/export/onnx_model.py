@@ -9,7 +9,7 @@ import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGModel
-from cmg_jax.networks import expert_axis
+from cmg_jax.networks import unpack_experts
 
 OPSET = 17
 
@@ -57,7 +57,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     dense = params["gating"]
     for index in range(len(dense)):
         kernel, bias = (constant(f"gate_{index}_{part}", dense[f"Dense_{index}"][part]) for part in ("kernel", "bias"))
-        gate = add("Gemm", gate, kernel, bias)
+        gate = add("Gemm", gate, kernel, bias, transB=1)
         if index + 1 < len(dense):
             gate = add("Elu", gate)
     coefficients = add("Softmax", gate, axis=-1)
@@ -66,13 +66,19 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     last = len(widths) - 2
     for index, (features_in, features_out) in enumerate(pairwise(widths)):
         layer, experts = params[f"layers_{index}"], config.num_experts
-        kernel, bias = (constant(f"{part}_{index}", layer[part]) for part in ("kernel", "bias"))
-        # The same two products as networks.blend_experts.
-        if expert_axis(features_in, features_out) == 0:
+        weights, bias = (
+            np.asarray(unpack_experts(layer["kernel"], layer["bias"])),
+            constant(f"bias_{index}", layer["bias"]),
+        )
+        # Rows first, and the narrower side widened by the experts: what onnxruntime, which packs constant weights
+        # once, is fastest with.
+        if features_in < features_out:
+            kernel = constant(f"kernel_{index}", weights.reshape(-1, features_out))
             scaled = add("Mul", column, add("Reshape", x, shape(-1, 1, features_in)))
             scaled = add("Reshape", scaled, shape(-1, experts * features_in))
             x = add("Add", add("MatMul", scaled, kernel), add("MatMul", coefficients, bias))
         else:
+            kernel = constant(f"kernel_{index}", weights.swapaxes(0, 1).reshape(features_in, -1))
             outputs = add("Reshape", add("MatMul", x, kernel), shape(-1, experts, features_out))
             axes = constant("axis_of_experts", np.array([1], np.int64))
             x = add("ReduceSum", add("Mul", column, add("Add", outputs, bias)), axes, keepdims=0)
