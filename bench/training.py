@@ -13,8 +13,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from throughput import matmul_peak, multiply_accumulates
 
+from cmg_jax.bench.measure import matmul_peak, products_per_frame
 from cmg_jax.data import dataset
 from cmg_jax.data.windows import make_windows
 from cmg_jax.model import CMGConfig
@@ -48,7 +48,7 @@ def main() -> None:
             state, _ = jax.block_until_ready(functions.run(state, frames, windows, length=arguments.steps))
             samples = arguments.steps * batch_size * config.window
             rates.append(samples / (time.perf_counter() - start))
-            ratios.append(rates[-1] * 3 * 2 * multiply_accumulates(model_config) / matmul_peak(3))
+            ratios.append(rates[-1] * 3 * 2 * products_per_frame(model_config) / matmul_peak(3))
         print(
             f"batch {batch_size} x {config.window} frames: {statistics.median(rates):,.0f} frames/s, "
             f"{statistics.median(rates) / config.window:,.0f} windows/s, {statistics.median(ratios):.2f} of the "
