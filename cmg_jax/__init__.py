@@ -1,6 +1,7 @@
 """Velocity commands to humanoid reference motion, inside your JAX rollout."""
 
 from cmg_jax.checkpoint import default_model, load, save
+from cmg_jax.compilation import compilation_cache, compile_ahead
 from cmg_jax.errors import InputError
 from cmg_jax.generators.bank import bank
 from cmg_jax.generators.base import Generator, MotionFrame, at_time, standing_frame, switch
@@ -30,6 +31,8 @@ __all__ = [
     "at_time",
     "bank",
     "build_bank",
+    "compilation_cache",
+    "compile_ahead",
     "default_model",
     "generate",
     "guarded",

@@ -94,6 +94,21 @@ def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) ->
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
+def refused_line(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    """What `cmg-jax` says of bad arguments, run in this process; exit code 2, nothing on standard output."""
+    from cmg_jax.cli.main import main
+
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # argparse's own way out
+        code = stop.code
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    (line,) = captured.err.strip().splitlines()
+    return line
+
+
 def assert_one_clear_line(result: subprocess.CompletedProcess[str], *words: str) -> None:
     """Exit code 2, nothing on standard output, one line that holds `words`."""
     assert result.returncode == 2, result.stderr

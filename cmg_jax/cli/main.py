@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cmg_jax.cli import bench, data, evaluate, generate, info, train
 from cmg_jax.cli.program import Parser, run
+from cmg_jax.compilation import compilation_cache
 
 PROGRAM = "cmg-jax"
 COMMANDS = (generate, info, data, train, evaluate, bench)
@@ -12,11 +14,23 @@ COMMANDS = (generate, info, data, train, evaluate, bench)
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog=PROGRAM, description="Velocity commands to humanoid reference motion.")
+    parser.add_argument(
+        "--compilation-cache",
+        type=Path,
+        metavar="DIR",
+        help="keep compiled programs there for the next call: cmg-jax --compilation-cache DIR COMMAND ...",
+    )
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(subparsers)
     arguments = parser.parse_args(argv)
-    return run(f"{PROGRAM} {arguments.subcommand}", lambda: arguments.function(arguments))
+
+    def command() -> None:
+        if arguments.compilation_cache:
+            compilation_cache(arguments.compilation_cache)
+        arguments.function(arguments)
+
+    return run(f"{PROGRAM} {arguments.subcommand}", command)
 
 
 if __name__ == "__main__":

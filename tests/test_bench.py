@@ -1,0 +1,105 @@
+"""`cmg-jax bench` as it is started, at sizes that take seconds; figures are looked at, never judged."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from cmg_jax.bench import measure, report
+from cmg_jax.bench.measure import Section
+from cmg_jax.networks import CMG
+from tests.conftest import refused_line, run_program
+
+
+def bench(tmp_path, *arguments):
+    return run_program("cmg-jax", "bench", *arguments, cwd=tmp_path)
+
+
+def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path):
+    result = bench(tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--plot", "plots", "--profile", "trace")
+    assert result.returncode == 0, result.stderr
+    for words in ("matrix-product peak", "time to first frame", "of peak", "one read ms", "state MB"):
+        assert words in result.stdout
+    content = json.loads((tmp_path / "a.json").read_text())
+    tables = {table["name"]: table["rows"] for table in content["sections"]}
+    assert set(tables) == {"time to first frame", "generate", "modes"}
+    (row,) = tables["generate"]
+    assert row["frames_per_second"] == pytest.approx(8 * 50 / row["seconds"])
+    assert 0 < row["of_peak"] < 1.5
+    assert [row["mode"] for row in tables["modes"]] == ["pregenerated", "realtime"]
+    assert [round(row["state_mb"], 2) for row in tables["modes"]] == [0.93, 0.19]
+    assert (tmp_path / "plots" / "roofline.png").stat().st_size > 10_000
+    assert (tmp_path / "plots" / "modes.png").stat().st_size > 10_000
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+def test_peers_compute_the_same_before_they_are_timed(tmp_path):
+    pytest.importorskip("onnxruntime")
+    result = bench(tmp_path, "--mode", "peers", "--envs", 3, "--repeats", 1, "--save", "a.json", "--plot", "plots")
+    assert result.returncode == 0, result.stderr
+    (table,) = json.loads((tmp_path / "a.json").read_text())["sections"]
+    rows = {row["peer"]: row for row in table["rows"]}
+    assert "onnxruntime" in rows
+    assert all(0 < row["largest_difference"] < 2e-3 for row in rows.values()), "equal to the bit would be ourselves"
+    assert (tmp_path / "plots" / "peers.png").exists()
+
+
+def test_memory_counts_the_process_that_generates(tmp_path):
+    result = bench(tmp_path, "--mode", "memory", "--envs", 1024, "--steps", 100, "--save", "a.json")
+    assert result.returncode == 0, result.stderr
+    (table,) = json.loads((tmp_path / "a.json").read_text())["sections"]
+    rows = {row["case"]: row for row in table["rows"]}
+    assert set(rows) == {"generate", "pregenerated float32", "pregenerated float16", "pregenerated bfloat16"}
+    for row in rows.values():
+        assert row["above_idle"] > 0.9, "the trajectory itself was not counted"
+    assert rows["pregenerated float16"]["trajectory_mb"] == pytest.approx(rows["generate"]["trajectory_mb"] / 2)
+
+
+def test_rollout_names_its_bars(tmp_path):
+    options = ("--envs", 16, "--steps", 12, "--repeats", 1, "--generators", "streaming-20")
+    result = bench(tmp_path, "--mode", "rollout", *options)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines() if "streaming-20" in line]
+    assert [line[1] for line in lines] == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--envs", 0), "at least 1"),
+        (("--repeats", "-2"), "at least 1"),
+        (("--mode", "slow"), "invalid choice"),
+        (("--mode", "scaling", "--envs", 4), "are fixed"),
+        (("--save", "a.txt"), ".json"),
+        (("--save", "absent/a.json"), "create it first"),
+        (("--generators", "bank-256x500"), "--mode rollout"),
+        (("--plot", "file"), "not a directory"),
+        (("--model", "absent"), "not a model directory"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert words in refused_line(capsys, "bench", *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_products_of_a_frame_are_those_of_the_traced_network(model):
+    shapes = (jax.ShapeDtypeStruct((1, 58), "float32"), jax.ShapeDtypeStruct((1, 3), "float32"))
+    jaxpr = jax.make_jaxpr(lambda p, m, c: CMG(58, 4, (512,), (512, 512)).apply({"params": p}, m, c))(
+        model.params, *shapes
+    )
+    counted = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            kernel, x = (variable.aval.shape for variable in equation.invars)
+            counted += int(np.prod(kernel)) * x[1]
+    assert measure.products_per_frame(model.config) == counted
+
+
+def test_growth_exponent_and_tables():
+    assert measure.growth_exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
+    assert measure.growth_exponent([1, 10], [1, 100]) == pytest.approx(2)
+    section = Section("s", {"a": "name|s", "b": "ms|,.1f", "c": "never|d"}, [{"a": "x", "b": 1234.56}, {"a": "yy"}])
+    assert report.text(section) == "s\n  name       ms\n  x     1,234.6\n  yy"
