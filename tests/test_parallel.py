@@ -19,7 +19,7 @@ from tests.generator_tools import commands, flat, play
 from tests.test_generators import MODES, POOLED
 
 ROWS, STEPS = 64, 14
-ROUNDING = 1e-5
+ROUNDING = 1e-6
 """rad/s after 14 frames of feedback: rows that are worked on in groups of another size, below 64, differ in the last
 bits of a matrix product."""
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
