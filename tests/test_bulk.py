@@ -21,8 +21,9 @@ from cmg_jax.generators.base import to_frame
 from tests.conftest import assert_one_clear_line
 from tests.generator_tools import flat
 
-CHUNKS, STEPS = 250, 30
-OPTIONS = ("--envs", 16 * CHUNKS - 9, "--seconds", 1, "--seed", 7, "--chunk", 16)
+CHUNKS, STEPS, ENVS = 120, 240, 1911
+OPTIONS = ("--envs", ENVS, "--seconds", STEPS / 30, "--seed", 7, "--chunk", 16)
+"""A run of seconds, so that a signal finds it at work."""
 
 
 @pytest.fixture(scope="module")
@@ -65,29 +66,31 @@ def content(store):
 
 @pytest.fixture(scope="module")
 def whole(tiny):
-    """A store of 250 chunks, made in one go."""
+    """A store of 120 chunks, made in one go."""
     store = tiny.with_name("whole.zarr")
     result = finish(start(tiny, store, *OPTIONS))
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    assert "3991 environments x 30 frames on" in result.stdout
-    assert f"finished: 3991 environments x 30 frames in {CHUNKS} chunks" in result.stdout
+    assert "1911 environments x 240 frames on" in result.stdout
+    assert f"finished: 1911 environments x 240 frames in {CHUNKS} chunks" in result.stdout
     return store
 
 
 def test_it_holds_what_generate_makes(tiny_model, whole):
     store = motion_store.open_store(whole)
     motion, command = (motion_store.read(store, array) for array in (store.motion, store.command))
-    assert motion.shape == (3991, 31, 6)
-    held = np.broadcast_to(command[:, None], (3991, STEPS, 3))
+    assert motion.shape == (ENVS, STEPS + 1, 6)
+    held = np.broadcast_to(command[:, None], (ENVS, STEPS, 3))
     np.testing.assert_allclose(motion, jax.jit(cmg_jax.generate)(tiny_model, motion[:, 0], held), atol=1e-5)
     low, high = np.asarray(tiny_model.stats.command_min), np.asarray(tiny_model.stats.command_max)
     assert (command >= low).all()
     assert (command <= high).all()
-    np.testing.assert_allclose([command.min(0), command.max(0)], [low, high], atol=0.02)
-    assert len(np.unique(command[:, 0])) > 3900
+    np.testing.assert_allclose([command.min(0), command.max(0)], [low, high], atol=0.05)
+    assert len(np.unique(command[:, 0])) > 1900
     pool = {frame.tobytes() for frame in np.asarray(tiny_model.initial_motion)}
-    assert {frame.tobytes() for frame in motion[:, 0]} == pool
+    drawn = {frame.tobytes() for frame in motion[:, 0]}
+    assert drawn <= pool
+    assert len(drawn) > 280
     attributes = json.loads((whole / "zarr.json").read_text())["attributes"]
     assert attributes["joint_names"] == ["a", "b", "c"]
     assert (attributes["fps"], attributes["seed"], attributes["steps"]) == (30, 7, STEPS)
@@ -105,9 +108,9 @@ def test_an_environment_depends_on_seed_and_index_alone(tiny, tiny_model, whole,
 
 
 def stop_at(tiny, store, chunks, how):
-    """Run until `chunks` are there, then send a signal."""
+    """Run until `chunks` are done, then send a signal."""
     program = start(tiny, store, *OPTIONS)
-    while len(list(store.glob("motion/c/*/0/0"))) < chunks:
+    while not (store / f"motion/c/{chunks - 1}/0/0").is_file():  # they are made in order
         assert program.poll() is None, program.communicate()
         time.sleep(0.001)
     program.send_signal(how)
@@ -116,12 +119,12 @@ def stop_at(tiny, store, chunks, how):
 
 def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole, tmp_path):
     store = tmp_path / "killed.zarr"
-    result = stop_at(tiny, store, 10, signal.SIGINT)
+    result = stop_at(tiny, store, 5, signal.SIGINT)
     assert result.returncode == 130
     assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command goes on from there"
-    assert stop_at(tiny, store, 60, signal.SIGKILL).returncode == -signal.SIGKILL
+    assert stop_at(tiny, store, 40, signal.SIGKILL).returncode == -signal.SIGKILL
     done = len(list(store.glob("motion/c/*/0/0")))
-    assert 60 <= done < CHUNKS
+    assert 40 <= done < CHUNKS
     with pytest.raises(InputError, match="not finished"):
         cmg_jax.load_bank(store, cmg_jax.load(tiny))
     written = {path: path.stat().st_mtime_ns for path in store.glob("motion/c/*/0/0")}
@@ -138,8 +141,8 @@ def test_two_processes_make_it_together(tiny, whole, tmp_path):
     programs = [start(tiny, store, *OPTIONS, "--part", part) for part in ("1/2", "2/2")]
     results = [finish(program) for program in programs]
     assert [result.returncode for result in results] == [0, 0], results
-    assert "part 1/2: 2000 environments x 30 frames" in results[0].stdout
-    assert "part 2/2: 1991 environments x 30 frames" in results[1].stdout
+    assert "part 1/2: 960 environments x 240 frames" in results[0].stdout
+    assert "part 2/2: 951 environments x 240 frames" in results[1].stdout
     assert content(store) == content(whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.zarr"]
 
@@ -151,18 +154,24 @@ def test_parts_are_disjoint_and_whole():
             assert made == list(range(chunks))
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tiny, tmp_path, capsys):
-    command = arguments(tiny, "big.zarr", "--envs", 1500, "--seconds", 1, "--chunk", 1000)
-    program = Path(sys.executable).with_name("cmg-jax")
-    limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"', str(program), *command]
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tiny, whole, tmp_path):
+    command = [str(Path(sys.executable).with_name("cmg-jax")), *arguments(tiny, "big.zarr", *OPTIONS)]
+    limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"', *command]
     result = subprocess.run(limited, capture_output=True, text=True, cwd=tmp_path)
     assert_one_clear_line(result, "big.zarr: cannot be written: File too large", "the same command goes on")
     assert not list(tmp_path.glob("big.zarr/motion/c/*/*/*"))
-    assert main(arguments(tiny, tmp_path / "big.zarr", *command[5:])) == 0
-    assert main(arguments(tiny, tmp_path / "big.zarr", *command[5:])) == 0
-    first, second = capsys.readouterr().out.strip().splitlines()[1:]
-    assert first == second, "made again"
-    assert first.endswith("big.zarr is finished: 1500 environments x 30 frames in 2 chunks")
+    result = subprocess.run([*command, "--part", "2/40"], capture_output=True, text=True, cwd=tmp_path)
+    assert "part 2/40: finished; 117 of 120 chunks of big.zarr are still missing" in result.stdout
+    for chunk in (3, 4, 5):
+        made, expected = (store / f"motion/c/{chunk}/0/0" for store in (tmp_path / "big.zarr", whole))
+        assert made.read_bytes() == expected.read_bytes()
+
+
+def test_a_finished_one_says_so(tiny, whole, capsys):
+    before = content(whole)
+    assert main(arguments(tiny, whole, *OPTIONS)) == 0
+    assert capsys.readouterr().out == f"{whole} is finished: {ENVS} environments x {STEPS} frames in {CHUNKS} chunks\n"
+    assert content(whole) == before
 
 
 # As a bank.
@@ -183,23 +192,24 @@ def test_a_bank_loads_and_plays_it(tiny_model, whole):
     served = flat(frame)[0]
     assert min(np.abs(served - expected[step, 31]).max() for step in (index, (index + 1) % 12)) < 1e-5
     everything = cmg_jax.load_bank(whole, tiny_model, dtype="float16")
-    assert everything.frames.shape == (STEPS, 3991, 6)
+    assert everything.frames.shape == (STEPS, ENVS, 6)
     assert everything.frames.dtype == jnp.float16
 
 
 def test_half_precision_under_a_held_command_becomes_a_bank(tiny, tiny_model, tmp_path):
     options = ("--envs", 20, "--seconds", 0.4, "--dtype", "float16")
-    assert main(arguments(tiny, tmp_path / "half.zarr", *options, "--command", 1, 0.5, -1)) == 0
+    held = np.array([1, 0.5, -1], np.float32)
+    assert main(arguments(tiny, tmp_path / "half.zarr", *options, "--command", *held)) == 0
     store = motion_store.open_store(tmp_path / "half.zarr")
     motion = motion_store.read(store, store.motion)
     assert motion.dtype == np.float16
-    np.testing.assert_array_equal(motion_store.read(store, store.command), np.tile(np.float32([1, 0.5, -1]), (12, 1)))
+    np.testing.assert_array_equal(motion_store.read(store, store.command), np.tile(held, (12, 1)))
     motions = cmg_jax.load_bank(tmp_path / "half.zarr", tiny_model)
-    np.testing.assert_array_equal(motions.command, np.tile(np.float32([1, 0.5, -1]), (20, 1)))
+    np.testing.assert_array_equal(motions.command, np.tile(held, (20, 1)))
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), motion[:, 1:].swapaxes(0, 1), atol=1e-3)
 
     assert main(arguments(tiny, tmp_path / "turn.zarr", *options, "--command", 1, 0, 0, "--command", 0, 0, 1)) == 0
-    with pytest.raises(InputError, match="commands that change"):
+    with pytest.raises(InputError, match="changing commands"):
         cmg_jax.load_bank(tmp_path / "turn.zarr", tiny_model)
 
 
@@ -214,8 +224,8 @@ def test_a_bank_refuses_what_is_not_its_models(tiny_model, model, whole, tmp_pat
     refuses("joints that are not the model's", model=model)
     refuses("of 30 frames per second, the model of 50", model=with_config(tiny_model, fps=50.0))
     refuses("another model", model=dataclasses.replace(tiny_model, initial_motion=tiny_model.initial_motion + 1))
-    refuses("the store has 3991", num_motions=4000)
-    refuses("the store has 30", num_frames=0)
+    refuses("the store has 1911", num_motions=4000)
+    refuses("the store has 240", num_frames=0)
 
     damaged = tmp_path / "damaged.zarr"
     shutil.copytree(whole, damaged)
@@ -228,10 +238,10 @@ def test_a_bank_refuses_what_is_not_its_models(tiny_model, model, whole, tmp_pat
     shard.write_bytes(data[:-100])
     refuses("is damaged", damaged)
     shard.unlink()
-    refuses("1 of 250 chunks are missing", damaged)
+    refuses("1 of 120 chunks are missing", damaged)
     (damaged / "motion/zarr.json").unlink()
     refuses("its arrays are not those", damaged)
-    (damaged / "zarr.json").write_text((damaged / "zarr.json").read_text().replace('"envs": 3991', '"envs": "x"'))
+    (damaged / "zarr.json").write_text((damaged / "zarr.json").read_text().replace('"envs": 1911', '"envs": "x"'))
     refuses("zarr.json is damaged", damaged)
 
 
@@ -254,7 +264,7 @@ BAD_ARGUMENTS = [
     (("--out", "a.zarr", "--plot", "a.png"), "--plot does not go with --out a.zarr"),
     (("--out", "a.zarr", "--bodies"), "--bodies does not go with"),
     (("--out", "a.zarr", "--envs", 2**32), "4294967296 environments"),
-    (("--out", "a.zarr", "--seconds", 10**6), "ask for fewer"),
+    (("--out", "a.zarr", "--seconds", 10**7), "ask for fewer"),
     (("--out", "absent/a.zarr"), "create it first"),
     (("--out", "file.zarr"), "not a directory"),
     (("--out", "foreign.zarr"), "choose another directory"),
@@ -275,6 +285,15 @@ def begun(tiny, tiny_model, tmp_path_factory):
     config = motion_store.configure(tiny_model, 4, 300, 0, None, "float32", None)
     motion_store.create_or_open(path / "begun.zarr", config, None)
     return path
+
+
+def test_sizes_that_memory_cannot_hold_are_refused(tiny_model):
+    with pytest.raises(InputError, match="ask for fewer"):
+        motion_store.configure(tiny_model, 1, 60_000_000, 0, None, "float32", None)
+    for steps, chunk in ((20, 133_152), (500, 5_576), (100_000, 27)):
+        config = motion_store.configure(tiny_model, 10**6, steps, 0, None, "float32", None)
+        assert config.chunk * (steps + 1) * 6 * 4 <= motion_store.CHUNK_BYTES
+        assert 0.5 * chunk <= config.chunk <= chunk
 
 
 @pytest.mark.parametrize(("options", "words"), BAD_ARGUMENTS)
