@@ -25,8 +25,8 @@ from cmg_jax import checkpoint, motion_store
 PROGRAM = Path(sys.executable).with_name("cmg-jax")
 
 
-def run(*arguments: object, kill_at: Path | None = None) -> tuple[float, float, str]:
-    """Peak memory [MB], seconds and what was printed; killed when the file `kill_at` appears."""
+def run(*arguments: object, kill_at: Path | None = None) -> str:
+    """What was printed, memory and time told; killed when the file `kill_at` appears."""
     start = time.perf_counter()
     with subprocess.Popen([PROGRAM, "generate", *map(str, arguments)], stdout=subprocess.PIPE, text=True) as program:
         if kill_at is not None:
@@ -41,7 +41,14 @@ def run(*arguments: object, kill_at: Path | None = None) -> tuple[float, float, 
         program.returncode = os.waitstatus_to_exitcode(status)
     if program.returncode != (-signal.SIGKILL if kill_at else 0):
         raise SystemExit(f"exit code {program.returncode}")
-    return usage.ru_maxrss * 1024 / 1e6, time.perf_counter() - start, printed
+    # Processor time tells what writing costs on a machine that others use too.
+    print(
+        f"  {time.perf_counter() - start:.1f} s ({usage.ru_utime + usage.ru_stime:.1f} s of processor time), "
+        f"peak memory {usage.ru_maxrss * 1024 / 1e6:.0f} MB",
+        *printed.splitlines(),
+        sep="\n    ",
+    )
+    return printed
 
 
 def checksum(store: Path) -> str:
@@ -73,15 +80,14 @@ def main() -> None:
     config = motion_store.configure(model, options.envs, options.steps, 0, None, options.dtype, None)
     print(f"{options.envs} environments x {options.steps} frames, {options.dtype}: {config.num_chunks} chunks")
 
-    without = [rate(run("--envs", options.memory_envs, "--seconds", seconds)[2])]
+    print("without --out:")
+    without = [rate(run("--envs", options.memory_envs, "--seconds", seconds))]
     with tempfile.TemporaryDirectory(dir=options.directory) as temporary:
         whole, killed = Path(temporary) / "whole.zarr", Path(temporary) / "killed.zarr"
 
         def generate(out: Path, kill_at: Path | None = None) -> str:
             command = ("--envs", options.envs, "--seconds", seconds, "--dtype", options.dtype, "--out", out)
-            megabytes, took, printed = run(*command, kill_at=kill_at)
-            print(f"  {took:.1f} s, peak memory {megabytes:.0f} MB", *printed.splitlines(), sep="\n    ")
-            return printed
+            return run(*command, kill_at=kill_at)
 
         print("in one go:")
         with_out = rate(generate(whole))
@@ -97,7 +103,8 @@ def main() -> None:
         print(
             f"sha256 in one go {sums[0]}\nsha256 resumed   {sums[1]}\n{'EQUAL' if sums[0] == sums[1] else 'DIFFERENT'}"
         )
-    without.append(rate(run("--envs", options.memory_envs, "--seconds", seconds)[2]))
+    print("without --out:")
+    without.append(rate(run("--envs", options.memory_envs, "--seconds", seconds)))
     memory = statistics.mean(without)
     print(
         f"rate with --out {with_out:,.0f} frames/s, without {memory:,.0f} "

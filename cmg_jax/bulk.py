@@ -20,7 +20,6 @@ from cmg_jax.motion_store import MotionStore
 class Report(NamedTuple):
     """What a call of `fill` did."""
 
-    chunks: int
     envs: int
     bad_envs: int
     """Environments whose motion is not finite."""
@@ -71,7 +70,7 @@ def fill(
     compiled = make_block.lower(model, key, np.uint32(0), commands, **sizes).compile()
     compiled_at = time.perf_counter()
 
-    made = envs = bad = 0
+    envs = bad = 0
     writing = None
     motion = np.empty((config.chunk, config.steps + 1, config.motion_dim), config.dtype)
     command = np.empty((config.chunk, config.command_dim), np.float32)
@@ -92,10 +91,10 @@ def fill(
             if writing is not None:
                 writing.result()
             writing = store.write(chunk, motion[:size], command[:size])
-            made, envs = made + 1, envs + size
+            envs += size
         if writing is not None:
             writing.result()
-    return Report(made, envs, bad, compiled_at - start, time.perf_counter() - compiled_at)
+    return Report(envs, bad, compiled_at - start, time.perf_counter() - compiled_at)
 
 
 def part_of(chunks: int, part: tuple[int, int]) -> range:
