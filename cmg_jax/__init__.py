@@ -4,6 +4,7 @@ from cmg_jax.checkpoint import default_model, load, save
 from cmg_jax.compilation import compilation_cache, compile_ahead
 from cmg_jax.errors import InputError
 from cmg_jax.generators.bank import bank
+from cmg_jax.generators.bank_file import load_bank
 from cmg_jax.generators.base import Generator, MotionFrame, at_time, standing_frame, switch
 from cmg_jax.generators.guarded import guarded
 from cmg_jax.generators.mirrored import mirrored
@@ -37,6 +38,7 @@ __all__ = [
     "generate",
     "guarded",
     "load",
+    "load_bank",
     "mirrored",
     "on_tick",
     "pregenerated",

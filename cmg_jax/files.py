@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import secrets
@@ -62,12 +63,14 @@ def clear_write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, once: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
 
     Works for a file and for a directory, which must then be absent or may be replaced. An existing
     directory is exchanged for the new one in one system call where the system has it (Linux). A process
     that is killed inside the block leaves its hidden `.NAME.*.partial` behind, which may be deleted.
+
+    With `once`, for a directory that several processes make at once, the first one stays and the others are dropped.
 
     Raises:
       InputError: the parent directory does not exist, or the disk refuses.
@@ -79,7 +82,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with clear_write_errors(path):
             yield partial
-            if path.is_dir():
+            if once:
+                _rename_once(partial, path)
+            elif path.is_dir():
                 _exchange(partial, path)
             else:
                 partial.replace(path)
@@ -89,6 +94,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def _rename_once(new: Path, path: Path) -> None:
+    try:
+        new.rename(path)  # refused where `path` is a directory that holds something
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _exchange(new: Path, old: Path) -> None:

@@ -217,7 +217,7 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
 
 
 def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():
-    unwanted = ("torch", "mujoco", "matplotlib", "orbax", "brax")
+    unwanted = ("torch", "mujoco", "matplotlib", "orbax", "tensorstore", "brax")
     program = f"import sys, cmg_jax; print([name for name in {unwanted} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

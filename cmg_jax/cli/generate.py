@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import checkpoint, motion_file, rollout
+from cmg_jax.cli import bulk
 from cmg_jax.cli.program import Progress, progress_bars, warn
 from cmg_jax.commands import schedule
 from cmg_jax.errors import InputError
@@ -52,7 +53,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--envs", type=int, default=1, metavar="N", help="environments, each from its own first frame")
     parser.add_argument("--seconds", type=float, metavar="S", help="duration (default 10, or the schedule's)")
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="draws the first frames (default 0)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="motion file: .npz, or .csv for one environment")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="motion file: .npz, .csv for one environment, or a directory .zarr past memory",
+    )
     parser.add_argument(
         "--bodies",
         action=argparse.BooleanOptionalAction,
@@ -60,6 +66,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joint angles and command of environment 0")
     parser.add_argument("--video", type=Path, metavar="FILE", help="environment 0 walking: .gif or .mp4")
+    bulk.add_arguments(parser)
     parser.set_defaults(function=_generate)
 
 
@@ -69,6 +76,10 @@ def _generate(arguments: argparse.Namespace) -> None:
         render.choose_gl()
     model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
     commands = _commands(arguments, model)
+    if bulk.wanted(arguments):
+        shared = commands if arguments.command or arguments.schedule else None
+        bulk.generate(PROGRAM, model, arguments, len(commands), shared)
+        return
     on_g1 = joints.is_g1(model.config.joint_names)
     if not on_g1 and (arguments.video or arguments.bodies or _suffix(arguments.out) == ".csv"):
         raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
@@ -145,14 +156,15 @@ def _check(arguments: argparse.Namespace) -> None:
     for command in arguments.command or ():
         if not (np.abs(command) < np.finfo(np.float32).max).all():
             raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
-    suffixes = {"out": motion_file.SUFFIXES, "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
+    bulk.check(arguments)
+    suffixes = {"out": (*motion_file.SUFFIXES, bulk.SUFFIX), "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
     for option, known in suffixes.items():
         path = getattr(arguments, option)
         if path is None:
             continue
         if path.suffix not in known:
             raise InputError(f"--{option} {path}: the name must end in {' or '.join(known)}")
-        if path.is_dir():
+        if path.is_dir() and not bulk.wanted(arguments):
             raise InputError(f"--{option} {path}: is a directory")
         require_parent(path)
     if _suffix(arguments.out) == ".csv" and arguments.envs > 1:
@@ -165,14 +177,15 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
     """The command at each step, [T, C]; warns where it leaves the trained range."""
     if model.config.command_dim != 3:
         raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
+    envs = 1 if bulk.wanted(arguments) else arguments.envs
     if arguments.schedule:
         times, values = schedule.read_csv(arguments.schedule)
         seconds = arguments.seconds or times[-1]
-        _check_size(seconds * model.config.fps, arguments.envs)
+        _check_size(seconds * model.config.fps, envs)
         commands = schedule.interpolate(times, values, seconds, model.config.fps)
     else:
         seconds = arguments.seconds or DEFAULT_SECONDS
-        _check_size(seconds * model.config.fps, arguments.envs)
+        _check_size(seconds * model.config.fps, envs)
         commands = schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
     if not len(commands):
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")

@@ -31,8 +31,8 @@ def run(name: str, command: Callable[[], None]) -> int:
     except MemoryError:
         print(f"{name}: error: not enough memory; ask for fewer environments or seconds", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; no file is half written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: interrupted; {interrupt or 'no file is half written'}", file=sys.stderr)
         return 130
     return 0
 
