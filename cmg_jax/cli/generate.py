@@ -162,7 +162,7 @@ def _check(arguments: argparse.Namespace) -> str | None:
     for command in arguments.command or ():
         if not (np.abs(command) < np.finfo(np.float32).max).all():
             raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
-    suffixes = {"out": motion_file.SUFFIXES, "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
+    suffixes = {"out": motion_file.SUFFIXES, "plot": plot.SUFFIXES, "video": render.SUFFIXES}
     for option, known in suffixes.items():
         path = getattr(arguments, option)
         if path is None:

@@ -1,6 +1,6 @@
 """Motion files of several origins, read into clips. Nothing in a file is ever executed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,11 +118,10 @@ def bodies(content: Content) -> Bodies | None:
     position = get(position_key, dims)
     position = position.reshape(-1, *position.shape[-2:])
     rotation = get(rotation_key, dims).reshape(*position.shape[:2], 4) if rotation_key in content.arrays else None
-    names = [str(name) for name in content.arrays.get(names_key, ())]
-    known = bool(names) and names != [f"body_{index}" for index in range(len(names))]
-    if known and len(names) != position.shape[1]:
+    names = _own_names(content.arrays, (names_key,), "body")
+    if names and len(names) != position.shape[1]:
         raise Rejected(f"names {len(names)} bodies and holds {position.shape[1]}")
-    return Bodies(tuple(names) if known else None, position, rotation, content.layout == TWIST)
+    return Bodies(names, position, rotation, content.layout == TWIST)
 
 
 def _load_csv(path: Path) -> Mapping[str, np.ndarray]:
@@ -229,14 +228,22 @@ def _original(name: str, content: Mapping[str, np.ndarray]) -> Clip:
     return Clip(name, fps, names, joint_pos, velocity, root_pos, rotations[:, root])
 
 
+def joint_names(content: Content) -> tuple[str, ...] | None:
+    """The file's own names of its joints; None where it has none, or only numbers them."""
+    return _own_names(content.arrays, ("dof_names", "joint_names"), "joint")
+
+
 def _joint_names(content: Mapping[str, np.ndarray], joints: int) -> tuple[str, ...]:
-    """The file's own names; the G1's where it has none, or only numbers its joints."""
-    names = next((content[key] for key in ("dof_names", "joint_names") if key in content), None)
-    if names is None or all(str(name) == f"joint_{index}" for index, name in enumerate(names)):
-        return names_for(joints)
-    if len(names) != joints:
+    """The file's own names, or the G1's."""
+    names = _own_names(content, ("dof_names", "joint_names"), "joint")
+    if names and len(names) != joints:
         raise Rejected(f"names {len(names)} joints and holds {joints}")
-    return tuple(str(name) for name in names)
+    return names or names_for(joints)
+
+
+def _own_names(content: Mapping[str, Any], keys: Sequence[str], kind: str) -> tuple[str, ...] | None:
+    names = tuple(str(name) for name in np.ravel(next((content[key] for key in keys if key in content), ())))
+    return None if names == tuple(f"{kind}_{index}" for index in range(len(names))) else names
 
 
 def _number(content: Mapping[str, Any], key: str) -> float:
