@@ -205,13 +205,18 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{arguments.schedule}: its commands are too large for float32")
+    warn_beyond_range(PROGRAM, model, commands)
+    return commands
+
+
+def warn_beyond_range(program: str, model: CMGModel, commands: np.ndarray) -> None:
+    """Say which components of commands [N, 3] leave the range that the model was trained on."""
     low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
     for index, name in enumerate(("vx", "vy", "yaw rate")):
         beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
         if beyond.size:
             extreme = beyond[np.argmax(np.abs(beyond))]
-            warn(PROGRAM, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
-    return commands
+            warn(program, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
 
 
 def _check_size(steps: float, envs: int) -> None:
