@@ -29,7 +29,7 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
     assert sorted(path.name for path in (tmp_path / "set").iterdir()) == sorted(
         ["contact_sheet.png", "index.csv", *(row["file"] for row in rows)]
     )
-    commands = np.float32([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]])
+    commands = np.array([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]], np.float32)
     first = first_frames(bundled, jax.random.key(6), 4, None)
     trajectory = jax.jit(cmg_jax.generate)(bundled, first, np.repeat(commands[:, None], 150, axis=1))
     walked = evaluation.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
