@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from cmg_jax.cli import data, dataset, evaluate, export, generate, info, inspect, train
+from cmg_jax.cli import data, dataset, evaluate, export, generate, info, inspect, train, view
 from cmg_jax.cli.program import Parser, run
 
 PROGRAM = "cmg-jax"
-COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, export)
+COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, export, view)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

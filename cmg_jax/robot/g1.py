@@ -145,6 +145,16 @@ def body_states(positions: np.ndarray, velocities: np.ndarray, progress: Progres
     return out
 
 
+def sole_positions(positions: np.ndarray) -> np.ndarray:
+    """Lowest points of the four balls under each foot in the world, left foot first, [N, 2, 4, 3] m."""
+    model = mj_model()
+    soles = [index for index in range(model.ngeom) if model.geom(index).name.endswith("_sole")]
+    out = np.empty((len(positions), len(soles), 3), np.float32)
+    for index, data in _forward(positions, lambda _: None):
+        out[index] = data.geom_xpos[soles] - [0, 0, model.geom_size[soles[0], 0]]
+    return out.reshape(len(positions), 2, -1, 3)
+
+
 def link_positions(poses: BodyPoses, links: Sequence[str]) -> np.ndarray:
     """Positions [N, len(links), 3] m of bodies and of `FIXED_LINKS`, by name."""
     out = np.empty((len(poses.position), len(links), 3), poses.position.dtype)
