@@ -1,6 +1,7 @@
 # pyright: reportMissingImports=false
 """The page: what it shows, driven and played; in a real browser where one is installed."""
 
+import dataclasses
 import re
 import shutil
 import signal
@@ -59,7 +60,7 @@ def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
     step = jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
     state, commands = ramp.init(np.zeros((1, 3))), []
     for frame in range(FRAMES):
-        target = np.float32([[0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0]])
+        target = np.array([[0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0]], np.float32)
         state = step(state, target)
         commands.append(np.asarray(state.command[0]))
     np.testing.assert_allclose([pose[0].command for pose in poses], commands, atol=1e-6)
@@ -110,14 +111,19 @@ def test_without_a_smoother_a_command_is_there_at_once(drive):
     drive.set_smoothing(0.0)
     drive.reset()
     drive.target = np.array([0.5, 0.1, -0.2], np.float32)
-    np.testing.assert_array_equal(drive.step()[0].command, np.float32([0.5, 0.1, -0.2]))
+    np.testing.assert_array_equal(drive.step()[0].command, np.array([0.5, 0.1, -0.2], np.float32))
     low, high = drive.command_range
     assert (low < high).all()
 
 
-def test_models_that_cannot_walk_together_are_refused(bundled, small_model, tmp_path):
+def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
+    def other(**changes):
+        return dataclasses.replace(bundled, config=dataclasses.replace(bundled.config, **changes))
+
     with pytest.raises(InputError, match="b: only models of the G1's joints"):
-        Drive([bundled, small_model], ["a", "b"])
+        Drive([bundled, other(joint_names=tuple(f"tail_{index}" for index in range(29)))], ["a", "b"])
+    with pytest.raises(InputError, match="differ in their frame rate"):
+        Drive([bundled, other(fps=30.0)], ["a", "b"])
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
         read_schedule(tmp_path / "late.csv", 50)
@@ -152,14 +158,17 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
 
 def test_bodies_of_our_g1_have_shapes_where_kinematics_has_them():
     skeleton = Skeleton()
-    assert len(skeleton.meshes) == 30
+    assert len(skeleton.shapes) == 30
     standing = g1.standing_joint_pos(G1_29_JOINTS)
     root = np.array([1.0, 2.0, 0.8]), np.array([0.8, 0, 0, 0.6])
     position, rotation = skeleton.place(standing, G1_29_JOINTS, *root)
     expected = g1.body_poses(g1.qpos(standing[None], G1_29_JOINTS, root[0][None], root[1][None]))
     np.testing.assert_allclose(position[1:], expected.position[0], atol=1e-6)
     np.testing.assert_allclose(rotation[1:], expected.rotation[0], atol=1e-6)
-    lengths = [float(np.ptp(mesh.vertices, axis=0).max()) for mesh in skeleton.meshes.values()]
+    assert len({shape.colour for shapes in skeleton.shapes.values() for shape in shapes}) > 2
+    lengths = [
+        np.ptp(np.vstack([s.mesh.vertices for s in shapes]), axis=0).max() for shapes in skeleton.shapes.values()
+    ]
     assert 0.05 < min(lengths) < max(lengths) < 0.6
 
 
@@ -172,9 +181,10 @@ def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
     )
     assert 'type="mesh"' in changed
     (tmp_path / "g1.xml").write_text(changed)
-    other, ours = Skeleton(tmp_path / "g1.xml"), Skeleton()
-    assert len(other.meshes) == 30
-    assert len(other.meshes[1].faces) == len(ours.meshes[1].faces) - 4 * 24 + 4
+    shapes = Skeleton(tmp_path / "g1.xml").shapes
+    assert len(shapes) == 30
+    wedge = [shape for shape in shapes[1] if shape.edged]  # and the box, of the same colour
+    assert sum(len(shape.mesh.faces) for shape in wedge) == 12 + 4
     (tmp_path / "arm.xml").write_text(
         "<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>"
     )

@@ -30,6 +30,8 @@ class Scene:
         scene = server.scene
         server.initial_camera.position, server.initial_camera.look_at = CAMERA
         scene.configure_default_lights(cast_shadow=False)
+        scene.configure_environment_map(None)  # takes a browser without a GPU ten seconds
+        scene.add_light_ambient("/light", intensity=0.6)
         self.grid = scene.add_grid(
             "/floor", 60, 60, cell_size=0.5, section_size=1.0, plane_color=(236, 239, 243), plane_opacity=1.0,
             cell_color=(205, 210, 217), section_color=(170, 177, 187), fade_distance=40, shadow_opacity=0.0,
@@ -62,9 +64,15 @@ class _Robot:
         self.skeleton = skeleton
         name = f"/world/robot_{index}"
         self.base = scene.add_frame(name, show_axes=False, position=(0.0, -index * APART, 0.0))
-        self.bodies = {
-            body: scene.add_mesh_trimesh(f"{name}/body_{body}", mesh) for body, mesh in skeleton.meshes.items()
-        }
+        self.bodies = {}
+        for body, shapes in skeleton.shapes.items():
+            self.bodies[body] = scene.add_frame(f"{name}/body_{body}", show_axes=False)
+            for number, shape in enumerate(shapes):
+                scene.add_mesh_simple(
+                    f"{name}/body_{body}/{number}", np.asarray(shape.mesh.vertices, np.float32),
+                    np.asarray(shape.mesh.faces, np.uint32), color=shape.colour, flat_shading=shape.edged,
+                    cast_shadow=False, receive_shadow=False,
+                )  # fmt: skip
         self.feet = [
             scene.add_cylinder(f"{name}/{side}_foot", 0.11, 0.004, DOWN_COLOUR, opacity=0.6, cast_shadow=False)
             for side in ("left", "right")

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from cmg_jax.robot.joints import G1_29_JOINTS
 
 VISIBLE_GROUPS = 3
 """Geoms of the groups below are drawn, as in MuJoCo's own viewer; collision shapes are in those above."""
+
+
+class Shape(NamedTuple):
+    mesh: Any
+    """A `trimesh.Trimesh`."""
+    colour: tuple[int, int, int]
+    edged: bool
+    """Has edges, which smooth shading would hide."""
 
 
 class Skeleton:
@@ -37,8 +45,8 @@ class Skeleton:
             lack = f"joint {missing[0]}" if missing else "free joint"
             raise InputError(f"{mjcf}: has no {lack}; a G1 is needed")
         self._free = free[0]
-        self.meshes = {body: mesh for body in range(1, model.nbody) if (mesh := self._mesh(body)) is not None}
-        """Shapes by the number of their body, in its frame."""
+        self.shapes = {body: shapes for body in range(1, model.nbody) if (shapes := self._shapes(body))}
+        """By the number of their body, in its frame."""
 
     def place(
         self, joint_pos: np.ndarray, names: Sequence[str], root_pos: np.ndarray, root_quat: np.ndarray
@@ -53,28 +61,29 @@ class Skeleton:
         self._mujoco.mj_kinematics(self.model, data)
         return data.xpos.copy(), data.xquat.copy()
 
-    def _mesh(self, body: int) -> Any:
+    def _shapes(self, body: int) -> list[Shape]:
+        """The visible geoms of a body, those of one colour together."""
         import trimesh
 
-        model, parts = self.model, []
+        model, parts = self.model, {}
         for geom in range(model.ngeom):
             if model.geom_bodyid[geom] != body or model.geom_group[geom] >= VISIBLE_GROUPS:
                 continue
-            if (shape := self._shape(geom)) is None:
+            if (mesh := self._mesh(geom)) is None:
                 continue
-            pose = np.eye(4)
-            matrix = np.empty(9)
+            pose, matrix = np.eye(4), np.empty(9)
             self._mujoco.mju_quat2Mat(matrix, model.geom_quat[geom])
             pose[:3, :3], pose[:3, 3] = matrix.reshape(3, 3), model.geom_pos[geom]
-            shape.apply_transform(pose)
+            mesh.apply_transform(pose)
             material = model.geom_matid[geom]
             rgba = model.geom_rgba[geom] if material < 0 else model.mat_rgba[material]
-            colour = np.clip(np.asarray(rgba) * 255, 0, 255).astype(np.uint8)
-            shape.visual = trimesh.visual.ColorVisuals(shape, vertex_colors=np.tile(colour, (len(shape.vertices), 1)))
-            parts.append(shape)
-        return trimesh.util.concatenate(parts) if parts else None
+            colour = tuple(int(value) for value in np.clip(np.asarray(rgba[:3]) * 255, 0, 255))
+            kinds = self._mujoco.mjtGeom
+            edged = int(model.geom_type[geom]) in (int(kinds.mjGEOM_BOX), int(kinds.mjGEOM_MESH))
+            parts.setdefault((colour, edged), []).append(mesh)
+        return [Shape(trimesh.util.concatenate(meshes), *looks) for looks, meshes in parts.items()]
 
-    def _shape(self, geom: int) -> Any:
+    def _mesh(self, geom: int) -> Any:
         from trimesh import Trimesh, creation
 
         kinds, model = self._mujoco.mjtGeom, self.model
