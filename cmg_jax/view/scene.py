@@ -16,7 +16,7 @@ PATH_POINTS = 400
 PATH_STEP = 0.05
 """m between points of the path."""
 
-CAMERA = ((1.9, -1.7, 1.25), (0.0, 0.0, 0.6))  # where from, and where to
+CAMERA = ((1.6, -1.4, 1.1), (0.0, 0.0, 0.62))  # where from, and where to
 
 PATH_COLOURS = ((40, 110, 220), (230, 130, 30), (60, 160, 90), (170, 80, 190))
 DOWN_COLOUR = (20, 170, 70)
