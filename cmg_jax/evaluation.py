@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax import normalization, rollout
+from cmg_jax import rollout
 from cmg_jax.data.dataset import Dataset
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import standing_frame
-from cmg_jax.model import CMGModel
+from cmg_jax.model import CMGModel, expert_coefficients
 from cmg_jax.robot import g1, odometry
 from cmg_jax.robot.joints import is_g1
 
@@ -234,11 +234,9 @@ def start_stop(model: CMGModel, settings: Settings) -> dict[str, Any]:
 
 def gate_usage(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray) -> dict[str, Any]:
     """How much each expert is used: the mean of its coefficient, and the entropy of the gate (1: all alike)."""
-    motion = normalization.normalize_motion(model.stats, jnp.asarray(trajectory[:, ::10]))
-    command = normalization.normalize_command(model.stats, jnp.asarray(commands))
-    command = jnp.broadcast_to(command[:, None], (*motion.shape[:-1], command.shape[-1]))
-    x = jnp.concatenate([motion, command], axis=-1).reshape(-1, motion.shape[-1] + command.shape[-1])
-    weights = np.asarray(model.config.network.apply({"params": model.params}, x, method=lambda net, x: net.gating(x)))
+    motion = jnp.asarray(trajectory[:, ::10])
+    command = jnp.broadcast_to(jnp.asarray(commands)[:, None], (*motion.shape[:-1], commands.shape[-1]))
+    weights = np.asarray(expert_coefficients(model, motion, command)).reshape(-1, model.config.num_experts)
     entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(-1).mean() / np.log(max(weights.shape[-1], 2))
     return {"mean": [round(float(mean), 4) for mean in weights.mean(axis=0)], "entropy": float(entropy)}
 

@@ -84,6 +84,17 @@ def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> 
     return frame
 
 
+def expert_coefficients(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+    """What the gate gives each expert, [..., E] (they sum to 1); arguments as those of `apply`."""
+    coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
+        {"params": model.params},
+        normalization.normalize_motion(model.stats, motion),
+        normalization.normalize_command(model.stats, command),
+        method="coefficients",
+    )
+    return coefficients
+
+
 def param_shapes(config: CMGConfig) -> Any:
     """The parameters' tree, as `jax.ShapeDtypeStruct` leaves."""
     motion, command = jnp.zeros((1, config.motion_dim)), jnp.zeros((1, config.command_dim))

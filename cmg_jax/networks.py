@@ -6,8 +6,8 @@ y = sum_e c_e (x W_e + b_e). All arrays are normalized.
 Inside, arrays are features first, [features, B], and a layer is one matrix product with its weights on the
 left, [E out, in] x [in, B], whose E results are then weighted and summed. The arithmetic is that of any other
 arrangement, the time is not: XLA on CPU packs the right operand of every product anew, so that with the weights
-there 4 MB are copied at each step. Measured on 2 cores against rows first (bench/layouts.py): 1.6 times
-the rate at 64 environments, 1.2 at 512.
+there 4 MB are copied at each step. Measured on 2 cores against rows first, the middle layer's product has
+1.6 times the rate at 64 environments (bench/layouts.py).
 """
 
 from collections.abc import Sequence
@@ -124,10 +124,18 @@ class CMG(nn.Module):
 
     def __call__(self, motion: jax.Array, command: jax.Array) -> jax.Array:
         """motion [..., D], command [..., C] -> next motion [..., D]."""
-        x = jnp.concatenate([motion, command], axis=-1)
-        batch_shape = x.shape[:-1]
-        x = x.reshape(-1, x.shape[-1]).T
+        x = _features_first(motion, command)
         coefficients = self.gating(x)
         for layer in self.layers[:-1]:
             x = elu(layer(x, coefficients))
-        return self.layers[-1](x, coefficients).T.reshape(*batch_shape, self.motion_dim)
+        return self.layers[-1](x, coefficients).T.reshape(motion.shape)
+
+    def coefficients(self, motion: jax.Array, command: jax.Array) -> jax.Array:
+        """What the gate gives each expert, [..., E], for motion [..., D] and command [..., C]."""
+        return self.gating(_features_first(motion, command)).T.reshape(*motion.shape[:-1], self.num_experts)
+
+
+def _features_first(motion: jax.Array, command: jax.Array) -> jax.Array:
+    """The network's input [D + C, B]."""
+    x = jnp.concatenate([motion, command], axis=-1)
+    return x.reshape(-1, x.shape[-1]).T

@@ -18,7 +18,7 @@ def compilations():
     """Programs compiled since, as jax itself counts them."""
     seen = []
 
-    def listen(event, seconds, **_):
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             seen.append(event)
 

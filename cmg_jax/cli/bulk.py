@@ -34,11 +34,13 @@ def wanted(arguments: argparse.Namespace) -> bool:
 def check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together."""
     if wanted(arguments):
-        refused = ("plot", "video", "bodies")
+        refused = ("plot", "video", "bodies", "format", "joints")
         remedy = f"does not go with --out {arguments.out}; make a few environments again, by the same command to .npz"
     else:
         refused = ("part", "dtype", "chunk")
         remedy = f"goes with --out DIR{SUFFIX} only"
+    if wanted(arguments) and arguments.root != "command":
+        refused = ("root",)
     for option in refused:
         if getattr(arguments, option):
             raise InputError(f"--{option} {remedy}")

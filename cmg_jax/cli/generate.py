@@ -18,7 +18,7 @@ from cmg_jax.files import require_parent
 from cmg_jax.generators.base import first_frames
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import g1, joints, root_pose
+from cmg_jax.robot import joints
 from cmg_jax.viz import plot, render
 
 PROGRAM = "cmg-jax generate"
@@ -57,8 +57,20 @@ def add_parser(subparsers: Any) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="motion file: .npz, .csv for one environment, or a directory .zarr past memory",
+        help="motion file: .npz; for one environment .csv (LAFAN1) or .pkl (TWIST); or a directory .zarr past memory",
     )
+    parser.add_argument(
+        "--format",
+        choices=tuple(motion_file.FORMATS),
+        help="of --out: npz, csv and twist by its suffix; mjlab is the .npz of tracking tasks",
+    )
+    parser.add_argument(
+        "--root",
+        choices=motion_file.ROOTS,
+        default="command",
+        help="where the robot goes: as commanded (default), or as its stance feet walk",
+    )
+    parser.add_argument("--joints", type=int, choices=(29, 23), help="of the G1 to write (default: the model's)")
     parser.add_argument(
         "--bodies",
         action=argparse.BooleanOptionalAction,
@@ -71,7 +83,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    _check(arguments)
+    name = _check(arguments)
     if arguments.video:
         render.choose_gl()
     model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
@@ -81,25 +93,25 @@ def _generate(arguments: argparse.Namespace) -> None:
         bulk.generate(PROGRAM, model, arguments, len(commands), shared)
         return
     on_g1 = joints.is_g1(model.config.joint_names)
-    if not on_g1 and (arguments.video or arguments.bodies or _suffix(arguments.out) == ".csv"):
+    g1_only = arguments.root != "command" or arguments.joints or (name and not motion_file.FORMATS[name].environments)
+    if not on_g1 and (arguments.video or arguments.bodies or g1_only):
         raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
 
     with progress_bars() as progress:
         trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
         _report_bad_frames(trajectory)
-        motion = _motion(model, trajectory, commands, on_g1)
+        motion = _motion(model, trajectory, commands, arguments.root)
+        if arguments.joints:
+            motion = motion.with_joints(joints.names_for(arguments.joints))
         first = Motion(
             motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
         )
         frames = motion.joint_pos[..., 0].size
         if arguments.out:
-            bodies = None
-            wanted = frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies
-            if arguments.out.suffix == ".npz" and on_g1 and wanted:
-                bodies = g1.body_poses(motion.qpos(), progress("body poses", frames))
-            motion_file.write(arguments.out, motion, bodies)
-            left_out = arguments.out.suffix == ".npz" and bodies is None
-            _say_written(arguments.out, " without body poses" if left_out else "")
+            bodies = on_g1 and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
+            advance = progress("body poses", frames) if bodies else lambda _: None
+            motion_file.write(arguments.out, motion, name, bodies=bodies, progress=advance)
+            _say_written(arguments.out, " without body poses" if name == "npz" and not bodies else "")
         if arguments.plot:
             plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
             _say_written(arguments.plot)
@@ -145,8 +157,8 @@ def generate_batch(
     return out, Timing(compile_seconds, time.perf_counter() - start)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Whatever can be refused before any work is done."""
+def _check(arguments: argparse.Namespace) -> str | None:
+    """Refuses whatever can be refused before any work is done; the format of --out."""
     if arguments.envs < 1:
         raise InputError(f"--envs {arguments.envs}: at least one environment is needed")
     if not 0 <= arguments.seed < 2**32:
@@ -157,7 +169,7 @@ def _check(arguments: argparse.Namespace) -> None:
         if not (np.abs(command) < np.finfo(np.float32).max).all():
             raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
     bulk.check(arguments)
-    suffixes = {"out": (*motion_file.SUFFIXES, bulk.SUFFIX), "plot": (".png", ".pdf", ".svg"), "video": render.SUFFIXES}
+    suffixes = {"out": (*motion_file.SUFFIXES, bulk.SUFFIX), "plot": plot.SUFFIXES, "video": render.SUFFIXES}
     for option, known in suffixes.items():
         path = getattr(arguments, option)
         if path is None:
@@ -167,10 +179,22 @@ def _check(arguments: argparse.Namespace) -> None:
         if path.is_dir() and not bulk.wanted(arguments):
             raise InputError(f"--{option} {path}: is a directory")
         require_parent(path)
-    if _suffix(arguments.out) == ".csv" and arguments.envs > 1:
-        raise InputError(f"--out {arguments.out}: a CSV holds one environment; use .npz for {arguments.envs}")
     if arguments.plot or arguments.video:
         plot.pyplot()
+    if arguments.out is None:
+        if arguments.format or arguments.joints:
+            raise InputError(
+                f"--{'format' if arguments.format else 'joints'}: says how to write --out, which is missing"
+            )
+        return None
+    if bulk.wanted(arguments):
+        return None
+    name = motion_file.format_name(arguments.out, arguments.format)
+    if not motion_file.FORMATS[name].environments and arguments.envs > 1:
+        raise InputError(
+            f"--out {arguments.out}: a {name} file holds one environment; use --format npz for {arguments.envs}"
+        )
+    return name
 
 
 def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
@@ -191,13 +215,18 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{arguments.schedule}: its commands are too large for float32")
+    warn_beyond_range(PROGRAM, model, commands)
+    return commands
+
+
+def warn_beyond_range(program: str, model: CMGModel, commands: np.ndarray) -> None:
+    """Say which components of commands [N, 3] leave the range that the model was trained on."""
     low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
     for index, name in enumerate(("vx", "vy", "yaw rate")):
         beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
         if beyond.size:
             extreme = beyond[np.argmax(np.abs(beyond))]
-            warn(PROGRAM, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
-    return commands
+            warn(program, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
 
 
 def _check_size(steps: float, envs: int) -> None:
@@ -205,20 +234,13 @@ def _check_size(steps: float, envs: int) -> None:
         raise InputError(f"{envs} environments x {steps:.3g} frames are more than {MAX_FRAMES:,}; ask for fewer")
 
 
-def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, on_g1: bool) -> Motion:
+def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, root: str) -> Motion:
     """The trajectory with its root; one environment is written without an environment axis."""
-    joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
-    envs = len(joint_pos)
-    commands = np.broadcast_to(commands, (envs, *commands.shape))
-    if on_g1:
-        root = root_pose.on_floor(joint_pos, model.config.joint_names, commands, model.config.fps)
+    if len(trajectory) == 1:
+        trajectory = trajectory[0]
     else:
-        path, yaw = map(np.asarray, root_pose.integrate_command(jnp.asarray(commands), model.config.fps))
-        root = (np.append(path, np.zeros_like(yaw)[..., None], -1), root_pose.yaw_quaternion(yaw))
-    arrays = (joint_pos, joint_vel, commands, *root)
-    if envs == 1:
-        arrays = tuple(array[0] for array in arrays)
-    return Motion(model.config.fps, model.config.joint_names, *arrays)
+        commands = np.broadcast_to(commands, (len(trajectory), *commands.shape))
+    return motion_file.of_trajectory(model.config, trajectory, commands, root)
 
 
 def _report_bad_frames(trajectory: np.ndarray) -> None:
@@ -227,10 +249,6 @@ def _report_bad_frames(trajectory: np.ndarray) -> None:
         rows = int((~finite.all(axis=-1)).sum())
         frame = int(np.argmin(finite.all(axis=0)))
         warn(PROGRAM, f"{rows} of {len(trajectory)} motions are not finite from frame {frame} on")
-
-
-def _suffix(path: Path | None) -> str:
-    return path.suffix if path else ""
 
 
 def _say_written(path: Path, remark: str = "") -> None:

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cmg_jax.cli import bench, data, evaluate, generate, info, train
+from cmg_jax.cli import bench, data, dataset, evaluate, export, generate, info, inspect, train, view
 from cmg_jax.cli.program import Parser, run
 from cmg_jax.compilation import compilation_cache
 
 PROGRAM = "cmg-jax"
-COMMANDS = (generate, info, data, train, evaluate, bench)
+COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, export, view, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="keep compiled programs there for the next call: cmg-jax --compilation-cache DIR COMMAND ...",
     )
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add_parser(subparsers)
+    for module in COMMANDS:
+        module.add_parser(subparsers)
     arguments = parser.parse_args(argv)
 
     def command() -> None:

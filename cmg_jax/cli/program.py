@@ -18,13 +18,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def run(name: str, command: Callable[[], None]) -> int:
-    """The exit code of `command`, its input errors told in one line."""
+def run(name: str, command: Callable[[], int | None]) -> int:
+    """The exit code of `command` (0 where it returns None), its input errors told in one line."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports its housekeeping there, and what it raises
     sys.unraisablehook = lambda _: None  # and leaves coroutines to the garbage collector when a restore fails
     threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
     try:
-        command()
+        return command() or 0
     except (InputError, OSError) as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -34,7 +34,6 @@ def run(name: str, command: Callable[[], None]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"{name}: interrupted; {interrupt or 'no file is half written'}", file=sys.stderr)
         return 130
-    return 0
 
 
 def warn(name: str, message: str) -> None:

@@ -1,8 +1,8 @@
 """Motion files of several origins, read into clips. Nothing in a file is ever executed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +17,48 @@ LAFAN1_FPS = 30.0
 SUFFIXES = (".npz", ".csv", ".pkl")
 
 
+CSV, TWIST, TRACKING, ROLLOUTS, ORIGINAL = LAYOUTS = (
+    "LAFAN1-style CSV",
+    "TWIST-style PKL",
+    "tracking NPZ (mjlab, BeyondMimic)",
+    "rollouts NPZ",
+    "NPZ of the original",
+)
+
+
+class Content(NamedTuple):
+    """What a file holds, as it holds it."""
+
+    name: str
+    layout: str
+    """One of `LAYOUTS`."""
+    arrays: Mapping[str, Any]
+    csv_fps: float
+
+    @property
+    def quaternion_order(self) -> str:
+        """What files of this layout hold."""
+        return "xyzw" if self.layout in (CSV, TWIST) else "wxyz"
+
+
+class Bodies(NamedTuple):
+    """Body poses of a file, all its clips one after the other."""
+
+    names: tuple[str, ...] | None
+    """None where the file does not name them, or only numbers them."""
+    position: np.ndarray  # [N, bodies, 3] m
+    rotation: np.ndarray | None  # [N, bodies, 4]
+    local: bool
+    """In the frame of the pelvis; else in the world."""
+
+
 def read(path: Path, csv_fps: float = LAFAN1_FPS) -> list[Clip]:
     """The clips of a file, by its suffix.
 
     - `.npz`: the original's motion files (`dof_positions`, `dof_velocities`, `body_rotations` wxyz, `fps`, names), with
-      the root's path in `body_positions`, `body_linear_velocities` or `root_pos`; or rollouts of many
-      episodes (`joint_pos` [episodes, T, J], `root_pos`, `root_quat_wxyz`, `command`).
+      the root's path in `body_positions`, `body_linear_velocities` or `root_pos`; rollouts of many
+      episodes (`joint_pos` [episodes, T, J], `root_pos`, `root_quat_wxyz`, `command`); or tracking motions
+      (`joint_pos` [T, J], `body_pos_w`, `body_quat_w`), the root being the first body.
     - `.csv`: LAFAN1-style, no header, 36 columns: root x y z, root quaternion x y z w, 29 joints.
     - `.pkl`: TWIST-style: `fps`, `root_pos`, `root_rot` xyzw, `dof_pos`.
 
@@ -30,37 +66,104 @@ def read(path: Path, csv_fps: float = LAFAN1_FPS) -> list[Clip]:
       Rejected: not one of these, damaged, or without something needed.
       OSError: the file cannot be opened.
     """
+    return clips(load(path, csv_fps))
+
+
+def load(path: Path, csv_fps: float = LAFAN1_FPS) -> Content:
+    """The arrays of a file, and which layout they are in.
+
+    Raises:
+      Rejected: an unknown suffix, or damaged.
+      OSError: the file cannot be opened.
+    """
     if path.suffix not in SUFFIXES:
         raise Rejected(f"unknown format {path.suffix!r}; known are {', '.join(SUFFIXES)}")
     if path.suffix == ".csv":
-        return [_read_csv(path, csv_fps)]
+        return Content(path.stem, CSV, _load_csv(path), csv_fps)
     if path.suffix == ".pkl":
-        return [_read_twist(path)]
-    return _read_npz(path)
+        return Content(path.stem, TWIST, _load_pickle(path), csv_fps)
+    arrays = _load_npz(path)
+    layout = ROLLOUTS if "root_quat_wxyz" in arrays else TRACKING if "body_pos_w" in arrays else ORIGINAL
+    return Content(path.stem, layout, arrays, csv_fps)
 
 
-def _read_csv(path: Path, fps: float) -> Clip:
+def clips(content: Content) -> list[Clip]:
+    """The clips of a file's content.
+
+    Raises:
+      Rejected: it lacks something needed.
+    """
+    if content.layout == ROLLOUTS:
+        return _rollouts(content.name, content.arrays)
+    if content.layout == CSV:
+        return [_csv(content.name, content.arrays, content.csv_fps)]
+    function = {TWIST: _twist, TRACKING: _tracking, ORIGINAL: _original}[content.layout]
+    return [function(content.name, content.arrays)]
+
+
+def bodies(content: Content) -> Bodies | None:
+    """The body poses of a file's content, where it has any.
+
+    Raises:
+      Rejected: they are no arrays of poses.
+    """
+    position_key, rotation_key, names_key = {
+        TWIST: ("local_body_pos", "", "link_body_list"),
+        TRACKING: ("body_pos_w", "body_quat_w", "body_names"),
+    }.get(content.layout, ("body_positions", "body_rotations", "body_names"))
+    if content.arrays.get(position_key) is None:
+        return None
+    get = _getter(content.arrays)
+    dims = 4 if np.ndim(content.arrays[position_key]) == 4 else 3
+    position = get(position_key, dims)
+    position = position.reshape(-1, *position.shape[-2:])
+    rotation = get(rotation_key, dims).reshape(*position.shape[:2], 4) if rotation_key in content.arrays else None
+    names = _own_names(content.arrays, (names_key,), "body")
+    if names and len(names) != position.shape[1]:
+        raise Rejected(f"names {len(names)} bodies and holds {position.shape[1]}")
+    return Bodies(names, position, rotation, content.layout == TWIST)
+
+
+def _load_csv(path: Path) -> Mapping[str, np.ndarray]:
     try:
         table = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise Rejected(f"is no table of numbers: {first_line(error)}") from None
-    joints = table.shape[1] - 7
-    if joints not in (29, 23):
+    if table.shape[1] - 7 not in (29, 23):
         raise Rejected(f"has {table.shape[1]} columns; root position, root quaternion and 29 joints are 36")
-    return Clip(path.stem, fps, names_for(joints), table[:, 7:], None, table[:, :3], table[:, [6, 3, 4, 5]])
+    return {"root_pos": table[:, :3], "root_rot": table[:, 3:7], "dof_pos": table[:, 7:]}
 
 
-def _read_twist(path: Path) -> Clip:
+def _load_pickle(path: Path) -> Mapping[str, Any]:
     try:
         content = safe_pickle.load(path.read_bytes())
     except safe_pickle.PickleError as error:
         raise Rejected(str(error)) from None
     if not isinstance(content, dict):
         raise Rejected(f"holds a {type(content).__name__}, no dictionary")
+    return content
+
+
+def _load_npz(path: Path) -> Mapping[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except OSError:
+        raise
+    except (*ZIP_ERRORS, TypeError) as error:
+        raise Rejected(f"is damaged or holds objects: {first_line(error)}") from None
+
+
+def _csv(name: str, content: Mapping[str, Any], fps: float) -> Clip:
+    root_pos, root_rot, joint_pos = (content[key] for key in ("root_pos", "root_rot", "dof_pos"))
+    return Clip(name, fps, names_for(joint_pos.shape[1]), joint_pos, None, root_pos, root_rot[:, [3, 0, 1, 2]])
+
+
+def _twist(name: str, content: Mapping[str, Any]) -> Clip:
     get = _getter(content)
     joint_pos = get("dof_pos", 2)
     return Clip(
-        path.stem,
+        name,
         _number(content, "fps"),
         names_for(joint_pos.shape[1]),
         joint_pos,
@@ -70,18 +173,16 @@ def _read_twist(path: Path) -> Clip:
     )
 
 
-def _read_npz(path: Path) -> list[Clip]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = dict(arrays)
-    except OSError:
-        raise
-    except (*ZIP_ERRORS, TypeError) as error:
-        raise Rejected(f"is damaged or holds objects: {first_line(error)}") from None
-    return _read_rollouts(path, content) if "root_quat_wxyz" in content else [_read_original(path, content)]
+def _tracking(name: str, content: Mapping[str, np.ndarray]) -> Clip:
+    get = _getter(content)
+    joint_pos = get("joint_pos", 2)
+    velocity = get("joint_vel", 2) if "joint_vel" in content else None
+    names = _joint_names(content, joint_pos.shape[1])
+    root_pos, root_quat = (get(key, 3)[:, 0] for key in ("body_pos_w", "body_quat_w"))
+    return Clip(name, _number(content, "fps"), names, joint_pos, velocity, root_pos, root_quat)
 
 
-def _read_rollouts(path: Path, content: Mapping[str, np.ndarray]) -> list[Clip]:
+def _rollouts(name: str, content: Mapping[str, np.ndarray]) -> list[Clip]:
     get = _getter(content)
     key = "joint_pos" if "joint_pos" in content else "dof_positions"
     episodes = content[key].ndim == 3 if key in content else True
@@ -89,7 +190,7 @@ def _read_rollouts(path: Path, content: Mapping[str, np.ndarray]) -> list[Clip]:
     joint_pos, root_pos, root_quat = get(key, dims), get("root_pos", dims), get("root_quat_wxyz", dims)
     velocity_key = "joint_vel" if key == "joint_pos" else "dof_velocities"
     joint_vel = get(velocity_key, dims) if velocity_key in content else None
-    command_key = next((name for name in ("command", "commands") if name in content), None)
+    command_key = next((key for key in ("command", "commands") if key in content), None)
     command = get(command_key, dims) if command_key else None
     if not episodes:
         joint_pos, root_pos, root_quat = joint_pos[None], root_pos[None], root_quat[None]
@@ -99,7 +200,7 @@ def _read_rollouts(path: Path, content: Mapping[str, np.ndarray]) -> list[Clip]:
     names = _joint_names(content, joint_pos.shape[-1])
     return [
         Clip(
-            f"{path.stem}[{index}]",
+            f"{name}[{index}]",
             _number(content, "fps"),
             names,
             joint_pos[index],
@@ -112,7 +213,7 @@ def _read_rollouts(path: Path, content: Mapping[str, np.ndarray]) -> list[Clip]:
     ]
 
 
-def _read_original(path: Path, content: Mapping[str, np.ndarray]) -> Clip:
+def _original(name: str, content: Mapping[str, np.ndarray]) -> Clip:
     get = _getter(content)
     joint_pos, rotations = get("dof_positions", 2), get("body_rotations", 3)
     bodies = [str(name) for name in content.get("body_names", [])]
@@ -124,17 +225,25 @@ def _read_original(path: Path, content: Mapping[str, np.ndarray]) -> Clip:
         root_pos = np.cumsum(get("body_linear_velocities", 3)[:, root], axis=0) / fps
     velocity = get("dof_velocities", 2) if "dof_velocities" in content else None
     names = _joint_names(content, joint_pos.shape[1])
-    return Clip(path.stem, fps, names, joint_pos, velocity, root_pos, rotations[:, root])
+    return Clip(name, fps, names, joint_pos, velocity, root_pos, rotations[:, root])
+
+
+def joint_names(content: Content) -> tuple[str, ...] | None:
+    """The file's own names of its joints; None where it has none, or only numbers them."""
+    return _own_names(content.arrays, ("dof_names", "joint_names"), "joint")
 
 
 def _joint_names(content: Mapping[str, np.ndarray], joints: int) -> tuple[str, ...]:
-    """The file's own names; the G1's where it has none, or only numbers its joints."""
-    names = next((content[key] for key in ("dof_names", "joint_names") if key in content), None)
-    if names is None or all(str(name) == f"joint_{index}" for index, name in enumerate(names)):
-        return names_for(joints)
-    if len(names) != joints:
+    """The file's own names, or the G1's."""
+    names = _own_names(content, ("dof_names", "joint_names"), "joint")
+    if names and len(names) != joints:
         raise Rejected(f"names {len(names)} joints and holds {joints}")
-    return tuple(str(name) for name in names)
+    return names or names_for(joints)
+
+
+def _own_names(content: Mapping[str, Any], keys: Sequence[str], kind: str) -> tuple[str, ...] | None:
+    names = tuple(str(name) for name in np.ravel(next((content[key] for key in keys if key in content), ())))
+    return None if names == tuple(f"{kind}_{index}" for index in range(len(names))) else names
 
 
 def _number(content: Mapping[str, Any], key: str) -> float:

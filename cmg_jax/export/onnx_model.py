@@ -1,4 +1,4 @@
-"""A model as an ONNX graph: one frame further, for any batch size. Needs the extra `bench`."""
+"""A model as an ONNX graph: one frame further, for any batch size. Needs the extra `export`."""
 # pyright: reportMissingImports=false
 
 from itertools import pairwise
@@ -28,7 +28,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError:
-        raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[bench]'") from None
+        raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[export]'") from None
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
         raise InputError("only models in float32 become ONNX graphs; begin with the one that was loaded")
     config, params, stats = model.config, model.params, model.stats

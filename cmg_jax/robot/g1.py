@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cmg_jax.robot import rotation
 from cmg_jax.robot.joints import indices
 
 MJCF_PATH = Path(__file__).with_name("g1.xml")
@@ -22,6 +23,28 @@ class BodyPoses(NamedTuple):
 
     position: np.ndarray  # [N, 30, 3] m
     rotation: np.ndarray  # [N, 30, 4] wxyz
+
+
+class BodyStates(NamedTuple):
+    """World poses of the 30 bodies, pelvis first, and the velocities of their frames, in the world."""
+
+    position: np.ndarray  # [N, 30, 3] m
+    rotation: np.ndarray  # [N, 30, 4] wxyz
+    linear_velocity: np.ndarray  # [N, 30, 3] m/s, of the frame's origin
+    angular_velocity: np.ndarray  # [N, 30, 3] rad/s
+
+
+FIXED_LINKS: dict[str, tuple[str, tuple[float, float, float]]] = {
+    "pelvis_contour_link": ("pelvis", (0.0, 0.0, 0.0)),
+    "left_toe_link": ("left_ankle_roll_link", (0.1, 0.0, -0.02)),
+    "right_toe_link": ("right_ankle_roll_link", (0.1, 0.0, -0.02)),
+    "head_link": ("torso_link", (0.0039635, 0.0, -0.044)),
+    "head_mocap": ("torso_link", (0.0, 0.0, 0.4)),
+    "imu_in_torso": ("torso_link", (-0.03959, -0.00224, 0.14792)),
+    "left_rubber_hand": ("left_wrist_yaw_link", (0.0415, 0.003, 0.0)),
+    "right_rubber_hand": ("right_wrist_yaw_link", (0.0415, -0.003, 0.0)),
+}
+"""Links that other models of the G1 have and ours does not: the body that each is fixed to, and where in it [m]."""
 
 
 @cache
@@ -76,6 +99,21 @@ def qpos(
     return out
 
 
+def qvel(joint_vel: np.ndarray, names: Sequence[str], root_linear: np.ndarray, root_angular: np.ndarray) -> np.ndarray:
+    """MuJoCo velocities [N, 35] of joint velocities [N, J] rad/s and those of the root.
+
+    Args:
+      joint_vel: [N, J] rad/s, in the order of `names`.
+      names: names of the J joints; others are at rest.
+      root_linear: [N, 3] m/s, in the world.
+      root_angular: [N, 3] rad/s, in the frame of the pelvis.
+    """
+    out = np.zeros((len(joint_vel), 35))
+    out[:, :3], out[:, 3:6] = root_linear, root_angular
+    out[:, 6 + indices(names, joint_names())] = joint_vel
+    return out
+
+
 def body_poses(positions: np.ndarray, progress: Progress = lambda _: None) -> BodyPoses:
     """Poses of all bodies for MuJoCo positions [N, 36]; about 6 us a frame."""
     bodies = mj_model().nbody - 1
@@ -85,6 +123,48 @@ def body_poses(positions: np.ndarray, progress: Progress = lambda _: None) -> Bo
     for index, data in _forward(positions, progress):
         out.position[index] = data.xpos[1:]
         out.rotation[index] = data.xquat[1:]
+    return out
+
+
+def body_states(positions: np.ndarray, velocities: np.ndarray, progress: Progress = lambda _: None) -> BodyStates:
+    """Poses and velocities of all bodies for MuJoCo positions [N, 36] and velocities [N, 35]."""
+    import mujoco
+
+    model, bodies = mj_model(), mj_model().nbody - 1
+    out = BodyStates(*(np.empty((len(positions), bodies, size), np.float32) for size in (3, 4, 3, 3)))
+    for index, data in _forward(positions, progress):
+        data.qvel[:] = velocities[index]
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_comVel(model, data)
+        angular, linear = data.cvel[1:, :3], data.cvel[1:, 3:]
+        out.position[index] = data.xpos[1:]
+        out.rotation[index] = data.xquat[1:]
+        out.angular_velocity[index] = angular
+        # MuJoCo gives it at the robot's centre of mass.
+        out.linear_velocity[index] = linear + np.cross(angular, data.xpos[1:] - data.subtree_com[1])
+    return out
+
+
+def sole_positions(positions: np.ndarray) -> np.ndarray:
+    """Lowest points of the four balls under each foot in the world, left foot first, [N, 2, 4, 3] m."""
+    model = mj_model()
+    soles = [index for index in range(model.ngeom) if model.geom(index).name.endswith("_sole")]
+    out = np.empty((len(positions), len(soles), 3), np.float32)
+    for index, data in _forward(positions, lambda _: None):
+        out[index] = data.geom_xpos[soles] - [0, 0, model.geom_size[soles[0], 0]]
+    return out.reshape(len(positions), 2, -1, 3)
+
+
+def link_positions(poses: BodyPoses, links: Sequence[str]) -> np.ndarray:
+    """Positions [N, len(links), 3] m of bodies and of `FIXED_LINKS`, by name."""
+    out = np.empty((len(poses.position), len(links), 3), poses.position.dtype)
+    bodies = body_names()
+    for column, link in enumerate(links):
+        body, offset = FIXED_LINKS.get(link, (link, None))
+        index = bodies.index(body)
+        out[:, column] = poses.position[:, index]
+        if offset is not None:
+            out[:, column] += rotation.rotate(poses.rotation[:, index], np.array(offset, out.dtype))
     return out
 
 

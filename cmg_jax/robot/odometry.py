@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cmg_jax.robot import feet
-from cmg_jax.robot.root_pose import rotate
+from cmg_jax.robot.root_pose import on_floor, rotate
 
 CONTACT_HEIGHT = 0.01
 """m above the lowest point of both feet up to which a point of a sole is on the floor."""
@@ -50,6 +50,24 @@ def root_velocity(soles: jax.Array, stance: jax.Array, fps: float) -> jax.Array:
 def stance_foot(soles: jax.Array) -> jax.Array:
     """The foot that is lower between frames: 0 or 1, [..., T-1], of soles [..., T, 2, 4, 3]."""
     return (soles[..., :-1, :, :, 2] + soles[..., 1:, :, :, 2]).mean(axis=-1).argmin(axis=-1)
+
+
+def walked_root(joint_pos: np.ndarray, joint_names: Sequence[str], fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Root poses of motions as their stance feet walk: from the origin, upright, the lower foot on the floor.
+
+    Args:
+      joint_pos: [..., T, J] rad.
+      joint_names: names of the J joints, joints of the G1.
+      fps: frames per second.
+
+    Returns:
+      root_pos [..., T, 3] m and root_quat [..., T, 4] wxyz.
+    """
+    flat = joint_pos.reshape(-1, *joint_pos.shape[-2:])
+    # One motion after the other: points of soles take four times the memory of a motion.
+    velocity = np.stack([np.asarray(stance_velocity(motion, joint_names, fps)) for motion in flat])
+    velocity = velocity.reshape(*joint_pos.shape[:-2], *velocity.shape[1:])
+    return on_floor(joint_pos, joint_names, velocity, fps)
 
 
 class Contacts(NamedTuple):

@@ -59,7 +59,7 @@ def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = l
     frame_rate, shown = _shown(motion, path)
     positions = motion.qpos()
     focus = _smooth(positions[:, :3], width=round(motion.fps))
-    with _drawing() as (draw, name):
+    with drawing() as (draw, name):
 
         def frames() -> Iterator[Frame]:
             for index in shown:
@@ -85,7 +85,7 @@ def _shown(motion: Motion, path: Path) -> tuple[float, np.ndarray]:
 
 
 @contextlib.contextmanager
-def _drawing() -> Iterator[tuple[Draw, str]]:
+def drawing() -> Iterator[tuple[Draw, str]]:
     """The best way to draw on this machine, and its name."""
     try:
         renderer = _mujoco_renderer()

@@ -1,0 +1,87 @@
+"""`cmg-jax inspect`: what a motion file holds, and whether it is what it says."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.data import clips, inspection, readers
+from cmg_jax.data.inspection import Inspection
+from cmg_jax.errors import InputError
+from cmg_jax.files import require_parent
+from cmg_jax.viz import inspection_page, plot
+
+SMOOTHING = 0.6
+"""s over which the velocity of the root is averaged: about a stride."""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "inspect",
+        help="say what a motion file holds, and check it",
+        description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(readers.SUFFIXES)})")
+    parser.add_argument("--csv-fps", type=float, default=readers.LAFAN1_FPS, help="of CSV files, which do not say")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joints, path and velocity of the first clip")
+    parser.set_defaults(function=_inspect)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    picture: Path | None = arguments.plot
+    if picture is not None:
+        if picture.suffix not in plot.SUFFIXES:
+            raise InputError(f"--plot {picture}: the name must end in {' or '.join(plot.SUFFIXES)}")
+        require_parent(picture)
+        plot.pyplot()
+    found = inspection.inspect(arguments.file, arguments.csv_fps)
+    print(text(arguments.file, found))
+    if picture is not None:
+        inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
+        print(f"wrote {picture}")
+    return int(any(check.verdict == inspection.WRONG for check in found.checks))
+
+
+def text(path: Path, found: Inspection) -> str:
+    """What the file holds, and a line for each check."""
+    content, first = found.content, found.clips[0]
+    frames = sum(len(clip.joint_pos) for clip in found.clips)
+    lines = [
+        ("file", str(path)),
+        ("layout", f"{content.layout}, quaternions {content.quaternion_order}"),
+        ("keys", ", ".join(f"{key} {_kind(value)}" for key, value in content.arrays.items())),
+        (
+            "motion",
+            f"{len(found.clips)} clip{'s' * (len(found.clips) > 1)}, {frames} frames, {len(first.joint_names)} joints"
+            + (f", {frames / first.fps:.1f} s at {first.fps:.4g} fps" if first.fps > 0 else ""),
+        ),
+    ]
+    if first.fps > 0 and all(np.isfinite(clip.root_pos).all() for clip in found.clips):
+        lines.append(("root", _root(found)))
+    if first.command is not None:
+        command = np.concatenate([clip.command for clip in found.clips if clip.command is not None])
+        lines.append(("commands", _range(command)))
+    width = max(len(name) for name, _ in [*lines, *((check.name, "") for check in found.checks)])
+    checks = [(check.name, f"{check.verdict:<7}  {check.reason}") for check in found.checks]
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in [*lines, *checks])
+
+
+def _root(found: Inspection) -> str:
+    velocity = np.concatenate([clips.yaw_frame_velocity(clip, SMOOTHING) for clip in found.clips])
+    distance = sum(float(np.linalg.norm(np.diff(clip.root_pos[:, :2], axis=0), axis=-1).sum()) for clip in found.clips)
+    height = np.concatenate([clip.root_pos[:, 2] for clip in found.clips])
+    return f"{distance:.1f} m on the floor, {height.min():.2f} .. {height.max():.2f} m above it; {_range(velocity)}"
+
+
+def _range(velocity: np.ndarray) -> str:
+    units = zip(("vx", "vy", "yaw rate"), ("m/s", "m/s", "rad/s"), velocity.min(0), velocity.max(0), strict=True)
+    return ", ".join(f"{name} {low:+.2f} .. {high:+.2f} {unit}" for name, unit, low, high in units)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        return (
+            f"{value.dtype if value.dtype.kind != 'U' else 'text'} {list(value.shape)}" if value.shape else f"{value}"
+        )
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, list | tuple | dict) else f"{value}"

@@ -1,0 +1,75 @@
+"""The formats that motion is written in: one place that lists them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from cmg_jax.errors import InputError
+from cmg_jax.motion_file import lafan1, original, tracking, twist
+from cmg_jax.motion_file.motion import Motion
+from cmg_jax.robot import g1
+from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, is_g1
+
+
+class Format(NamedTuple):
+    suffix: str
+    write: Callable[..., None]
+    """write(path, motion, *, bodies, progress)"""
+    environments: bool = False
+    """May hold several environments, and robots other than the G1."""
+
+
+FORMATS: dict[str, Format] = {
+    "npz": Format(".npz", original.write, environments=True),
+    "csv": Format(".csv", lafan1.write),
+    "twist": Format(".pkl", twist.write),
+    "mjlab": Format(".npz", tracking.write),
+}
+
+SUFFIXES = tuple(dict.fromkeys(known.suffix for known in FORMATS.values()))
+
+
+def format_name(path: Path, name: str | None = None) -> str:
+    """The format to write `path` in: `name`, or the first one of its suffix.
+
+    Raises:
+      InputError: the suffix is of no format, or not of this one.
+    """
+    named = {key: known for key, known in FORMATS.items() if name in (None, key)}
+    for key, known in named.items():
+        if path.suffix == known.suffix:
+            return key
+    suffixes = " or ".join(dict.fromkeys(known.suffix for known in named.values()))
+    raise InputError(f"{path}: the name of a {name or 'motion'} file must end in {suffixes}")
+
+
+def write(
+    path: Path,
+    motion: Motion,
+    name: str | None = None,
+    *,
+    bodies: bool = False,
+    progress: g1.Progress = lambda _: None,
+) -> None:
+    """Write `motion` to `path`.
+
+    Args:
+      path: the file.
+      motion: several environments only where the format holds them.
+      name: one of `FORMATS`, by default that of the suffix.
+      bodies: write body poses where the format leaves the choice (npz).
+      progress: called with the number of frames whose body poses are done.
+
+    Raises:
+      InputError: an unknown suffix, or a format that cannot hold this motion.
+    """
+    name = format_name(path, name)
+    if not FORMATS[name].environments:
+        if motion.joint_pos.ndim != 2:
+            raise InputError(f"{path}: a {name} file holds one environment; write several with the format npz")
+        if not is_g1(motion.joint_names):
+            raise InputError(f"{path}: a {name} file holds the G1's joints; write others with the format npz")
+        # Readers know 29 and 23 joints, in MuJoCo's order and without names.
+        fewer = set(motion.joint_names) == set(G1_23_JOINTS)
+        motion = motion.with_joints(G1_23_JOINTS if fewer else G1_29_JOINTS)
+    FORMATS[name].write(path, motion, bodies=bodies, progress=progress)

@@ -1,0 +1,1 @@
+"""The robot live in a browser. Needs the extra `view`."""

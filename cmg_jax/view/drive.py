@@ -1,0 +1,170 @@
+"""Models walking under one command, a frame at a time: what the page shows, without the page.
+
+The root goes where the stance foot says. A drive is remembered as the commands that the networks were given, so that
+playing them back from standing gives the same motion to the bit.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmg_jax.commands import schedule, smoother
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path
+from cmg_jax.generators.base import standing_frame
+from cmg_jax.model import CMGModel, apply, expert_coefficients
+from cmg_jax.robot import feet, odometry, root_pose
+from cmg_jax.robot.joints import is_g1
+from cmg_jax.view.pose import Pose, contacts
+
+
+class Drive:
+    """Robots of several models, which start standing at the origin and walk under one command."""
+
+    def __init__(
+        self,
+        models: Sequence[CMGModel],
+        labels: Sequence[str],
+        *,
+        smoothing: float = 0.5,
+        commands: np.ndarray | None = None,
+    ):
+        """Args:
+          models: of the G1, at one frame rate.
+          labels: a name for each.
+          smoothing: seconds after which a new command is reached; 0 for at once.
+          commands: [T, 3], one a frame, to follow instead of `target`.
+
+        Raises:
+          InputError: models that cannot walk together.
+        """
+        for model, label in zip(models, labels, strict=True):
+            if not is_g1(model.config.joint_names) or model.config.command_dim != 3:
+                raise InputError(
+                    f"{label}: only models of the G1's joints, with commands vx, vy and yaw rate, are shown"
+                )
+        if len({(model.config.fps, model.config.joint_names) for model in models}) > 1:
+            raise InputError("the models differ in their frame rate or joints; show them one at a time")
+        self.models, self.labels = list(models), tuple(labels)
+        self.fps, self.joint_names = models[0].config.fps, models[0].config.joint_names
+        self.commands = commands
+        self.target = np.zeros(3, np.float32)  # what is asked for; another thread may replace it
+        self.set_smoothing(smoothing)
+        self.reset()
+        self.step()  # compiled before anyone waits for it
+        self.reset()
+
+    @property
+    def finished(self) -> bool:
+        return self.commands is not None and self.frame >= len(self.commands)
+
+    @property
+    def command_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest commands that all models were trained on."""
+        low = np.max([np.asarray(model.stats.command_min) for model in self.models], axis=0)
+        return low, np.min([np.asarray(model.stats.command_max) for model in self.models], axis=0)
+
+    def set_smoothing(self, seconds: float) -> None:
+        """Reach a new command after `seconds`; what is on its way goes on from where it is."""
+        self._smooth = _smoother(max(round(seconds * self.fps), 1)) if seconds > 0 else None
+        if self._smooth:
+            self._smooth(smoother.ramp(1).init(jnp.zeros((1, 3))), jnp.zeros((1, 3)))  # compiled here
+
+    def reset(self) -> list[Pose]:
+        self.frame = 0
+        self.recording: list[np.ndarray] = []
+        self._command = smoother.ramp(1).init(jnp.zeros((1, 3)))
+        self._motions = [standing_frame(model)[None] for model in self.models]
+        self._place = [np.zeros(3) for _ in self.models]  # x, y [m] and yaw [rad]
+        poses = []
+        for model, motion in zip(self.models, self._motions, strict=True):
+            soles = np.asarray(feet.sole_points(motion[0, : model.config.num_joints], self.joint_names))
+            gate = np.full(model.config.num_experts, np.nan)
+            poses.append(self._pose(np.zeros(3), np.asarray(motion[0]), soles, np.zeros(3), np.zeros(3), gate))
+        return poses
+
+    def step(self) -> list[Pose]:
+        command = self._next_command()
+        self.recording.append(command)
+        self.frame += 1
+        given, poses = jnp.asarray(command)[None], []
+        for index, model in enumerate(self.models):
+            made = jax.device_get(_advance(model, self._motions[index], given))
+            self._motions[index] = made["motion"]
+            place, velocity = self._place[index], made["velocity"].astype(np.float64)
+            turn = velocity[2] / self.fps
+            cos, sin = np.cos(place[2] + turn / 2), np.sin(place[2] + turn / 2)
+            vx, vy = velocity[:2] / self.fps
+            self._place[index] = place + np.array([vx * cos - vy * sin, vx * sin + vy * cos, turn])
+            pose = (self._place[index], made["motion"][0], made["soles"], command, velocity, made["gate"][0])
+            poses.append(self._pose(*pose))
+        return poses
+
+    def _next_command(self) -> np.ndarray:
+        if self.commands is not None:
+            return self.commands[min(self.frame, len(self.commands) - 1)]
+        target = jnp.asarray(self.target, jnp.float32)[None]
+        if self._smooth is None:
+            self._command = smoother.ramp(1).init(target)
+        else:
+            self._command = self._smooth(self._command, target)
+        return np.asarray(self._command.command[0])
+
+    def _pose(self, place: Any, motion: Any, soles: Any, command: Any, walked: Any, gate: Any) -> Pose:
+        x, y, yaw = place
+        height = -soles[..., 2].min()
+        turned = np.asarray(soles, np.float64)
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        world = turned @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [x, y, height]
+        middle, down = contacts(world, 0.0, odometry.CONTACT_HEIGHT)
+        quat = root_pose.yaw_quaternion(np.asarray(yaw))
+        joint_pos = motion[: len(self.joint_names)]
+        return Pose(joint_pos, np.array([x, y, height]), quat, middle, down, np.asarray(command), walked, gate)
+
+    def record_text(self) -> str:
+        """The drive since it last stood, as a schedule: a line of time, vx, vy, yaw for each frame."""
+        lines = [
+            f"{index / self.fps!r},{','.join(repr(float(v)) for v in row)}" for index, row in enumerate(self.recording)
+        ]
+        return "\n".join(["time,vx,vy,yaw", *lines]) + "\n"
+
+    def record(self, path: Path) -> None:
+        """Write `record_text` to a file."""
+        with atomic_path(path) as partial:
+            partial.write_text(self.record_text())
+
+
+def read_schedule(path: Path, fps: float) -> np.ndarray:
+    """Commands [T, 3] of a schedule, one a frame, its last line included.
+
+    Raises:
+      InputError: see `cmg_jax.commands.schedule.read_csv`.
+    """
+    times, values = schedule.read_csv(path)
+    commands = schedule.interpolate(times, values, times[-1] + 1 / fps, fps)
+    if not np.isfinite(commands).all() or not len(commands):
+        raise InputError(f"{path}: its commands are too large for float32, or its times are all before zero")
+    return commands
+
+
+@cache
+def _smoother(steps: int) -> Any:
+    ramp = smoother.ramp(steps)
+    return jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+
+
+@jax.jit
+def _advance(model: CMGModel, motion: jax.Array, command: jax.Array) -> dict[str, jax.Array]:
+    """One frame further [1, D], with what is shown of it."""
+    config = model.config
+    following = apply(model, motion, command)
+    joint_pos = jnp.concatenate([motion, following])[:, : config.num_joints]
+    soles = feet.sole_points(joint_pos, config.joint_names)  # [2 frames, 2 feet, 4, 3]
+    velocity = odometry.root_velocity(soles, odometry.stance_foot(soles), config.fps)[0]
+    gate = expert_coefficients(model, motion, command)
+    return {"motion": following, "soles": soles[1], "velocity": velocity, "gate": gate}

@@ -1,0 +1,253 @@
+# pyright: reportAttributeAccessIssue=false
+"""Motion in the formats of others, read back by readers that know nothing of us."""
+
+import pickle
+import pickletools
+import subprocess
+import sys
+
+import jax
+import mujoco
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError, motion_file, plain_pickle, safe_pickle
+from cmg_jax.commands import schedule
+from cmg_jax.data import readers
+from cmg_jax.generators.base import first_frames
+from cmg_jax.motion_file import Motion, twist
+from cmg_jax.robot import g1, odometry, rotation
+from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+
+FORMATS = {"npz": "walk.npz", "csv": "walk.csv", "twist": "walk.pkl", "mjlab": "tracking.npz"}
+
+
+@pytest.fixture(scope="module")
+def trajectory(bundled) -> tuple[np.ndarray, np.ndarray]:
+    """A walk of 2 s on an arc, and its commands."""
+    commands = schedule.hold([[0.9, 0.1, 0.5]], 2, 50)
+    first = first_frames(bundled, jax.random.key(4), 1, None)
+    return np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0], commands
+
+
+@pytest.fixture(scope="module")
+def motion(bundled, trajectory) -> Motion:
+    return motion_file.of_trajectory(bundled.config, *trajectory)
+
+
+# The pickles.
+
+PLAIN = {
+    "none": None,
+    "numbers": [True, False, 0, -7, 70000, 2**40, 1.5, float("inf")],
+    "text": ("knee", "größe", b"\x00\xff", ""),
+    "float32": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "columns first": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big-endian": np.arange(3, dtype=">i4"),
+    "bytes": np.array([1, 2], np.uint8),
+    "flags": np.array([True, False]),
+    "scalars": [np.float64(29.9), np.int16(-3)],
+    "empty": [{}, [], (), np.zeros((0, 3))],
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("load", [pickle.loads, safe_pickle.load])
+def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load):
+    pickled = plain_pickle.dumps(PLAIN, protocol=protocol)
+    read = load(pickled)
+    assert list(read) == list(PLAIN)
+    for key in ("none", "numbers", "text"):
+        assert read[key] == PLAIN[key]
+    for key in ("float32", "columns first", "big-endian", "bytes", "flags"):
+        np.testing.assert_array_equal(read[key], PLAIN[key])
+        assert read[key].dtype == PLAIN[key].dtype.newbyteorder("=")
+    assert [type(value) for value in read["scalars"]] == [np.float64, np.int16]
+    assert read["scalars"] == PLAIN["scalars"]
+    assert read["empty"][:3] == [{}, [], ()]
+    assert read["empty"][3].shape == (0, 3)
+
+
+def test_a_plain_pickle_names_what_every_numpy_has_and_takes_nothing_else():
+    names = {
+        argument
+        for opcode, argument, _ in pickletools.genops(plain_pickle.dumps(PLAIN))
+        if opcode.name in ("GLOBAL", "STACK_GLOBAL")
+    }
+    core = "numpy.core.multiarray"  # of NumPy 1 and 2 alike
+    assert names == {f"{core} _reconstruct", f"{core} scalar", "numpy ndarray", "numpy dtype"}
+    for value in (object(), np.array(["text"]), np.array([None])):
+        with pytest.raises(TypeError):
+            plain_pickle.dumps([value])
+
+
+# TWIST.
+
+
+def test_a_twist_file_is_read_by_pickle_and_numpy_alone(motion, tmp_path):
+    motion_file.write(tmp_path / "walk.pkl", motion)
+    program = (
+        "import pickle, sys; content = pickle.load(open('walk.pkl', 'rb'));"
+        "assert not {'jax', 'cmg_jax', 'mujoco'} & set(sys.modules);"
+        "print({key: (type(value).__name__, getattr(value, 'shape', len(value) if key == 'link_body_list' else ()))"
+        " for key, value in content.items()})"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert eval(result.stdout) == {
+        "fps": ("float64", ()),
+        "root_pos": ("ndarray", (101, 3)),
+        "root_rot": ("ndarray", (101, 4)),
+        "dof_pos": ("ndarray", (101, 29)),
+        "local_body_pos": ("ndarray", (101, 38, 3)),
+        "link_body_list": ("list", 38),
+    }, result.stderr
+    content = pickle.loads((tmp_path / "walk.pkl").read_bytes())
+    np.testing.assert_array_equal(content["root_rot"][:, [3, 0, 1, 2]], motion.root_quat)
+    assert content["root_rot"][-1, 3] < 0.95, "a walk that turns tells w from x"
+    np.testing.assert_array_equal(content["dof_pos"], motion.joint_pos)
+
+
+@needs_shared
+def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
+    motion_file.write(tmp_path / "walk.pkl", motion)
+    ours = pickle.loads((tmp_path / "walk.pkl").read_bytes())
+    for path in sorted((SHARED / "twist2_walks").glob("*.pkl"))[:3]:
+        theirs = pickle.loads(path.read_bytes())
+        assert list(ours) == list(theirs)
+        for key, value in theirs.items():
+            assert type(ours[key]) is type(value)
+            if isinstance(value, np.ndarray):
+                assert ours[key].dtype == value.dtype
+                assert ours[key].shape[1:] == value.shape[1:]
+        assert ours["link_body_list"] == theirs["link_body_list"]
+        # Their own joints, through our kinematics, give their bodies: order, frame and unit are theirs.
+        recorded = motion._replace(joint_pos=theirs["dof_pos"], joint_names=G1_29_JOINTS)
+        np.testing.assert_allclose(twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
+
+
+# Tracking tasks.
+
+
+def test_velocities_of_bodies_are_those_that_mujoco_gives():
+    rng = np.random.default_rng(0)
+    positions, velocities = rng.normal(size=(4, 36)), rng.normal(size=(4, 35))
+    positions[:, 3:7] /= np.linalg.norm(positions[:, 3:7], axis=-1, keepdims=True)
+    states = g1.body_states(positions, velocities)
+    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
+    velocity = np.empty(6)
+    for row in range(4):
+        data.qpos[:], data.qvel[:] = positions[row], velocities[row]
+        mujoco.mj_forward(model, data)
+        for body in range(1, model.nbody):
+            mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, velocity, 0)
+            np.testing.assert_allclose(states.angular_velocity[row, body - 1], velocity[:3], atol=1e-5)
+            np.testing.assert_allclose(states.linear_velocity[row, body - 1], velocity[3:], atol=1e-5)
+    np.testing.assert_allclose(states.position, g1.body_poses(positions).position, atol=1e-6)
+
+
+def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
+    motion_file.write(tmp_path / "tracking.npz", motion, "mjlab")
+    with np.load(tmp_path / "tracking.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    shapes = {"fps": (1,), "joint_pos": (101, 29), "joint_vel": (101, 29), "body_pos_w": (101, 30, 3)}
+    shapes |= {"body_quat_w": (101, 30, 4), "body_lin_vel_w": (101, 30, 3), "body_ang_vel_w": (101, 30, 3)}
+    assert {key: array.shape for key, array in arrays.items()} == shapes
+    assert arrays["fps"].item() == 50
+    np.testing.assert_array_equal(arrays["joint_vel"], motion.joint_vel)
+    np.testing.assert_allclose(arrays["body_pos_w"][:, 0], motion.root_pos, atol=1e-6)
+    np.testing.assert_allclose(arrays["body_quat_w"][:, 0], motion.root_quat, atol=1e-6)
+    # Differences of the positions are what a task would see; the network's velocities agree with its frames closely.
+    seen = np.gradient(arrays["body_pos_w"], 1 / 50, axis=0)[1:-1]
+    assert np.sqrt(np.square(seen - arrays["body_lin_vel_w"][1:-1]).mean()) < 0.05
+    assert np.abs(arrays["body_lin_vel_w"]).max() > 1.5
+    turned = rotation.angular_velocity(arrays["body_quat_w"][:, 10].astype(float), 50)
+    turned = rotation.rotate(arrays["body_quat_w"][:, 10].astype(float), turned)
+    assert np.sqrt(np.square(turned - arrays["body_ang_vel_w"][:, 10])[1:-1].mean()) < 0.2
+    # The pelvis turns at 0.5 rad/s and walks at 0.9 and 0.1 m/s, whatever its heading.
+    np.testing.assert_allclose(arrays["body_ang_vel_w"][:, 0], np.tile([0, 0, 0.5], (101, 1)), atol=1e-3)
+    speed = np.linalg.norm(arrays["body_lin_vel_w"][1:-1, 0, :2], axis=-1)
+    np.testing.assert_allclose(speed, np.hypot(0.9, 0.1), atol=1e-3)
+
+
+# All of them.
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
+def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
+    motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
+    (clip,) = readers.read(tmp_path / FORMATS[name], csv_fps=50.0)
+    expected = motion.with_joints(joints)
+    assert clip.fps == 50
+    assert clip.joint_names == joints
+    np.testing.assert_allclose(clip.joint_pos, expected.joint_pos, atol=1e-6)
+    np.testing.assert_allclose(clip.root_pos, expected.root_pos, atol=1e-5)
+    np.testing.assert_allclose(clip.root_quat, expected.root_quat, atol=1e-6)
+    if clip.joint_vel is not None:
+        np.testing.assert_allclose(clip.joint_vel, expected.joint_vel, atol=1e-5)
+
+
+def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
+    order = np.random.default_rng(1).permutation(29)
+    shuffled = motion.with_joints([G1_29_JOINTS[index] for index in order])
+    assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
+    for name in ("csv", "twist", "mjlab"):
+        motion_file.write(tmp_path / FORMATS[name], shuffled, name)
+        (clip,) = readers.read(tmp_path / FORMATS[name])
+        np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
+
+
+def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajectory):
+    states, commands = trajectory
+    both = np.stack([states, states * 0.7])
+    motions = motion_file.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
+    assert motions.root_pos.shape == (2, 101, 3)
+    assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
+    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1_29_JOINTS, 50))
+    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1_29_JOINTS)))
+    one = Motion(50.0, G1_29_JOINTS, *(array[0] for array in motions[2:]))
+    states_of_bodies = g1.body_poses(one.qpos())
+    slip = {}
+    for path in ("odometry", "command"):
+        root = one if path == "odometry" else motion_file.of_trajectory(bundled.config, states, commands)
+        ankle = [g1.body_names().index(f"{side}_ankle_roll_link") for side in ("left", "right")]
+        feet = g1.body_poses(root.qpos()).position[:, ankle, :2]
+        step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
+        slip[path] = np.median(step)
+    assert slip["odometry"] < 0.6 * slip["command"]
+    # The path's length is what was walked.
+    travelled = np.linalg.norm(np.diff(one.root_pos[:, :2], axis=0), axis=-1) * 50
+    np.testing.assert_allclose(travelled, np.linalg.norm(walked[:, :2], axis=-1), atol=2e-3)
+    assert states_of_bodies.position[..., 2].min() > -0.01
+
+
+def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, tmp_path):
+    several = Motion(50.0, motion.joint_names, *(np.stack([array, array]) for array in motion[2:]))
+    stranger = motion.with_joints(("left_knee_joint", "tail"))
+    for name in ("csv", "twist", "mjlab"):
+        with pytest.raises(InputError, match="holds one environment"):
+            motion_file.write(tmp_path / FORMATS[name], several, name)
+        with pytest.raises(InputError, match="holds the G1's joints"):
+            motion_file.write(tmp_path / FORMATS[name], stranger, name)
+    motion_file.write(tmp_path / "several.npz", several)
+    motion_file.write(tmp_path / "stranger.npz", stranger)
+    assert len(readers.read(tmp_path / "several.npz")) == 2
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
+
+
+def test_the_program_writes_what_it_is_told(tmp_path):
+    arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
+    result = run_program(
+        "cmg-jax", "generate", *arguments, "--out", "w.npz", "--format", "mjlab", "--joints", 23, "--root", "odometry",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "w.npz") as arrays:
+        assert arrays["joint_pos"].shape == (51, 23)
+        speed = np.linalg.norm(arrays["body_lin_vel_w"][5:, 0, :2], axis=-1)
+        assert 0.6 < speed.mean() < 1.2
+        assert speed.std() > 0.01, "feet do not walk as evenly as a command"
+    bad = run_program("cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
+    assert_one_clear_line(bad, "must end in .pkl")

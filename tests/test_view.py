@@ -1,0 +1,373 @@
+# pyright: reportMissingImports=false
+"""The page: what it shows, driven and played; in a real browser where one is installed."""
+
+import dataclasses
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import cmg_jax
+from cmg_jax import InputError, motion_file
+from cmg_jax.cli.main import main
+from cmg_jax.cli.view import free_port
+from cmg_jax.commands import schedule, smoother
+from cmg_jax.data import readers
+from cmg_jax.generators.base import standing_frame
+from cmg_jax.robot import g1, odometry
+from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.view.drive import Drive, read_schedule
+from cmg_jax.view.pacing import Pacer
+from cmg_jax.view.playback import Playback
+from cmg_jax.view.skeleton import Skeleton
+from tests.conftest import REFERENCE_MODEL
+
+FRAMES = 120
+
+
+@pytest.fixture(scope="module")
+def drive(bundled, model) -> Drive:
+    """Two models side by side."""
+    return Drive([bundled, model], ["bundled", "reference"])
+
+
+def wander(drive: Drive, frames: int = FRAMES):
+    """Poses of a drive under targets that change, the smoother on."""
+    drive.set_smoothing(0.4)
+    drive.reset()
+    poses = []
+    for frame in range(frames):
+        drive.target = np.array([0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0], np.float32)
+        poses.append(drive.step())
+    return poses
+
+
+# Driving.
+
+
+def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
+    poses = wander(drive)
+    ramp = smoother.ramp(20)
+    step = jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+    state, commands = ramp.init(np.zeros((1, 3))), []
+    for frame in range(FRAMES):
+        target = np.array([[0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0]], np.float32)
+        state = step(state, target)
+        commands.append(np.asarray(state.command[0]))
+    np.testing.assert_allclose([pose[0].command for pose in poses], commands, atol=1e-6)
+    for robot, network in enumerate((bundled, model)):
+        first = standing_frame(network)[None]
+        expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
+        np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
+        joint_pos = np.concatenate([np.asarray(first[:, :29]), [pose[robot].joint_pos for pose in poses]])
+        walked = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50)
+        np.testing.assert_allclose([pose[robot].walked for pose in poses], walked, atol=2e-3)
+    assert np.abs(poses[-1][0].joint_pos - poses[-1][1].joint_pos).max() > 0.05, "two models, two robots"
+
+
+def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
+    poses = [pose[0] for pose in wander(drive)]
+    places = np.array([pose.root_pos for pose in poses])
+    assert places[-1, 0] > 0.6
+    walked = np.array([pose.walked for pose in poses])
+    speed = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1) * 50
+    np.testing.assert_allclose(speed, np.linalg.norm(walked[1:, :2], axis=-1), atol=1e-3)
+    assert all(pose.contact.any() for pose in poses)
+    assert not all(pose.contact.all() for pose in poses)
+    for pose in (poses[40], poses[-1]):
+        positions = g1.qpos(pose.joint_pos[None], G1_29_JOINTS, pose.root_pos[None], pose.root_quat[None])
+        soles = g1.sole_positions(positions)[0]
+        np.testing.assert_allclose(soles.mean(axis=1), pose.feet, atol=1e-4)
+        assert abs(soles[..., 2].min()) < 1e-4
+        np.testing.assert_allclose(pose.gate.sum(), 1, atol=1e-5)
+
+
+def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, bundled, model, tmp_path):
+    poses = wander(drive)
+    drive.record(tmp_path / "drive.csv")
+    commands = read_schedule(tmp_path / "drive.csv", 50)
+    np.testing.assert_array_equal(commands, drive.recording)
+    again = Drive([bundled, model], ["a", "b"], commands=commands)
+    for before in poses:
+        for one, other in zip(before, again.step(), strict=True):
+            for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "walked"):
+                np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+    assert again.finished
+    again.reset()
+    assert not again.finished
+    assert (again.frame, again.recording) == (0, [])
+
+
+def test_without_a_smoother_a_command_is_there_at_once(drive):
+    drive.set_smoothing(0.0)
+    drive.reset()
+    drive.target = np.array([0.5, 0.1, -0.2], np.float32)
+    np.testing.assert_array_equal(drive.step()[0].command, np.array([0.5, 0.1, -0.2], np.float32))
+    low, high = drive.command_range
+    assert (low < high).all()
+
+
+def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
+    def other(**changes):
+        return dataclasses.replace(bundled, config=dataclasses.replace(bundled.config, **changes))
+
+    with pytest.raises(InputError, match="b: only models of the G1's joints"):
+        Drive([bundled, other(joint_names=tuple(f"tail_{index}" for index in range(29)))], ["a", "b"])
+    with pytest.raises(InputError, match="differ in their frame rate"):
+        Drive([bundled, other(fps=30.0)], ["a", "b"])
+    (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
+    with pytest.raises(InputError, match=r"late\.csv"):
+        read_schedule(tmp_path / "late.csv", 50)
+
+
+# Playing.
+
+
+def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
+    commands = schedule.hold([[0.8, 0, 0.4]], 1, 50)
+    first = standing_frame(bundled)[None]
+    trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
+    motion_file.write(tmp_path / "walk.npz", motion_file.of_trajectory(bundled.config, trajectory, commands))
+    playback = Playback(readers.read(tmp_path / "walk.npz")[0])
+    poses = [playback.reset()[0]]
+    while not playback.finished:
+        poses.append(playback.step()[0])
+    assert len(poses) == 51
+    np.testing.assert_allclose([pose.joint_pos for pose in poses], trajectory[:, :29], atol=1e-6)
+    np.testing.assert_allclose([pose.command for pose in poses[:50]], commands, atol=1e-6)
+    assert all(pose.contact.any() for pose in poses)
+    np.testing.assert_array_equal(playback.seek(20)[0].joint_pos, poses[20].joint_pos)
+    assert playback.seek(999)[0] is not None
+    assert playback.frame == 50
+    stranger = playback.clip._replace(joint_names=tuple(f"tail_{index}" for index in range(29)))
+    with pytest.raises(InputError, match="not the G1's"):
+        Playback(stranger)
+
+
+# Drawing.
+
+
+def test_bodies_of_our_g1_have_shapes_where_kinematics_has_them():
+    skeleton = Skeleton()
+    assert len(skeleton.shapes) == 30
+    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    root = np.array([1.0, 2.0, 0.8]), np.array([0.8, 0, 0, 0.6])
+    position, rotation = skeleton.place(standing, G1_29_JOINTS, *root)
+    expected = g1.body_poses(g1.qpos(standing[None], G1_29_JOINTS, root[0][None], root[1][None]))
+    np.testing.assert_allclose(position[1:], expected.position[0], atol=1e-6)
+    np.testing.assert_allclose(rotation[1:], expected.rotation[0], atol=1e-6)
+    assert len({shape.colour for shapes in skeleton.shapes.values() for shape in shapes}) > 2
+    lengths = [
+        np.ptp(np.vstack([s.mesh.vertices for s in shapes]), axis=0).max() for shapes in skeleton.shapes.values()
+    ]
+    assert 0.05 < min(lengths) < max(lengths) < 0.6
+
+
+def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
+    text = g1.MJCF_PATH.read_text()
+    mesh = '<mesh name="wedge" vertex="0 0 0 .1 0 0 0 .1 0 0 0 .1"/>'
+    changed = text.replace("<worldbody>", f"<asset>{mesh}</asset><worldbody>", 1)
+    changed = changed.replace(
+        '<geom class="joint" size=".05 .03" pos="0 0 -.005"/>', '<geom class="shell" type="mesh" mesh="wedge"/>'
+    )
+    assert 'type="mesh"' in changed
+    (tmp_path / "g1.xml").write_text(changed)
+    shapes = Skeleton(tmp_path / "g1.xml").shapes
+    assert len(shapes) == 30
+    wedge = [shape for shape in shapes[1] if shape.edged]  # and the box, of the same colour
+    assert sum(len(shape.mesh.faces) for shape in wedge) == 12 + 4
+    (tmp_path / "arm.xml").write_text(
+        "<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>"
+    )
+    (tmp_path / "bad.xml").write_text("<mujoco><body></mujoco>")
+    for name, words in (("arm.xml", "no joint left_hip"), ("bad.xml", "cannot read it"), ("none.xml", "no such file")):
+        with pytest.raises(InputError, match=words):
+            Skeleton(tmp_path / name)
+
+
+def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypatch):
+    clock = {"time": 0.0}
+    monkeypatch.setattr(time, "perf_counter", lambda: clock["time"])
+    wake = threading.Event()
+    wake.wait = lambda timeout=None: clock.update(time=clock["time"] + (timeout or 0)) or wake.is_set()  # type: ignore
+    pacer = Pacer()
+    for delay in (0.001, 0.002, 0.015, 0.001, 3.0, 0.001):
+        assert pacer.wait(0.02, wake)
+        clock["time"] += delay
+        pacer.shown(0.02)
+    assert (pacer.frames, pacer.late) == (6, 2)
+    assert max(pacer.lateness) == pytest.approx(3.0)
+    assert pacer.lateness[-1] == pytest.approx(0.001), "the clock begins anew"
+    assert "6 frames, 2 late" in pacer.text()
+    wake.set()
+    assert not pacer.wait(0.02, wake), "a wish wakes it"
+
+
+# The program.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--port", 99999), "0 to 65535"),
+        (("--host", "192.0.2.1", "--port", 0), "cannot listen"),
+        (("--motion", "absent.npz"), "No such file"),
+        (("--motion", "notes.csv"), "no table of numbers"),
+        (("--motion", "notes.csv", "--model", "m"), "belong to driving"),
+        (("--model", "absent"), "not a model directory"),
+        (("--robot", "absent.xml"), "no such file"),
+        (("--schedule", "notes.csv"), "notes.csv:1"),
+        (("--record", "absent/a.csv"), "create it first"),
+        (("--seconds", 0), "positive"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.csv").write_text("a,b,1\n")
+    assert main(["view", *map(str, arguments)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+
+
+class Browser:
+    """Chromium without a screen, and the page in it."""
+
+    def __init__(self, folder: Path):
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or ""
+        for flag in (
+            *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
+            *("disable-background-networking", "disable-component-update", "use-angle=swiftshader"),
+            *("enable-unsafe-swiftshader", "window-size=800,480", f"user-data-dir={folder}"),
+        ):
+            options.add_argument(f"--{flag}")
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+
+    def place(self) -> tuple[float, float]:
+        """x and y of the first robot, as the page says."""
+        found = re.search(r"x (-?[\d.]+) m, y (-?[\d.]+) m", self.text())
+        assert found, self.text()
+        return float(found[1]), float(found[2])
+
+    def still(self) -> tuple[float, float] | None:
+        """Where the robot is, if it stays there for a while."""
+        place = self.place()
+        time.sleep(1.0)
+        return place if self.place() == place else None
+
+    def click(self, path: str) -> None:
+        """Wherever it is in the panel, which scrolls."""
+        self.driver.execute_script("arguments[0].click()", self.driver.find_element("xpath", path))
+
+    def text(self) -> str:
+        return self.driver.find_element("tag name", "body").text
+
+    def until(self, condition, seconds: float = 40.0):
+        """Wait for something of the page; the first value that is not false."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if value := condition():
+                    return value
+            except AssertionError:
+                pass
+            assert time.monotonic() < end, self.text()
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    pytest.importorskip("selenium")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver on this machine")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.driver.quit()
+
+
+def start(*arguments, cwd: Path) -> tuple[subprocess.Popen, str]:
+    """The program with the page, and its address."""
+    command = [str(Path(sys.executable).with_name("cmg-jax")), "view", "--port", "0", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    if found is None:
+        process.kill()
+        raise AssertionError(line + process.communicate()[1])
+    return process, found[0]
+
+
+def stop(process: subprocess.Popen) -> str:
+    """Ctrl-C; what it printed."""
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    return out
+
+
+def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, tmp_path):
+    process, address = start("--model", REFERENCE_MODEL, "--record", "drive.csv", cwd=tmp_path)
+    try:
+        driver = browser.driver
+        driver.get(address)
+        browser.until(lambda: abs(browser.place()[0]) < 0.2)
+        slider = driver.find_elements("css selector", "[role=slider]")[0]
+        slider.send_keys("\ue010")  # End: as fast as it was trained
+        browser.until(lambda: browser.place()[0] > 0.8)
+        first = driver.current_window_handle
+        driver.switch_to.new_window("tab")
+        driver.get(address)
+        browser.until(lambda: browser.place()[0] > 0.8)
+        slider = driver.find_elements("css selector", "[role=slider]")[0]
+        assert float(slider.get_attribute("aria-valuenow") or 0) > 1, "the other tab's command"
+        browser.click("(//input[@type='checkbox'][following::button[.='single step']])[last()]")
+        stood = browser.until(browser.still)
+        driver.close()
+        driver.switch_to.window(first)
+        browser.until(lambda: browser.place() == stood)
+        browser.click("//button[.='reset to standing']")
+        browser.until(lambda: browser.place() == (0.0, 0.0))
+        browser.click("//button[.='single step']")
+        browser.until(lambda: "0.02 s" in browser.text())
+    finally:
+        out = stop(process)
+    assert re.search(r"\d+ frames, \d+ late; lateness [\d.]+ ms \(median\)", out)
+    assert len((tmp_path / "drive.csv").read_text().splitlines()) == 2  # since the reset: its names and one frame
+
+
+def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
+    (tmp_path / "drive.csv").write_text("0,0,0,0\n0.2,0.9,0,0\n9,0.9,0,0\n")
+    process, address = start("--schedule", "drive.csv", "--record", "again.csv", "--seconds", 2, cwd=tmp_path)
+    browser.driver.get(address)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "wrote again.csv (100 frames)" in out
+    _, values = schedule.read_csv(tmp_path / "again.csv")
+    np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
+
+
+def test_listening_elsewhere_is_warned_of_and_a_taken_port_is_one_clear_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["view", "--port", str(port)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"cannot listen at 127.0.0.1:{port}" in line
+    assert free_port("127.0.0.1", 0) > 0
+    assert capsys.readouterr().err == ""
+    free_port("0.0.0.0", 0)
+    assert "warning: listening at 0.0.0.0: whoever reaches this machine can drive" in capsys.readouterr().err
