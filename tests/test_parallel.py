@@ -19,9 +19,9 @@ from tests.generator_tools import commands, flat, play
 from tests.test_generators import MODES, POOLED
 
 ROWS, STEPS = 64, 14
-ROUNDING = 1e-5
-"""rad/s after 14 frames of feedback: rows that are worked on in groups of another size, below 64, differ in the last
-bits of a matrix product."""
+ROUNDING = 3e-5
+"""rad/s after 14 frames of feedback: rows that are worked on in groups of another size differ in the last bits of a
+matrix product, which adds up in another order."""
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 
 
@@ -67,7 +67,7 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
 
 def assert_apart_by_rounding(frames, expected):
     """Frames of feedback, time first: a product of another shape adds up in another order."""
-    np.testing.assert_allclose(frames[1], expected[1], rtol=0, atol=3e-6)
+    np.testing.assert_allclose(frames[1], expected[1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-4)
 
 
