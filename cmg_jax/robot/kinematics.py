@@ -1,4 +1,4 @@
-"""Body poses inside jit: MJX forward kinematics of any MJCF, ours by default. Needs the extra `mjx`."""
+"""Body poses and velocities inside jit: MJX kinematics of any MJCF, ours by default. Needs the extra `mjx`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +20,13 @@ class BodyPoses(NamedTuple):
     rotation: jax.Array  # [..., N, 4] wxyz
 
 
+class BodyVelocities(NamedTuple):
+    """Velocities of the bodies' origins, along the axes of the world."""
+
+    linear: jax.Array  # [..., N, 3] m/s
+    angular: jax.Array  # [..., N, 3] rad/s
+
+
 class Kinematics(NamedTuple):
     """Forward kinematics of one robot."""
 
@@ -31,6 +38,13 @@ class Kinematics(NamedTuple):
 
     joint_pos: [..., J] rad. root_pos: [..., 3] m, the origin by default. root_quat: [..., 4] wxyz, upright
     by default. Pure; jit it."""
+
+    body_velocities: Callable[..., tuple[BodyPoses, BodyVelocities]]
+    """body_velocities(joint_pos, joint_vel, root_pos=None, root_quat=None, root_velocity=None,
+    root_angular_velocity=None) -> the poses, and velocities with leaves [..., N, 3]
+
+    joint_vel: [..., J] rad/s. The root's [..., 3], in m/s and rad/s along the axes of the world, are zero by
+    default."""
 
 
 def kinematics(
@@ -70,7 +84,8 @@ def kinematics(
         data = mjx.kinematics(mjx_model, mjx.make_data(mjx_model).replace(qpos=positions))
         return BodyPoses(data.xpos[body_index], data.xquat[body_index])
 
-    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
+    def positions_at(joint_pos: Any, root_pos: Any, root_quat: Any) -> jax.Array:
+        """qpos [..., nq]."""
         joint_pos = jnp.asarray(joint_pos, jnp.float32)
         shape = joint_pos.shape[:-1]
         positions = jnp.broadcast_to(home, (*shape, len(home))).at[..., qpos_index].set(joint_pos)
@@ -81,12 +96,56 @@ def kinematics(
             positions = positions.at[..., root + 3 : root + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
         elif root_pos is not None or root_quat is not None:
             raise InputError("the robot has no free joint, so its root cannot be placed")
+        return positions
+
+    def over_rows(function: Callable[..., Any], *rows: jax.Array) -> Any:
+        """`function` of each [nq] of arrays [..., nq]."""
+        shape = rows[0].shape[:-1]
         # MJX itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            poses = jax.vmap(one)(positions.reshape(-1, len(home)))
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), poses)
+            out = jax.vmap(function)(*(row.reshape(-1, len(home)) for row in rows))
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), out)
 
-    return Kinematics(wanted, body_poses)
+    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
+        return over_rows(one, positions_at(joint_pos, root_pos, root_quat))
+
+    def body_velocities(
+        joint_pos: Any,
+        joint_vel: Any,
+        root_pos: Any = None,
+        root_quat: Any = None,
+        root_velocity: Any = None,
+        root_angular_velocity: Any = None,
+    ) -> tuple[BodyPoses, BodyVelocities]:
+        positions = positions_at(joint_pos, root_pos, root_quat)
+        rates = jnp.zeros_like(positions).at[..., qpos_index].set(jnp.asarray(joint_vel, jnp.float32))
+        if root is not None:
+            shape = (*positions.shape[:-1], 3)
+            linear, angular = (
+                jnp.zeros(shape) if value is None else jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape)
+                for value in (root_velocity, root_angular_velocity)
+            )
+            rates = rates.at[..., root : root + 3].set(linear)
+            rates = rates.at[..., root + 3 : root + 7].set(_quaternion_rate(positions[..., root + 3 : root + 7], angular))
+        elif root_velocity is not None or root_angular_velocity is not None:
+            raise InputError("the robot has no free joint, so its root cannot move")
+
+        poses, rate = over_rows(lambda *row: jax.jvp(one, row[:1], row[1:]), positions, rates)
+        return poses, BodyVelocities(rate.position, _angular_velocity(poses.rotation, rate.rotation))
+
+    return Kinematics(wanted, body_poses, body_velocities)
+
+
+def _quaternion_rate(quat: jax.Array, angular: jax.Array) -> jax.Array:
+    """Rate [..., 4] of unit quaternions wxyz that turn with `angular` [..., 3] rad/s along the world's axes."""
+    w, xyz = quat[..., :1], quat[..., 1:]
+    return jnp.concatenate([-(angular * xyz).sum(-1, keepdims=True), w * angular + jnp.cross(angular, xyz)], -1) / 2
+
+
+def _angular_velocity(quat: jax.Array, rate: jax.Array) -> jax.Array:
+    """The inverse of `_quaternion_rate`."""
+    w, xyz = quat[..., :1], quat[..., 1:]
+    return 2 * (w * rate[..., 1:] - rate[..., :1] * xyz + jnp.cross(xyz, rate[..., 1:]))
 
 
 def _skeleton(path: Path) -> Any:
