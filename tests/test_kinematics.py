@@ -47,7 +47,8 @@ def test_velocities_of_our_g1_agree_with_mujoco():
 
     model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
     velocity, turned = np.zeros(6), np.zeros(3)
-    for row, (index, positions) in enumerate(zip(np.ndindex(2, 3), g1.qpos(joint_pos, G1_29_JOINTS, root_pos, root_quat))):
+    for row, positions in enumerate(g1.qpos(joint_pos, G1_29_JOINTS, root_pos, root_quat)):
+        index = divmod(row, 3)
         data.qpos[:] = positions
         mujoco.mju_rotVecQuat(turned, angular[row], root_quat[row] * [1, -1, -1, -1])
         data.qvel[:] = np.concatenate([linear[row], turned, joint_vel[row]])  # a free joint turns along its own axes

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.files import first_line
@@ -78,11 +79,18 @@ def kinematics(
     body_index = indices(wanted, all_bodies)
     root = _root_address(robot, joint_at[joint_names[0]]) if joint_names else None
     home = jnp.asarray(robot.qpos0, jnp.float32)
+    joint_index = np.array([joint_at[name] for name in joint_names], np.int32)
+    hinge = (robot.jnt_type[joint_index] == 3).astype(np.float32)[:, None]
+    above = [_bodies_above(robot, body) for body in body_index]
+    carries = jnp.array([[robot.jnt_bodyid[joint] in bodies for joint in joint_index] for bodies in above], jnp.float32)
+    root_body = None if root is None else robot.jnt_bodyid[list(robot.jnt_qposadr).index(root)]
+    on_root = np.array([[root_body in bodies] for bodies in above], np.float32)
     mjx_model = mjx.put_model(robot, impl="jax")
 
-    def one(positions: jax.Array) -> BodyPoses:
+    def one(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+        """The poses, and anchors and axes [njnt, 3] of the joints."""
         data = mjx.kinematics(mjx_model, mjx.make_data(mjx_model).replace(qpos=positions))
-        return BodyPoses(data.xpos[body_index], data.xquat[body_index])
+        return BodyPoses(data.xpos[body_index], data.xquat[body_index]), data.xanchor, data.xaxis
 
     def positions_at(joint_pos: Any, root_pos: Any, root_quat: Any) -> jax.Array:
         """qpos [..., nq]."""
@@ -98,16 +106,16 @@ def kinematics(
             raise InputError("the robot has no free joint, so its root cannot be placed")
         return positions
 
-    def over_rows(function: Callable[..., Any], *rows: jax.Array) -> Any:
-        """`function` of each [nq] of arrays [..., nq]."""
-        shape = rows[0].shape[:-1]
+    def forward(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+        """`one` of positions [..., nq]."""
+        shape = positions.shape[:-1]
         # MJX itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            out = jax.vmap(function)(*(row.reshape(-1, len(home)) for row in rows))
+            out = jax.vmap(one)(positions.reshape(-1, len(home)))
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), out)
 
     def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
-        return over_rows(one, positions_at(joint_pos, root_pos, root_quat))
+        return forward(positions_at(joint_pos, root_pos, root_quat))[0]
 
     def body_velocities(
         joint_pos: Any,
@@ -118,34 +126,28 @@ def kinematics(
         root_angular_velocity: Any = None,
     ) -> tuple[BodyPoses, BodyVelocities]:
         positions = positions_at(joint_pos, root_pos, root_quat)
-        rates = jnp.zeros_like(positions).at[..., qpos_index].set(jnp.asarray(joint_vel, jnp.float32))
-        if root is not None:
-            shape = (*positions.shape[:-1], 3)
-            linear, angular = (
-                jnp.zeros(shape) if value is None else jnp.broadcast_to(jnp.asarray(value, jnp.float32), shape)
-                for value in (root_velocity, root_angular_velocity)
-            )
-            rates = rates.at[..., root : root + 3].set(linear)
-            rates = rates.at[..., root + 3 : root + 7].set(_quaternion_rate(positions[..., root + 3 : root + 7], angular))
-        elif root_velocity is not None or root_angular_velocity is not None:
+        moving = root_velocity, root_angular_velocity
+        if root is None and any(value is not None for value in moving):
             raise InputError("the robot has no free joint, so its root cannot move")
-
-        poses, rate = over_rows(lambda *row: jax.jvp(one, row[:1], row[1:]), positions, rates)
-        return poses, BodyVelocities(rate.position, _angular_velocity(poses.rotation, rate.rotation))
+        poses, anchor, axis = forward(positions)
+        axis, anchor = axis[..., joint_index, :], anchor[..., joint_index, :]
+        rate = jnp.asarray(joint_vel, jnp.float32)[..., None]
+        of_root = [jnp.zeros(3) if value is None else jnp.asarray(value, jnp.float32)[..., None, :] for value in moving]
+        with jax.numpy_rank_promotion("allow"):  # rows of any rank meet constants of bodies and joints
+            # Places from the root's on: far from the origin, these differences would lose digits.
+            origin = jnp.zeros(3) if root is None else positions[..., None, root : root + 3]
+            turning, sliding = rate * axis * hinge, rate * axis * (1 - hinge)
+            angular = _sum(carries, turning) + on_root * of_root[1]
+            linear = _sum(carries, sliding - jnp.cross(turning, anchor - origin)) + on_root * of_root[0]
+            linear = linear + jnp.cross(angular, poses.position - origin)
+        return poses, BodyVelocities(linear, angular)
 
     return Kinematics(wanted, body_poses, body_velocities)
 
 
-def _quaternion_rate(quat: jax.Array, angular: jax.Array) -> jax.Array:
-    """Rate [..., 4] of unit quaternions wxyz that turn with `angular` [..., 3] rad/s along the world's axes."""
-    w, xyz = quat[..., :1], quat[..., 1:]
-    return jnp.concatenate([-(angular * xyz).sum(-1, keepdims=True), w * angular + jnp.cross(angular, xyz)], -1) / 2
-
-
-def _angular_velocity(quat: jax.Array, rate: jax.Array) -> jax.Array:
-    """The inverse of `_quaternion_rate`."""
-    w, xyz = quat[..., :1], quat[..., 1:]
-    return 2 * (w * rate[..., 1:] - rate[..., :1] * xyz + jnp.cross(xyz, rate[..., 1:]))
+def _sum(carries: jax.Array, joints: jax.Array) -> jax.Array:
+    """Sums [..., N, 3] over those joints [..., J, 3] that carry a body, as `carries` [N, J] says."""
+    return jnp.einsum("nj,...jk->...nk", carries, joints, precision="highest")
 
 
 def _skeleton(path: Path) -> Any:
@@ -166,6 +168,15 @@ def _skeleton(path: Path) -> Any:
         raise InputError(f"{path}: MuJoCo cannot read it: {first_line(error)}") from None
     robot.opt.integrator, robot.opt.solver, robot.opt.cone = 0, 2, 0  # Euler, Newton, pyramidal: what MJX knows
     return robot
+
+
+def _bodies_above(robot: Any, body: int) -> set[int]:
+    """The body and all that carry it."""
+    chain = {int(body)}
+    while body:
+        body = robot.body_parentid[body]
+        chain.add(int(body))
+    return chain
 
 
 def _root_address(robot: Any, joint: int) -> int | None:
