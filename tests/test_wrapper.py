@@ -127,7 +127,7 @@ def simulate(model, first, actions, seen, repeat=1):
     rows = [Row(model, command) for command in np.asarray(first["reference"].raw_command)]
     commands = lambda: np.stack([row.command for row in rows])  # noqa: E731
     x = np.asarray(first["obs"])[:, :2]
-    first_x, draws = x, 0
+    first_x, draws, frames = x, 0, np.zeros(0)
     for now in range(len(actions)):
         step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen)
         for _ in range(repeat):

@@ -10,8 +10,9 @@ An environment takes part by two things:
     info["reference"] = empty_reference(lookahead=...)   in reset: the slot, which its step may read
     write_reference(self, obs, reference) -> obs         the observation with the reference's part written
 
-In its step, `info["reference"]` is the frame that the robot should have reached when the step ends. The
-state it returns shows the same frame, the frames to follow, and the command they obey.
+In its step, `info["reference"]` holds the frame that the robot should have reached when the step ends; command
+and frames to come are those that its policy saw. The state that leaves the wrapper shows the same frame, the
+frames to follow it, and the command they obey.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ from cmg_jax.commands.sampler import HeldCommand
 from cmg_jax.commands.smoother import Smoother, SmootherState, ramp
 from cmg_jax.envs.reference import KeyBodies, Reference
 from cmg_jax.errors import InputError
-from cmg_jax.generators.base import Generator, MotionFrame
+from cmg_jax.generators.base import Generator
 from cmg_jax.model import CMGModel
 from cmg_jax.robot import root_pose
 from cmg_jax.robot.kinematics import Kinematics, kinematics
@@ -188,7 +189,7 @@ class ReferenceMotionWrapper(Wrapper):
     def step(self, state: Any, action: jax.Array) -> Any:
         info = dict(state.info)
         own = self._advance(info.pop(STATE))
-        info[SLOT] = self._reference(own)
+        info[SLOT] = self._arriving(own, info[SLOT])
         state = self.env.step(state.replace(info=info), action)
         own = self._events(own, state.done)
         return self._show(state, own, self._reference(own))
@@ -231,24 +232,24 @@ class ReferenceMotionWrapper(Wrapper):
         generated = self._generator.set_command(model, generated, smoothed.command, moved)
         return ReferenceState(model, generated, held, smoothed, root_pose.reset(own.root, done), key)
 
+    def _arriving(self, own: ReferenceState, shown: Reference) -> Reference:
+        """What was `shown`, with the frame and the root of `own` in the place of the last ones."""
+        frame = jax.tree.map(lambda leaf: leaf[:, 0], self._generator.lookahead(own.model, own.generator, (0,)))
+        velocity = root_pose.velocity(own.root, own.smoothed.command)
+        bodies = None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frame))
+        return shown._replace(**frame._asdict(), root=own.root, root_velocity=velocity, bodies=bodies)
+
     def _reference(self, own: ReferenceState) -> Reference:
         frames = self._generator.lookahead(own.model, own.generator, self._offsets)
-        now, ahead = (jax.tree.map(lambda leaf, part=part: leaf[:, part], frames) for part in (0, slice(1, None)))
+        bodies = None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frames))
         command = own.smoothed.command
-        return Reference(
-            now.joint_pos,
-            now.joint_vel,
-            ahead,
-            own.root,
-            root_pose.velocity(own.root, command),
-            command,
-            own.held.command,
-            self._bodies(now),
-            self._bodies(ahead),  # apart, so that it costs nothing in a program that does not use it
+        (now, bodies_now), (ahead, bodies_ahead) = (
+            jax.tree.map(lambda leaf, part=part: leaf[:, part], (frames, bodies)) for part in (0, slice(1, None))
         )
-
-    def _bodies(self, frame: MotionFrame) -> KeyBodies | None:
-        return None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frame))
+        velocity = root_pose.velocity(own.root, command)
+        return Reference(
+            now.joint_pos, now.joint_vel, ahead, own.root, velocity, command, own.held.command, bodies_now, bodies_ahead
+        )
 
     def _show(self, state: Any, own: ReferenceState, reference: Reference) -> Any:
         obs = jax.vmap(self._write_reference)(state.obs, reference)
