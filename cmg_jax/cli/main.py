@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from cmg_jax.cli import data, evaluate, generate, info, train
+from cmg_jax.cli import data, evaluate, generate, info, rl, train
 from cmg_jax.cli.program import Parser, run
 
 PROGRAM = "cmg-jax"
-COMMANDS = (generate, info, data, train, evaluate)
+COMMANDS = (generate, info, data, train, evaluate, rl)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
