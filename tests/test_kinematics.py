@@ -35,6 +35,43 @@ def test_body_poses_of_our_g1_agree_with_mujoco():
     np.testing.assert_allclose(poses.rotation * flipped, rotation, atol=1e-5)
 
 
+def test_velocities_of_our_g1_agree_with_mujoco():
+    rng = np.random.default_rng(1)
+    low, high = g1.joint_limits(G1_29_JOINTS).T
+    joint_pos, joint_vel = rng.uniform(low, high, size=(6, 29)), rng.normal(size=(6, 29))
+    root_pos, root_quat, linear, angular = (rng.normal(size=(6, size)) for size in (3, 4, 3, 3))
+    root_quat /= np.linalg.norm(root_quat, axis=-1, keepdims=True)
+    robot = kinematics(bodies=g1.body_names()[::-1])
+    arguments = joint_pos, joint_vel, root_pos, root_quat, linear, angular
+    poses, velocities = jax.jit(robot.body_velocities)(*(value.reshape(2, 3, -1) for value in arguments))
+
+    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
+    velocity, turned = np.zeros(6), np.zeros(3)
+    for row, positions in enumerate(g1.qpos(joint_pos, G1_29_JOINTS, root_pos, root_quat)):
+        index = divmod(row, 3)
+        data.qpos[:] = positions
+        mujoco.mju_rotVecQuat(turned, angular[row], root_quat[row] * [1, -1, -1, -1])
+        data.qvel[:] = np.concatenate([linear[row], turned, joint_vel[row]])  # a free joint turns along its own axes
+        mujoco.mj_forward(model, data)
+        for body, name in enumerate(robot.bodies):
+            place = model.body(name).id
+            mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, place, velocity, 0)
+            np.testing.assert_allclose(velocities.angular[index][body], velocity[:3], atol=1e-5)
+            np.testing.assert_allclose(velocities.linear[index][body], velocity[3:], atol=1e-5)
+            np.testing.assert_allclose(poses.position[index][body], data.xpos[place], atol=1e-5)
+
+
+def test_velocities_of_a_robot_that_stands_fast(tmp_path):
+    path = tmp_path / "arm.xml"
+    path.write_text(ARM)
+    robot = kinematics(path, joint_names=("elbow",), bodies=("lower",))
+    _, velocities = jax.jit(robot.body_velocities)(jnp.array([0.0]), jnp.array([2.0]))
+    np.testing.assert_allclose(velocities.linear, [[0.6, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(velocities.angular, [[0, 2, 0]], atol=1e-6)
+    with pytest.raises(InputError, match="no free joint"):
+        robot.body_velocities(jnp.array([0.0]), jnp.array([2.0]), root_velocity=jnp.zeros(3))
+
+
 def test_chosen_bodies_of_another_robot_by_name(tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)

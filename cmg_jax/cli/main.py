@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cmg_jax.cli import bench, data, dataset, evaluate, export, generate, info, inspect, train, view
+from cmg_jax.cli import bench, data, dataset, evaluate, export, generate, info, inspect, rl, train, view
 from cmg_jax.cli.program import Parser, run
 from cmg_jax.compilation import compilation_cache
 
 PROGRAM = "cmg-jax"
-COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, export, view, bench)
+COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, rl, export, view, bench)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Body poses inside jit: MJX forward kinematics of any MJCF, ours by default. Needs the extra `mjx`."""
+"""Body poses and velocities inside jit: MJX kinematics of any MJCF, ours by default. Needs the extra `mjx`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.files import first_line
@@ -20,6 +21,13 @@ class BodyPoses(NamedTuple):
     rotation: jax.Array  # [..., N, 4] wxyz
 
 
+class BodyVelocities(NamedTuple):
+    """Velocities of the bodies' origins, along the axes of the world."""
+
+    linear: jax.Array  # [..., N, 3] m/s
+    angular: jax.Array  # [..., N, 3] rad/s
+
+
 class Kinematics(NamedTuple):
     """Forward kinematics of one robot."""
 
@@ -31,6 +39,13 @@ class Kinematics(NamedTuple):
 
     joint_pos: [..., J] rad. root_pos: [..., 3] m, the origin by default. root_quat: [..., 4] wxyz, upright
     by default. Pure; jit it."""
+
+    body_velocities: Callable[..., tuple[BodyPoses, BodyVelocities]]
+    """body_velocities(joint_pos, joint_vel, root_pos=None, root_quat=None, root_velocity=None,
+    root_angular_velocity=None) -> the poses, and velocities with leaves [..., N, 3]
+
+    joint_vel: [..., J] rad/s. The root's [..., 3], in m/s and rad/s along the axes of the world, are zero by
+    default."""
 
 
 def kinematics(
@@ -64,13 +79,21 @@ def kinematics(
     body_index = indices(wanted, all_bodies)
     root = _root_address(robot, joint_at[joint_names[0]]) if joint_names else None
     home = jnp.asarray(robot.qpos0, jnp.float32)
+    joint_index = np.array([joint_at[name] for name in joint_names], np.int32)
+    hinge = (robot.jnt_type[joint_index] == 3).astype(np.float32)[:, None]
+    above = [_bodies_above(robot, body) for body in body_index]
+    carries = jnp.array([[robot.jnt_bodyid[joint] in bodies for joint in joint_index] for bodies in above], jnp.float32)
+    root_body = None if root is None else robot.jnt_bodyid[list(robot.jnt_qposadr).index(root)]
+    on_root = np.array([[root_body in bodies] for bodies in above], np.float32)
     mjx_model = mjx.put_model(robot, impl="jax")
 
-    def one(positions: jax.Array) -> BodyPoses:
+    def one(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+        """The poses, and anchors and axes [njnt, 3] of the joints."""
         data = mjx.kinematics(mjx_model, mjx.make_data(mjx_model).replace(qpos=positions))
-        return BodyPoses(data.xpos[body_index], data.xquat[body_index])
+        return BodyPoses(data.xpos[body_index], data.xquat[body_index]), data.xanchor, data.xaxis
 
-    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
+    def positions_at(joint_pos: Any, root_pos: Any, root_quat: Any) -> jax.Array:
+        """qpos [..., nq]."""
         joint_pos = jnp.asarray(joint_pos, jnp.float32)
         shape = joint_pos.shape[:-1]
         positions = jnp.broadcast_to(home, (*shape, len(home))).at[..., qpos_index].set(joint_pos)
@@ -81,12 +104,50 @@ def kinematics(
             positions = positions.at[..., root + 3 : root + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
         elif root_pos is not None or root_quat is not None:
             raise InputError("the robot has no free joint, so its root cannot be placed")
+        return positions
+
+    def forward(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+        """`one` of positions [..., nq]."""
+        shape = positions.shape[:-1]
         # MJX itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            poses = jax.vmap(one)(positions.reshape(-1, len(home)))
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), poses)
+            out = jax.vmap(one)(positions.reshape(-1, len(home)))
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), out)
 
-    return Kinematics(wanted, body_poses)
+    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
+        return forward(positions_at(joint_pos, root_pos, root_quat))[0]
+
+    def body_velocities(
+        joint_pos: Any,
+        joint_vel: Any,
+        root_pos: Any = None,
+        root_quat: Any = None,
+        root_velocity: Any = None,
+        root_angular_velocity: Any = None,
+    ) -> tuple[BodyPoses, BodyVelocities]:
+        positions = positions_at(joint_pos, root_pos, root_quat)
+        moving = root_velocity, root_angular_velocity
+        if root is None and any(value is not None for value in moving):
+            raise InputError("the robot has no free joint, so its root cannot move")
+        poses, anchor, axis = forward(positions)
+        axis, anchor = axis[..., joint_index, :], anchor[..., joint_index, :]
+        rate = jnp.asarray(joint_vel, jnp.float32)[..., None]
+        of_root = [jnp.zeros(3) if value is None else jnp.asarray(value, jnp.float32)[..., None, :] for value in moving]
+        with jax.numpy_rank_promotion("allow"):  # rows of any rank meet constants of bodies and joints
+            # Places from the root's on: far from the origin, these differences would lose digits.
+            origin = jnp.zeros(3) if root is None else positions[..., None, root : root + 3]
+            turning, sliding = rate * axis * hinge, rate * axis * (1 - hinge)
+            angular = _sum(carries, turning) + on_root * of_root[1]
+            linear = _sum(carries, sliding - jnp.cross(turning, anchor - origin)) + on_root * of_root[0]
+            linear = linear + jnp.cross(angular, poses.position - origin)
+        return poses, BodyVelocities(linear, angular)
+
+    return Kinematics(wanted, body_poses, body_velocities)
+
+
+def _sum(carries: jax.Array, joints: jax.Array) -> jax.Array:
+    """Sums [..., N, 3] over those joints [..., J, 3] that carry a body, as `carries` [N, J] says."""
+    return jnp.einsum("nj,...jk->...nk", carries, joints, precision="highest")
 
 
 def _skeleton(path: Path) -> Any:
@@ -107,6 +168,15 @@ def _skeleton(path: Path) -> Any:
         raise InputError(f"{path}: MuJoCo cannot read it: {first_line(error)}") from None
     robot.opt.integrator, robot.opt.solver, robot.opt.cone = 0, 2, 0  # Euler, Newton, pyramidal: what MJX knows
     return robot
+
+
+def _bodies_above(robot: Any, body: int) -> set[int]:
+    """The body and all that carry it."""
+    chain = {int(body)}
+    while body:
+        body = robot.body_parentid[body]
+        chain.add(int(body))
+    return chain
 
 
 def _root_address(robot: Any, joint: int) -> int | None:

@@ -1,6 +1,6 @@
-"""Joint angles by limb and the command, over time."""
+"""Pictures of motion, data and learning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,28 @@ def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds")
+    save(figure, path)
+
+
+def plot_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Save a learning curve, from rows of `step`, `reward`, `reward_std` and `joint_error`, as a picture.
+
+    The first row is that of a policy which does nothing.
+    """
+    figure, axes = pyplot().subplots(1, 2, figsize=(10, 3.6))
+    steps, reward, spread, error = (
+        np.array([row[name] for row in rows], float) for name in ("step", "reward", "reward_std", "joint_error")
+    )
+    axes[0].fill_between(steps, reward - spread, reward + spread, alpha=0.2, linewidth=0)
+    for axis, values, label in ((axes[0], reward, "reward of an episode"), (axes[1], error, "joint error [rad]")):
+        axis.plot(steps, values, marker="o", markersize=3)
+        axis.axhline(values[0], color="0.4", linestyle="--", linewidth=1, label="zero action")
+        axis.set_xlabel("environment steps")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    axes[1].set_ylim(bottom=0)
+    figure.suptitle(title)
     save(figure, path)
 
 

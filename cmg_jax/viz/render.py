@@ -4,6 +4,7 @@
 
 import contextlib
 import ctypes.util
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -40,13 +41,16 @@ def choose_gl() -> None:
             return
 
 
-def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = lambda _: None) -> str:
+def render_motion(
+    path: Path, motion: Motion, progress: Callable[[int], Any] = lambda _: None, beside: Motion | None = None
+) -> str:
     """Save a video of one environment, the camera following; `.gif` or `.mp4`.
 
     Args:
       path: file to write.
       motion: arrays without an environment axis.
       progress: called with the number of pictures just drawn.
+      beside: the reference that `motion` follows, as long: shown to the right of it, by a camera of its own.
 
     Returns:
       What drew it: "MuJoCo", or "matplotlib" and why.
@@ -57,13 +61,18 @@ def render_motion(path: Path, motion: Motion, progress: Callable[[int], Any] = l
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
     frame_rate, shown = _shown(motion, path)
-    positions = motion.qpos()
-    focus = _smooth(positions[:, :3], width=round(motion.fps))
+    shows = [one.qpos() for one in (motion, beside) if one is not None]
+    focuses = [_smooth(positions[:, :3], width=round(motion.fps)) for positions in shows]
     with drawing() as (draw, name):
 
-        def frames() -> Iterator[Frame]:
+        def frames() -> Iterator[Any]:
             for index in shown:
-                yield _caption(draw(positions[index], focus[index]), _text(motion, index))
+                views = [draw(show[index], focus[index]) for show, focus in zip(shows, focuses, strict=True)]
+                picture = _caption(np.concatenate(views, axis=1), _text(motion, index))
+                if beside is not None:
+                    for view, title in enumerate(("robot", "reference")):
+                        _write(picture, title, (8 + view * SIZE[1], SIZE[0] - 18))
+                yield picture
                 progress(1)
 
         with atomic_path(path) as partial:
@@ -204,11 +213,17 @@ def _text(motion: Motion, index: int) -> str:
 
 
 def _caption(frame: Frame, text: str) -> Any:
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     picture = Image.fromarray(frame)
-    ImageDraw.Draw(picture).text((8, 6), text, fill=(40, 44, 52))
+    _write(picture, text, (8, 6))
     return picture
+
+
+def _write(picture: Any, text: str, place: tuple[int, int]) -> None:
+    from PIL import ImageDraw
+
+    ImageDraw.Draw(picture).text(place, text, fill=(40, 44, 52))
 
 
 def _write_gif(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
@@ -224,10 +239,11 @@ def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
         from imageio_ffmpeg import write_frames
     except ImportError:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
-    writer = write_frames(str(path), SIZE[::-1], fps=frame_rate, quality=7, macro_block_size=2)  # pyright: ignore
+    first = next(frames)
+    writer = write_frames(str(path), first.size, fps=frame_rate, quality=7, macro_block_size=2)  # pyright: ignore
     writer.send(None)
     try:
-        for frame in frames:
+        for frame in itertools.chain([first], frames):
             writer.send(np.asarray(frame).tobytes())
     finally:
         writer.close()

@@ -1,0 +1,142 @@
+"""`cmg-jax rl`: a policy for the G1 that follows the reference, trained with PPO; and whether motors can follow it."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from cmg_jax import checkpoint
+from cmg_jax.cli.evaluate import parse_grid
+from cmg_jax.cli.program import progress_bars
+from cmg_jax.commands import schedule
+from cmg_jax.envs import run_config
+from cmg_jax.errors import InputError
+from cmg_jax.files import require_parent
+from cmg_jax.viz import plot, render
+
+GRID = "-0.3,0,0.3,0.6,0.9,1.2:0:-0.6,0,0.6"
+CONTROL_FPS = 50.0
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("rl", help="train and show a policy that follows the reference (extra rl)")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    train = actions.add_parser("train", help="PPO on the G1")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the run")
+    train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; those left out have their defaults")
+    train.add_argument("--steps", type=int, metavar="N", help="environment steps (ppo.num_timesteps)")
+    train.add_argument("--seed", type=int, metavar="K")
+    train.add_argument("--floating", action="store_true", help="a free pelvis over a floor; by default it stands fast")
+    train.set_defaults(function=_train)
+
+    play = actions.add_parser("play", help="the policy of a run beside its reference")
+    play.add_argument("run", type=Path, metavar="DIR", help="directory of a run")
+    play.add_argument(
+        "--command",
+        type=float,
+        nargs=3,
+        action="append",
+        metavar=("VX", "VY", "YAW"),
+        help="m/s, m/s, rad/s; several are held in turn (default 0.8 0 0)",
+    )
+    play.add_argument("--seconds", type=float, default=8.0, metavar="S")
+    play.add_argument("--video", type=Path, metavar="FILE", help=".gif or .mp4; by default play.mp4 in the run")
+    play.set_defaults(function=_play)
+
+    feasible = actions.add_parser("feasibility", help="PD tracking of the reference without a policy")
+    feasible.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled one by default")
+    feasible.add_argument(
+        "--grid", default=GRID, metavar="VX:VY:YAW", help="values separated by commas for each (default %(default)s)"
+    )
+    feasible.add_argument("--frames", type=int, default=300, help="followed under each command")
+    feasible.set_defaults(function=_feasibility)
+
+
+def _require_rl() -> None:
+    try:
+        import brax  # noqa: F401
+        import mujoco_playground  # noqa: F401
+    except ImportError:
+        raise InputError("this needs Brax and MuJoCo Playground: pip install 'cmg_jax[rl]'") from None
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    config = run_config.read(arguments.config) if arguments.config else run_config.RunConfig()
+    if arguments.steps is not None:
+        config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_timesteps=arguments.steps))
+    if arguments.seed is not None:
+        config = dataclasses.replace(config, seed=arguments.seed)
+    if arguments.floating:
+        config = dataclasses.replace(config, env=config.env | {"floating": True})
+    if arguments.out.exists():
+        raise InputError(f"{arguments.out} exists; choose another directory")
+    require_parent(arguments.out)
+    plot.pyplot()
+    _require_rl()
+    from cmg_jax.envs import rl_run
+
+    with progress_bars() as progress:
+        advance = progress("train", config.ppo.num_timesteps)
+        done = 0
+
+        def report(row: dict[str, Any]) -> None:
+            nonlocal done
+            advance(row["step"] - done)
+            done = row["step"]
+            remark = "  (zero action)" if row["step"] == 0 else f"  {row['steps_per_second']} steps/s"
+            print(
+                f"step {row['step']:8d}  reward {row['reward']:.3f}  joint error {row['joint_error']:.4f} rad  "
+                f"episode {row['episode_length']:.0f} steps  {row['seconds']:.0f} s{remark}",
+                flush=True,
+            )
+
+        rows = rl_run.train(config, arguments.out, report)
+    curve = arguments.out / "curve.png"
+    kind = "floating" if config.env.get("floating") else "fixed"
+    plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
+    print(f"wrote {arguments.out / 'metrics.csv'}, {curve} and {len(rows)} checkpoints")
+
+
+def _play(arguments: argparse.Namespace) -> None:
+    video: Path = arguments.video or arguments.run / "play.mp4"
+    if video.suffix not in render.SUFFIXES:
+        raise InputError(f"--video {video}: the name must end in {' or '.join(render.SUFFIXES)}")
+    if not 0.1 <= arguments.seconds <= 600:
+        raise InputError(f"--seconds {arguments.seconds}: from 0.1 to 600")
+    if not arguments.run.is_dir():
+        raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
+    require_parent(video)
+    render.choose_gl()
+    plot.pyplot()
+    _require_rl()
+    from cmg_jax.envs import rl_run
+
+    commands = schedule.hold(arguments.command or [(0.8, 0.0, 0.0)], arguments.seconds, CONTROL_FPS)
+    rolled = rl_run.play(arguments.run, commands)
+    print(f"reward {rolled.reward:.4f} a step, joint error {rolled.joint_error:.4f} rad, {rolled.falls} falls")
+    with progress_bars() as progress:
+        pictures = render.num_pictures(rolled.policy, video)
+        drawn_by = render.render_motion(video, rolled.policy, progress("video", pictures), beside=rolled.reference)
+    print(f"wrote {video} ({video.stat().st_size / 1e6:.1f} MB) (drawn by {drawn_by})")
+
+
+def _feasibility(arguments: argparse.Namespace) -> None:
+    from cmg_jax.envs import feasibility
+
+    commands = parse_grid(arguments.grid)
+    model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
+    with progress_bars() as progress:
+        found = feasibility.check(model, commands, arguments.frames, progress("feasibility", len(commands)))
+    columns = (
+        f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
+    )
+    print(f"{'vx, vy, yaw':<17}  {columns}")
+    for row in found:
+        command = " ".join(f"{number:+.2f}" for number in row.command)
+        largest = f"{row.worst_error:.3f} {row.worst_joint.removesuffix('_joint')}"
+        beyond = f"{100 * row.saturation:.2f} % {row.saturated_joint.removesuffix('_joint')}"
+        print(
+            f"{command}  {row.error:<11.4f}  {largest:<28}  {f'{100 * row.peak_torque:.0f} %':<11}  {beyond:<27}  "
+            f"{100 * row.inside:.0f} % (reference {100 * row.reference_inside:.0f} %)"
+        )

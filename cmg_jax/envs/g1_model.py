@@ -1,0 +1,57 @@
+"""The G1 as a simulation: `g1.xml` with position actuators, and a floor or a pelvis that stands fast."""
+# pyright: reportAttributeAccessIssue=false
+# (mujoco is a compiled module without stubs)
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from cmg_jax.robot import g1
+
+NATURAL_FREQUENCY = 10.0 * 2 * np.pi
+DAMPING_RATIO = 2.0
+"""Gains from the motors' reflected inertia a: stiffness a w^2, damping 2 r a w. The rule and its two numbers
+are those of mjlab (Apache-2.0)."""
+
+HANGING_HEIGHT = 1.0
+"""m, of the pelvis that stands fast: the feet hang free."""
+
+
+def build(*, floating: bool, sim_dt: float) -> Any:
+    """The compiled `mujoco.MjModel`: a PD target [29] rad in, torques within the motors' limits out.
+
+    Args:
+      floating: a free pelvis over a floor, with contacts of the eight soles and joint limits; else a pelvis that
+        stands fast, without contacts and limits, several times as fast to simulate.
+      sim_dt: seconds of a physics step.
+    """
+    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
+    joints = [joint for joint in spec.joints if joint.name != "root"]
+    names = [joint.name for joint in joints]
+    inertia = g1.mj_model().dof_armature[6:]
+    limits = g1.joint_limits(names)
+    for name, armature, limit in zip(names, inertia, limits, strict=True):
+        stiffness = armature * NATURAL_FREQUENCY**2
+        damping = 2 * DAMPING_RATIO * armature * NATURAL_FREQUENCY
+        actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
+        actuator.gaintype, actuator.biastype = mujoco.mjtGain.mjGAIN_FIXED, mujoco.mjtBias.mjBIAS_AFFINE
+        actuator.gainprm[0] = stiffness
+        actuator.biasprm[1:3] = -stiffness, -damping
+        actuator.ctrlrange, actuator.ctrllimited = limit, True
+    for key in list(spec.keys):
+        spec.delete(key)  # of the free pelvis, and without controls
+    option = spec.option
+    option.timestep = sim_dt
+    # The actuators' damping is stiff against small inertias: an explicit step would have to be much shorter.
+    option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+    if floating:
+        floor = spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05])
+        floor.contype, floor.conaffinity = 1, 0
+        option.iterations, option.ls_iterations = 3, 5
+    else:
+        spec.delete(spec.joint("root"))
+        spec.body("pelvis").pos = [0, 0, HANGING_HEIGHT]
+        option.disableflags = mujoco.mjtDisableBit.mjDSBL_CONTACT | mujoco.mjtDisableBit.mjDSBL_LIMIT
+        option.iterations, option.ls_iterations = 1, 1
+    return spec.compile()

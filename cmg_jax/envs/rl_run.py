@@ -1,0 +1,253 @@
+"""A PPO run of the G1 in a directory, and what its policy does.
+
+DIR/config.yaml    the configuration
+DIR/metrics.csv    a row for each evaluation
+DIR/curve.png      reward and joint error over steps
+DIR/checkpoints/   the policy at each evaluation
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from brax.training.acme import running_statistics, specs
+from brax.training.agents.ppo import networks
+from brax.training.agents.ppo import train as ppo
+
+import cmg_jax
+from cmg_jax.commands import sampler, smoother
+from cmg_jax.envs import g1_model, run_config
+from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
+from cmg_jax.envs.run_config import RunConfig
+from cmg_jax.envs.wrapper import ReferenceMotionWrapper, wrap_env_fn
+from cmg_jax.errors import InputError
+from cmg_jax.files import atomic_path, clear_write_errors, first_line
+from cmg_jax.motion_file import Motion
+from cmg_jax.robot import joints, root_pose
+from cmg_jax.training.metrics import MetricsLog
+
+
+class Parts(NamedTuple):
+    env: G1Tracking
+    wrap: Callable[..., ReferenceMotionWrapper]
+    model: cmg_jax.CMGModel
+    network_factory: Callable[..., networks.PPONetworks]
+
+
+def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
+    """Environment, wrapper and networks of a run; with `command` [C], all episodes begin with it and keep to it.
+
+    Raises:
+      InputError: a setting that does not exist or cannot be, or no model.
+    """
+    model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
+    if not joints.is_g1(model.config.joint_names) or model.config.command_dim != 3:
+        raise InputError(f"{config.model}: its joints are not the G1's, or its commands are not vx, vy and yaw rate")
+    model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
+    env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
+    if (farthest := max(env.wrapping["lookahead"], default=0)) > config.lookahead_frames:
+        raise InputError(
+            f"env.lookahead reaches {farthest} frames ahead, lookahead_frames only {config.lookahead_frames}"
+        )
+    low, high = np.array([config.commands.vx, config.commands.vy, config.commands.yaw_rate], np.float32).T
+    hold = config.commands.hold
+    if command is not None:
+        low, high, hold = command, command, (2**30, 2**30)
+    wrap = wrap_env_fn(
+        model,
+        cmg_jax.on_tick(cmg_jax.streaming(config.lookahead_frames), config.tick),
+        lambda key, number: sampler.uniform(key, sampler.CommandRange(low, high), number),
+        smoother.ramp(config.commands.ramp),
+        hold_interval=hold,
+        **env.wrapping,
+    )
+    factory = functools.partial(
+        networks.make_ppo_networks,
+        policy_hidden_layer_sizes=config.hidden_layers,
+        value_hidden_layer_sizes=config.hidden_layers,
+        distribution_type="normal",
+        noise_std_type="log",
+        init_noise_std=config.noise_std,
+        mean_kernel_init_fn=lambda: jax.nn.initializers.zeros,
+    )
+    return Parts(env, wrap, model, factory)
+
+
+def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+    """Train, and leave the run in `directory`. The first evaluation is that of zero actions.
+
+    Args:
+      config: the run.
+      directory: does not exist yet, its parent does.
+      progress: called with the figures of every evaluation.
+
+    Returns:
+      the figures of all evaluations.
+
+    Raises:
+      InputError: a setting that cannot be, a reward that is not finite, or a disk that is full.
+    """
+    parts = build(config)
+    rows: list[dict[str, Any]] = []
+    start = time.perf_counter()
+    with clear_write_errors(directory):
+        directory.mkdir()
+        (directory / "checkpoints").mkdir()
+        with atomic_path(directory / "config.yaml") as partial:
+            partial.write_text(run_config.text(config))
+        log = MetricsLog(directory, 0)
+
+        def report(step: int, metrics: Any) -> None:
+            row = _figures(step, time.perf_counter() - start, metrics)
+            if not np.isfinite(row["reward"]):
+                raise InputError(f"the reward is {row['reward']} at step {step}; lower ppo.learning_rate")
+            rows.append(row)
+            log.write(row)
+            progress(row)
+
+        def keep(step: int, _: Any, params: Any) -> None:
+            with atomic_path(directory / "checkpoints" / f"{step:012d}") as partial:
+                _checkpointer().save(partial.absolute(), _numbered(params))
+
+        try:
+            ppo.train(
+                parts.env,  # pyright: ignore
+                **dataclasses.asdict(config.ppo),
+                seed=config.seed,
+                wrap_env_fn=parts.wrap,
+                randomization_fn=domain_randomize if config.randomize else None,
+                network_factory=parts.network_factory,
+                normalize_observations=True,
+                deterministic_eval=True,
+                progress_fn=report,
+                policy_params_fn=keep,
+            )
+        finally:
+            log.close()
+    return rows
+
+
+def _figures(step: int, seconds: float, metrics: dict[str, Any]) -> dict[str, Any]:
+    """A row of figures: sums over an episode as Brax gives them, the joint error as a mean."""
+    length = float(metrics["eval/avg_episode_length"])
+    row = {
+        "step": step,
+        "reward": float(metrics["eval/episode_reward"]),
+        "reward_std": float(metrics["eval/episode_reward_std"]),
+        "episode_length": length,
+        "joint_error": float(metrics["eval/episode_joint_error"]) / length,
+        "steps_per_second": round(float(metrics.get("training/sps", 0.0))),
+        "seconds": round(seconds, 1),
+    }
+    prefix = "eval/episode_reward/"
+    terms = sorted(name for name in metrics if name.startswith(prefix) and not name.endswith("_std"))
+    return row | {name.removeprefix(prefix): float(metrics[name]) for name in terms}
+
+
+class Roll(NamedTuple):
+    """What `play` did."""
+
+    policy: Motion
+    reference: Motion
+    reward: float
+    """Mean of a step."""
+    joint_error: float
+    """rad, root mean square over joints and steps."""
+    falls: int
+
+
+def play(directory: Path, commands: np.ndarray) -> Roll:
+    """The newest policy of a run under commands [T, 3], one for each control step, from standing.
+
+    Raises:
+      InputError: no run, or a damaged one.
+    """
+    config = run_config.read(directory / "config.yaml") if directory.is_dir() else None
+    if config is None:
+        raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
+    parts = build(config, commands[0])
+    env = parts.wrap(parts.env, episode_length=len(commands) + 1)
+    state = jax.jit(env.reset)(jax.random.PRNGKey(config.seed)[None])
+    size = parts.env.observation_size
+    network = parts.network_factory(
+        (size,), parts.env.action_size, preprocess_observations_fn=running_statistics.normalize
+    )
+    policy = networks.make_inference_fn(network)(_restore(directory, network, size), deterministic=True)
+
+    def step(state: Any, command: jax.Array) -> tuple[Any, Any]:
+        action, _ = policy(state.obs, jax.random.PRNGKey(0))
+        state = env.step(env.set_command(state, command[None]), action)
+        seen = state.info["reference"]
+        figures = state.reward, state.metrics["joint_error"], state.done, state.data.qpos
+        return state, (*figures, seen.joint_pos, seen.joint_vel, seen.command)
+
+    _, seen = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(commands))
+    reward, error, done, qpos, joint_pos, joint_vel, given = (np.asarray(array)[:, 0] for array in seen)
+    return Roll(
+        *_motions(parts, qpos, joint_pos, joint_vel, given),
+        float(reward.mean()),
+        float(np.sqrt(np.mean(np.square(error)))),
+        int(done.sum()),
+    )
+
+
+def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any) -> tuple[Motion, Motion]:
+    fps, names = 1 / parts.env.dt, parts.model.config.joint_names
+    upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
+    hanging = np.tile(np.array([0, 0, g1_model.HANGING_HEIGHT], np.float32), (len(qpos), 1))
+    at = joints.indices(names, joints.G1_29_JOINTS)
+    if qpos.shape[-1] == len(joints.G1_29_JOINTS):  # a pelvis that stands fast
+        own_root = root = (hanging, upright)
+        own_joints = qpos[:, at]
+    else:
+        own_root, own_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
+        root = root_pose.on_floor(joint_pos, names, commands[1:], fps)
+    velocity = np.gradient(own_joints, 1 / fps, axis=0)
+    policy = Motion(fps, names, own_joints, velocity, commands[1:], *own_root)
+    return policy, Motion(fps, names, joint_pos, joint_vel, commands[1:], *root)
+
+
+def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
+    found = sorted(path for path in (directory / "checkpoints").glob("*") if path.name.isdigit())
+    if not found:
+        raise InputError(f"{directory}: holds no checkpoint")
+    like = (
+        running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
+        network.policy_network.init(jax.random.PRNGKey(0)),
+        network.value_network.init(jax.random.PRNGKey(0)),
+    )
+    try:
+        arrays = _checkpointer().restore(found[-1].absolute())
+        leaves = [jnp.asarray(arrays[name]) for name in _numbered(like)]
+        if [leaf.shape for leaf in leaves] != [jnp.shape(leaf) for leaf in jax.tree.leaves(like)]:
+            raise ValueError("its arrays are of another network")
+    except Exception as error:  # orbax and tensorstore raise many kinds
+        raise InputError(f"{found[-1]}: cannot be read ({first_line(error)})") from error
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _numbered(params: Any) -> dict[str, np.ndarray]:
+    return {f"{index:03d}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True))
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}, and lists as tuples."""
+    out: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
+    return out

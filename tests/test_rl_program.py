@@ -1,0 +1,132 @@
+"""`cmg-jax rl` as it is started from a shell."""
+
+import csv
+
+import numpy as np
+import pytest
+
+pytest.importorskip("brax")
+
+from PIL import Image
+
+from cmg_jax import InputError
+from cmg_jax.envs import rl_run, run_config
+from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
+
+SMALL = """
+lookahead_frames: 2
+hidden_layers: [8]
+randomize: true
+env: {lookahead: [1], rewards: {key_bodies: 0.0}}
+commands: {vx: [0.2, 0.9], hold: [2, 4], ramp: 3}
+ppo: {num_timesteps: 20, num_evals: 2, num_envs: 4, num_eval_envs: 2, episode_length: 6, unroll_length: 5,
+      batch_size: 2, num_minibatches: 2, num_updates_per_batch: 1, learning_rate: 0.01}
+"""
+QUICK = XLA_FLAGS + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def rl(*arguments, **environment):
+    return run_program("cmg-jax", "rl", *arguments, **environment)
+
+
+def test_a_run_is_trained_and_played(tmp_path):
+    config, out = tmp_path / "small.yaml", tmp_path / "run"
+    config.write_text(SMALL)
+    trained = rl("train", "--config", config, "--out", out, "--seed", 3, XLA_FLAGS=QUICK)
+    assert trained.returncode == 0, trained.stderr
+    assert "(zero action)" in trained.stdout.splitlines()[0]
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [0, 20]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000020"]
+    with Image.open(out / "curve.png") as curve:
+        assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
+    expected = run_config.read(config)
+    found = run_config.read(out / "config.yaml")
+    assert (found.seed, found.ppo, found.commands, found.env) == (3, expected.ppo, expected.commands, expected.env)
+
+    options = ["--command", 0.5, 0, 0.2, "--seconds", 0.4, "--video", "play.gif"]
+    played = rl("play", out, *options, cwd=tmp_path, XLA_FLAGS=QUICK)
+    assert played.returncode == 0, played.stderr
+    assert "joint error" in played.stdout
+    with Image.open(tmp_path / "play.gif") as video:
+        assert (video.width, video.height) == (960, 320)
+        assert getattr(video, "n_frames", 1) == 10
+
+    assert_one_clear_line(rl("train", "--config", config, "--out", out), "run exists")
+
+
+def test_feasibility_is_a_table():
+    result = rl("feasibility", "--grid=0,0.9:0:0.3", "--frames", 60)
+    assert result.returncode == 0, result.stderr
+    heading, still, walking = result.stdout.splitlines()
+    assert "peak torque" in heading
+    errors = [float(line.split()[3]) for line in (still, walking)]
+    assert 0 < errors[0] < errors[1] < 0.3
+    assert walking.startswith("+0.90 +0.00 +0.30")
+    assert "(reference 100 %)" in walking
+
+
+def test_settings_are_checked(tmp_path):
+    path = tmp_path / "run.yaml"
+    for content, words in (
+        ("speed: 3", "speed: no such setting; there are model, seed"),
+        ("ppo: {num_env: 3}", "ppo.num_env: no such setting"),
+        ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the kind int"),
+        ("ppo: {learning_rate: -1}", "ppo.learning_rate -1.0 must be a positive"),
+        ("ppo: {batch_size: 3}", "is no multiple of"),
+        ("ppo: {num_evals: 1}", "at least 2"),
+        ("commands: {vx: [1, 0]}", "the lower one comes first"),
+        ("commands: {vx: [0]}", "not a list of 2 numbers"),
+        ("commands: {hold: [0, 3]}", "at least 1 step"),
+        ("commands: 3", "commands is not a mapping"),
+        ("env: 3", "env is not a mapping"),
+        ("hidden_layers: []", "at least one layer"),
+        ("randomize: 1", "randomize 1 is not of the kind bool"),
+        ("- 1", "it is not a mapping"),
+        ("a: [", "cannot be read as YAML"),
+    ):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r".*") as error:
+            run_config.read(path)
+        assert words in str(error.value)
+        assert str(error.value).startswith(f"{path}: ")
+        assert "\n" not in str(error.value)
+    path.write_text("")
+    assert run_config.read(path) == run_config.RunConfig()
+    path.write_text(run_config.text(run_config.RunConfig(seed=4, env={"rewards": {"effort": -1.0}})))
+    assert run_config.read(path).env == {"rewards": {"effort": -1.0}}
+
+
+def test_mistakes_are_one_clear_line(tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("env: {rewards: {joy: 1.0}}")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match=r"config\.yaml: no such file"):
+        rl_run.play(empty, np.zeros((2, 3), np.float32))
+    for arguments, words in (
+        (["train", "--out", tmp_path / "run", "--config", bad], "joy"),
+        (["train", "--out", tmp_path / "a" / "run"], "no directory"),
+        (["train", "--out", tmp_path / "run", "--steps", 0], "num_timesteps 0"),
+        (["play", tmp_path / "none"], "none: no such directory"),
+        (["play", empty, "--video", "walk.txt"], ".gif or .mp4"),
+        (["feasibility", "--grid", "1:2"], "three lists"),
+        (["feasibility", "--frames", 1], "1 frames"),
+    ):
+        assert_one_clear_line(rl(*arguments), words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_look_ahead_beyond_the_generator_is_refused():
+    with pytest.raises(InputError, match="10 frames ahead, lookahead_frames only 5"):
+        rl_run.build(run_config.RunConfig(lookahead_frames=5))
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    for name in ("brax", "mujoco_playground"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('not here')")
+    result = rl("train", "--out", tmp_path / "run", PYTHONPATH=str(tmp_path))
+    assert_one_clear_line(result, "pip install 'cmg_jax[rl]'")

@@ -1,0 +1,110 @@
+"""Environments without physics, one of Brax's kind and one of Playground's, whose every number a test can foretell."""
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+# pyright: reportAttributeAccessIssue=false, reportAssignmentType=false
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from brax.envs.base import Env
+from brax.envs.base import State as BraxState
+from mujoco_playground._src.mjx_env import MjxEnv
+from mujoco_playground._src.mjx_env import State as MjxState
+
+from cmg_jax.envs.reference import empty_reference
+
+JOINTS = 3
+OFFSETS = (1, 3)
+
+
+class _Tiny:
+    """x moves by the action's first two numbers times a gain; the third one above 0 ends the episode.
+
+    obs: x [2], joint_pos [3], the joint positions to come [2 x 3], the command [3].
+    reward: the sum of the reference's joint positions. info["count"] runs on, as whatever is in info does.
+    """
+
+    gain: Any
+    seen: tuple[str, ...] = ()
+    """Keys of the info that its step was given."""
+
+    def first(self, rng: jax.Array) -> tuple[Any, ...]:
+        x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
+        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS)), "count": jnp.zeros(())}
+        return {"x": x}, self.observe(x), info
+
+    def move(self, data: Any, info: dict[str, Any], action: jax.Array) -> tuple[Any, ...]:
+        type(self).seen = tuple(info)
+        x = data["x"] + self.gain * action[:2]
+        info["count"] = info["count"] + 1
+        return {"x": x}, self.observe(x), info["reference"].joint_pos.sum(), (action[2] > 0).astype(jnp.float32)
+
+    def observe(self, x: jax.Array) -> jax.Array:
+        return jnp.concatenate([x, jnp.full(JOINTS * (1 + len(OFFSETS)) + 3, -99.0)])
+
+    def write_reference(self, obs: jax.Array, reference: Any) -> jax.Array:
+        part = [reference.joint_pos, reference.ahead.joint_pos.reshape(-1), reference.command]
+        return obs.at[2:].set(jnp.concatenate(part))
+
+    @property
+    def action_size(self) -> int:
+        return 3
+
+
+class TinyBrax(_Tiny, Env):
+    observation_size = 14
+    backend = "none"
+
+    def __init__(self):
+        self.sys = {"gain": jnp.ones(())}
+
+    @property
+    def gain(self):
+        return self.sys["gain"]
+
+    def reset(self, rng):
+        data, obs, info = self.first(rng)
+        return BraxState(data, obs, jnp.zeros(()), jnp.zeros(()), {"x": data["x"][0]}, info)
+
+    def step(self, state, action):
+        data, obs, reward, done = self.move(state.pipeline_state, state.info, action)
+        metrics = state.metrics | {"x": data["x"][0]}
+        return state.replace(pipeline_state=data, obs=obs, reward=reward, done=done, metrics=metrics)
+
+
+class TinyMjx(_Tiny, MjxEnv):
+    def __init__(self, dt: float = 0.02):
+        self._ctrl_dt = self._sim_dt = dt
+        self._mjx_model = {"gain": jnp.ones(())}
+
+    @property
+    def gain(self):
+        return self._mjx_model["gain"]
+
+    def reset(self, rng):
+        data, obs, info = self.first(rng)
+        return MjxState(data, obs, jnp.zeros(()), jnp.zeros(()), {"x": data["x"][0]}, info)
+
+    def step(self, state, action):
+        data, obs, reward, done = self.move(state.data, state.info, action)
+        metrics = state.metrics | {"x": data["x"][0]}
+        return state.replace(data=data, obs=obs, reward=reward, done=done, metrics=metrics)
+
+    @property
+    def xml_path(self):
+        return ""
+
+    @property
+    def mj_model(self):
+        return SimpleNamespace()
+
+    @property
+    def mjx_model(self):
+        return self._mjx_model
+
+
+def randomized(model: Any, rng: jax.Array) -> tuple[Any, Any]:
+    """Another gain for every row, as a randomization function gives it."""
+    gain = jax.vmap(lambda key: jax.random.uniform(key, minval=0.5, maxval=2.0))(rng)
+    return {"gain": gain}, {"gain": 0}
