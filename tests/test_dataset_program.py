@@ -12,7 +12,7 @@ import cmg_jax
 from cmg_jax import evaluation
 from cmg_jax.generators.base import first_frames
 from cmg_jax.viz import contact_sheet
-from tests.conftest import run_program
+from tests.conftest import refused_line, run_program
 
 
 def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
@@ -71,14 +71,6 @@ def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
     ],
 )
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
-    from cmg_jax.cli.main import main
-
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["dataset", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "dataset", *arguments)
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from cmg_jax.export.torch_file import ALIGNMENT, state_dict, torch_file
 from cmg_jax.precision import with_precision
 from converters import torch_file as reader
 from converters.cli import load_model
-from tests.conftest import DATA, assert_one_clear_line, run_program
+from tests.conftest import DATA, assert_one_clear_line, refused_line, run_program
 from tests.torch_files import read_tensors
 
 
@@ -146,16 +146,8 @@ def test_the_program_writes_and_checks_what_it_wrote(tmp_path):
     ],
 )
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
-    from cmg_jax.cli.main import main
-
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["export", *map(str, arguments)])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "export", *arguments)
     assert not list(tmp_path.iterdir())
 
 
