@@ -13,8 +13,8 @@ from cmg_jax.model import CMGModel, apply_normalized
 CPU_BLOCK_ROWS = 512
 """Rows that go through all time steps together on a CPU.
 
-Their activations then stay in the cache; 4096 rows at once run at about 0.93 of the rate
-(bench/throughput.py --block-rows 512 4096). An accelerator takes the whole batch.
+Their activations then stay in the cache; blocks of half the size and the whole of 4096 rows run at 0.97
+of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
 """
 
 

@@ -25,10 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_parser(subparsers)
     arguments = parser.parse_args(argv)
 
-    def command() -> None:
+    def command() -> int | None:
         if arguments.compilation_cache:
             compilation_cache(arguments.compilation_cache)
-        arguments.function(arguments)
+        return arguments.function(arguments)
 
     return run(f"{PROGRAM} {arguments.subcommand}", command)
 
