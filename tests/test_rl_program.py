@@ -75,6 +75,7 @@ def test_settings_are_checked(tmp_path):
         ("ppo: {num_env: 3}", "ppo.num_env: no such setting"),
         ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the kind int"),
         ("ppo: {learning_rate: -1}", "ppo.learning_rate -1.0 must be a positive"),
+        ("ppo: {learning_rate_schedule: COSINE}", "'COSINE' is none of ADAPTIVE_KL, NONE"),
         ("ppo: {batch_size: 3}", "is no multiple of"),
         ("ppo: {num_evals: 1}", "at least 2"),
         ("commands: {vx: [1, 0]}", "the lower one comes first"),

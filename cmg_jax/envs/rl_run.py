@@ -22,7 +22,7 @@ from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
 from cmg_jax.commands import sampler, smoother
-from cmg_jax.envs import g1_model, run_config
+from cmg_jax.envs import run_config
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.run_config import RunConfig
 from cmg_jax.envs.wrapper import ReferenceMotionWrapper, wrap_env_fn
@@ -31,6 +31,9 @@ from cmg_jax.files import atomic_path, clear_write_errors, first_line
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot import joints, root_pose
 from cmg_jax.training.metrics import MetricsLog
+
+SHOWN_HEIGHT = 0.85
+"""m, of a pelvis that stands fast, in pictures: the feet just above the floor."""
 
 
 class Parts(NamedTuple):
@@ -200,7 +203,7 @@ def play(directory: Path, commands: np.ndarray) -> Roll:
 def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any) -> tuple[Motion, Motion]:
     fps, names = 1 / parts.env.dt, parts.model.config.joint_names
     upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
-    hanging = np.tile(np.array([0, 0, g1_model.HANGING_HEIGHT], np.float32), (len(qpos), 1))
+    hanging = np.tile(np.array([0, 0, SHOWN_HEIGHT], np.float32), (len(qpos), 1))
     at = joints.indices(names, joints.G1_29_JOINTS)
     if qpos.shape[-1] == len(joints.G1_29_JOINTS):  # a pelvis that stands fast
         own_root = root = (hanging, upright)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -41,15 +41,18 @@ class PPO:
     num_eval_envs: int = 64
     episode_length: int = 250
     action_repeat: int = 1
-    unroll_length: int = 10
+    unroll_length: int = 20
     batch_size: int = 256
     num_minibatches: int = 4
     num_updates_per_batch: int = 4
     num_resets_per_eval: int = 0
-    learning_rate: float = 3e-4
-    entropy_cost: float = 1e-3
-    discounting: float = 0.9
-    gae_lambda: float = 0.95
+    learning_rate: float = 5e-4
+    learning_rate_schedule: Literal["ADAPTIVE_KL", "NONE"] = "NONE"
+    desired_kl: float = 0.02
+    entropy_cost: float = 0.0
+    discounting: float = 0.8
+    """A tracker's reward follows its action within a few steps."""
+    gae_lambda: float = 0.9
     clipping_epsilon: float = 0.2
     max_grad_norm: float = 1.0
     reward_scaling: float = 10.0
@@ -57,6 +60,8 @@ class PPO:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, str):
+                continue
             least = 0 if field.name in ("num_resets_per_eval", "entropy_cost") else math.ulp(0.0)
             if not least <= value < math.inf:
                 raise InputError(f"ppo.{field.name} {value} must be a positive number")
@@ -84,7 +89,7 @@ class RunConfig:
     """Steps between two moments at which changes of command act (`on_tick`)."""
     hidden_layers: tuple[int, ...] = (128, 128)
     """Widths of policy and value network."""
-    noise_std: float = 0.3
+    noise_std: float = 0.2
     """Standard deviation of the first actions, whose mean is zero: a policy begins as the bare reference."""
     env: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of `G1Tracking` that differ from its `default_config`."""
@@ -155,6 +160,10 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return int(value)
     if kind in (bool, str) and isinstance(value, kind):
         return value
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        raise InputError(f"{where} {value!r} is none of {', '.join(get_args(kind))}")
     raise InputError(f"{where} {value!r} is not of the kind {kind.__name__}")
 
 
