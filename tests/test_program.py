@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from PIL import GifImagePlugin, Image
 
 import cmg_jax
 from cmg_jax import checkpoint
+from cmg_jax.cli import program
 from cmg_jax.commands import schedule
 from cmg_jax.generators.base import first_frames
 from cmg_jax.robot import g1
@@ -220,6 +222,21 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
     assert "File too large" in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # `run` sets its own
+
+    class Finalized:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    def command():
+        Finalized()
+        time.sleep(20)
+
+    assert program.run("cmg-jax test", command) == 130
+    assert capsys.readouterr().err == "cmg-jax test: interrupted; no file is half written\n"
 
 
 def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():

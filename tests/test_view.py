@@ -312,7 +312,7 @@ def start(*arguments, cwd: Path) -> tuple[subprocess.Popen, str]:
 def stop(process: subprocess.Popen) -> str:
     """Ctrl-C; what it printed."""
     process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=30)
+    out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     return out

@@ -1,5 +1,6 @@
 """What our command-line programs share: one line for a mistake, exit code 2, never a traceback."""
 
+import _thread
 import argparse
 import logging
 import sys
@@ -21,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 def run(name: str, command: Callable[[], int | None]) -> int:
     """The exit code of `command` (0 where it returns None), its input errors told in one line."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports its housekeeping there, and what it raises
-    sys.unraisablehook = lambda _: None  # and leaves coroutines to the garbage collector when a restore fails
+    sys.unraisablehook = _unraisable  # and leaves coroutines to the garbage collector when a restore fails
     threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
     try:
         return command() or 0
@@ -32,8 +33,14 @@ def run(name: str, command: Callable[[], int | None]) -> int:
         print(f"{name}: error: not enough memory; ask for fewer environments or seconds", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        print(f"{name}: interrupted; {interrupt or 'no file is half written'}", file=sys.stderr)
+        print(f"{name}: interrupted; {str(interrupt) or 'no file is half written'}", file=sys.stderr)
         return 130
+
+
+def _unraisable(unraisable: Any) -> None:
+    """Silent, but a Ctrl-C that fell into a finalizer, where it would be lost, is given again a moment later."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
 
 
 def warn(name: str, message: str) -> None:
