@@ -1,6 +1,5 @@
 """Compile before the first call, all programs at once, and keep what was compiled for the next process."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,7 +85,8 @@ def compilation_cache(directory: str | Path) -> None:
     """Keep every compiled program in `directory`, and take it from there in later processes.
 
     For all of jax in this process; call it before anything is compiled. The same as setting
-    JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.
+    JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0, and silences jax's log where its
+    level is not set. Take a directory of its own for each kind of processor.
 
     Raises:
       InputError: the directory cannot be made.
@@ -96,8 +96,9 @@ def compilation_cache(directory: str | Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{directory}: cannot be a compilation cache: {error.strerror}") from error
-    # jax 0.9 logs each program that it reads from a cache as though it came from another machine.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if jax.config.jax_logging_level in (None, "NOTSET"):
+        # XLA on CPU logs each program that it reads from a cache as though it came from another machine.
+        jax.config.update("jax_logging_level", "CRITICAL")
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
