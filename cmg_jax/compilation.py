@@ -96,7 +96,7 @@ def compilation_cache(directory: str | Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{directory}: cannot be a compilation cache: {error.strerror}") from error
-    if jax.config.jax_logging_level in (None, "NOTSET"):
+    if jax.config.jax_logging_level in (None, "NOTSET"):  # pyright: ignore[reportAttributeAccessIssue]
         # XLA on CPU logs each program that it reads from a cache as though it came from another machine.
         jax.config.update("jax_logging_level", "CRITICAL")
     jax.config.update("jax_compilation_cache_dir", str(directory))
