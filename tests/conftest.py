@@ -8,6 +8,7 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=8"
 )
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,11 @@ def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) ->
     command = [str(program), *map(str, arguments[1:])]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS, **environment}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+
+
+def take_interrupts() -> None:
+    """For `preexec_fn`: a program started in the background of a shell inherits that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def refused_line(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:

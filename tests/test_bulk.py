@@ -18,7 +18,7 @@ import cmg_jax
 from cmg_jax import InputError, bulk, motion_store
 from cmg_jax.cli.main import main
 from cmg_jax.generators.base import to_frame
-from tests.conftest import assert_one_clear_line
+from tests.conftest import assert_one_clear_line, take_interrupts
 from tests.generator_tools import flat
 
 CHUNKS, STEPS, ENVS = 120, 240, 1911
@@ -51,7 +51,7 @@ def start(tiny, out, *options):
     """The program as a user starts it, on one device."""
     return subprocess.Popen(
         [Path(sys.executable).with_name("cmg-jax"), *arguments(tiny, out, *options)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts,
     )  # fmt: skip
 
 
@@ -107,30 +107,25 @@ def test_an_environment_depends_on_seed_and_index_alone(tiny, tiny_model, whole,
     assert np.abs(other[1] - motion_store.read(few, few.command)).min() > 0
 
 
-def killed_at(tiny, store, chunks):
-    """Run until `chunks` are done, then kill it."""
+def stop_at(tiny, store, chunks, how):
+    """Run until `chunks` are done, then send a signal."""
     program = start(tiny, store, *OPTIONS)
     while not (store / f"motion/c/{chunks - 1}/0/0").is_file():  # they are made in order
         assert program.poll() is None, program.communicate()
         time.sleep(0.001)
-    program.kill()
+    program.send_signal(how)
     return finish(program)
 
 
-def test_an_interrupted_one_says_how_to_go_on(tiny, tmp_path, capsys, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(bulk, "fill", interrupted)
-    assert main(arguments(tiny, tmp_path / "few.zarr", "--envs", 50, "--seconds", 0.5)) == 130
-    assert capsys.readouterr().err.strip() == "cmg-jax generate: interrupted; the same command goes on from there"
-
-
-def test_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole, tmp_path):
+def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole, tmp_path):
     store = tmp_path / "killed.zarr"
-    assert killed_at(tiny, store, 2).returncode == -signal.SIGKILL
+    result = stop_at(tiny, store, 2, signal.SIGINT)
+    assert result.returncode == 130
+    assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command goes on from there"
+    first = len(list(store.glob("motion/c/*/0/0")))
+    assert stop_at(tiny, store, first + 2, signal.SIGKILL).returncode == -signal.SIGKILL
     done = len(list(store.glob("motion/c/*/0/0")))
-    assert 2 <= done < CHUNKS
+    assert first + 2 <= done < CHUNKS
     with pytest.raises(InputError, match="not finished"):
         cmg_jax.load_bank(store, cmg_jax.load(tiny))
     written = {path: path.stat().st_mtime_ns for path in store.glob("motion/c/*/0/0")}

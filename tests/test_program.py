@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -226,6 +227,7 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
 
 def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # `run` sets its own
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored: see take_interrupts
 
     class Finalized:
         def __del__(self):
@@ -235,7 +237,10 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeyp
         Finalized()
         time.sleep(20)
 
-    assert program.run("cmg-jax test", command) == 130
+    try:
+        assert program.run("cmg-jax test", command) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "cmg-jax test: interrupted; no file is half written\n"
 
 

@@ -29,7 +29,7 @@ from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.pacing import Pacer
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
-from tests.conftest import REFERENCE_MODEL
+from tests.conftest import REFERENCE_MODEL, take_interrupts
 
 FRAMES = 120
 
@@ -299,7 +299,9 @@ def browser(tmp_path_factory):
 def start(*arguments, cwd: Path) -> tuple[subprocess.Popen, str]:
     """The program with the page, and its address."""
     command = [str(Path(sys.executable).with_name("cmg-jax")), "view", "--port", "0", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=take_interrupts
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:\d+", line)
