@@ -271,7 +271,8 @@ class Browser:
         self.driver.execute_script("arguments[0].click()", self.driver.find_element("xpath", path))
 
     def text(self) -> str:
-        return self.driver.find_element("tag name", "body").text
+        """What the page shows; nothing while it has no body yet."""
+        return self.driver.execute_script("return document.body ? document.body.innerText : ''")
 
     def until(self, condition, seconds: float = 40.0):
         """Wait for something of the page; the first value that is not false."""
