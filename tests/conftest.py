@@ -87,6 +87,22 @@ def motions(model: CMGModel) -> cmg_jax.MotionBank:
     return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
 
 
+@pytest.fixture(scope="session")
+def tiny_model() -> CMGModel:
+    """A random network of three joints, without a pool: every episode begins at the mean."""
+    config = CMGConfig(6, 3, 2, (7,), (9, 8), ("a", "b", "c"))
+    params = jax.jit(config.network.init)(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
+    low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
+    return CMGModel(params, MotionStats(jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), low, high), None, config)
+
+
+@pytest.fixture(scope="module")
+def host_rules():
+    """Brax and MJX mix dtypes and ranks where ours may not."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """One of our programs, `cmg-jax` or `cmg-convert`, as a user starts it."""
     program = Path(sys.executable).with_name(arguments[0])

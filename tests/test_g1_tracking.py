@@ -21,16 +21,10 @@ from cmg_jax.envs.wrapper import wrap_env_fn
 from cmg_jax.robot import g1
 from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, indices
 
+pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
 RANGE = sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # half the time to compile
-
-
-@pytest.fixture(scope="module", autouse=True)
-def their_rules():
-    """Brax and MJX mix dtypes and ranks where ours may not."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def tracking(model, env):

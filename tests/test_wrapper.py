@@ -1,7 +1,6 @@
 """The wrapper against a plain simulation of what should happen, and against each way of getting it wrong."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,75 +14,23 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax import InputError
-from cmg_jax.commands import sampler, smoother
-from cmg_jax.envs.reference import empty_reference
 from cmg_jax.envs.wrapper import wrap_env_fn
-from cmg_jax.model import CMGConfig, CMGModel
-from cmg_jax.normalization import MotionStats
-from cmg_jax.robot.kinematics import kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx, randomized
+from tests.wrapper_tools import (
+    BATCH,
+    EPISODE,
+    HOLD,
+    KEYS,
+    RAMP,
+    RANGE,
+    actions_of,
+    draw,
+    summary,
+    unroll,
+    wrapped,
+)
 
-BATCH, STEPS, HOLD, RAMP, EPISODE = 11, 300, 7, 3, 40
-RANGE = sampler.CommandRange(np.array([-1.0, -0.5, -2.0], np.float32), np.array([1.5, 0.5, 2.0], np.float32))
-KEYS = jax.random.split(jax.random.PRNGKey(5), BATCH)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def their_rules():
-    """Brax mixes dtypes and ranks where ours may not."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
-def draw(key, number):
-    return sampler.uniform(key, RANGE, number)
-
-
-@pytest.fixture(scope="module")
-def tiny_model() -> CMGModel:
-    """A random network of three joints; every episode begins at the mean."""
-    config = CMGConfig(2 * JOINTS, 3, 2, (7,), (9, 8), ("a", "b", "c"))
-    params = config.network.init(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
-    stats = MotionStats(
-        jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), jnp.asarray(RANGE.low), jnp.asarray(RANGE.high)
-    )
-    return CMGModel(params, stats, None, config)
-
-
-def wrapped(env, model, generator=None, *, hold=HOLD, lookahead=OFFSETS, **options):
-    names = ("episode_length", "action_repeat", "randomization_fn")
-    outer = {name: options.pop(name) for name in names if name in options}
-    generator = generator or cmg_jax.streaming(3)
-    function = wrap_env_fn(
-        model, generator, draw, smoother.ramp(RAMP), hold_interval=(hold, hold), lookahead=lookahead, **options
-    )
-    return function(env, **{"episode_length": EPISODE, **outer})
-
-
-def summary(state):
-    return {"obs": state.obs, "reward": state.reward, "done": state.done} | {
-        name: state.info[name] for name in ("reference", "steps", "count")
-    }
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def unroll(env, state, actions):
-    def step(state, action):
-        state = env.step(state, action)
-        return state, summary(state)
-
-    return jax.lax.scan(step, state, actions)
-
-
-def actions_of(seed, steps=STEPS, batch=BATCH):
-    """Small moves; episodes end at random, once in all rows together, and for a while in none."""
-    rng = np.random.default_rng(seed)
-    actions = rng.normal(size=(steps, batch, 3)).astype(np.float32) * 0.1
-    actions[..., 2] = np.where(rng.random((steps, batch)) < 0.06, 1.0, -1.0)
-    actions[steps // 2, :, 2] = 1.0
-    actions[steps // 2 + 5 : steps // 2 + 5 + 2 * EPISODE, :, 2] = -1.0
-    return actions
+pytestmark = pytest.mark.usefixtures("host_rules")
 
 
 class Row:
@@ -316,133 +263,3 @@ def test_ppo_trains_with_it(tiny_model):
     assert len(rewards) == 2
     assert np.isfinite(rewards).all()
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves(params))
-
-
-# What a compiled step holds.
-
-
-class OnG1(TinyMjx):
-    def reset(self, rng):
-        state = super().reset(rng)
-        state.info["reference"] = empty_reference(num_joints=29, lookahead=1)
-        return state
-
-    def write_reference(self, obs, reference):
-        return obs.at[2:5].set(reference.joint_pos[:3])
-
-
-def network_calls(jaxpr, inside=False):
-    """Matrix products outside of any conditional, and predicates that are no scalars."""
-    outside, wide = 0, 0
-    for equation in jaxpr.eqns:
-        is_cond = equation.primitive.name == "cond"
-        if equation.primitive.name == "dot_general" and not inside:
-            outside += 1
-        if is_cond:
-            wide += equation.invars[0].aval.shape != ()
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
-            sub = getattr(value, "jaxpr", value)
-            if hasattr(sub, "eqns"):
-                more = network_calls(sub, inside or is_cond)
-                outside, wide = outside + more[0], wide + more[1]
-    return outside, wide
-
-
-def test_the_network_runs_only_in_branches_and_its_weights_are_arguments(model):
-    batch = 256
-    env = wrapped(OnG1(), model, cmg_jax.realtime(8), hold=1000, lookahead=(1,))
-    state = jax.eval_shape(env.reset, jax.random.split(jax.random.PRNGKey(0), batch))
-    action = jax.ShapeDtypeStruct((batch, 3), jnp.float32)
-    assert network_calls(jax.make_jaxpr(env.step)(state, action).jaxpr) == (0, 0)
-    lowered = jax.jit(env.step).lower(state, action)
-    weights = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(model.params))
-    assert len(lowered.as_text()) < weights / 4, "weights are written into the program"
-    compiled: Any = lowered.compile()
-    assert " conditional(" in compiled.as_text()
-    memory = compiled.memory_analysis()
-    assert memory.argument_size_in_bytes > weights
-    assert memory.temp_size_in_bytes < 5 * weights, "weights are copied for every row"
-
-
-def test_inside_vmap_it_would_not_be_so(model):
-    """The check above sees what happens to a generator that is stepped row by row."""
-    generator = cmg_jax.realtime(8)
-    command = jnp.zeros((5, 3))
-    state = jax.eval_shape(
-        jax.vmap(lambda row: generator.init(model, jax.random.PRNGKey(0), row[None])),
-        jax.ShapeDtypeStruct(command.shape, command.dtype),
-    )
-    step = jax.vmap(lambda model, state: generator.step(model, state)[0], in_axes=(None, 0))
-    outside, _ = network_calls(jax.make_jaxpr(step)(model, state).jaxpr)
-    assert outside > 0
-
-
-def test_motions_of_a_bank_bring_their_commands(motions, model):
-    env = wrapped(OnG1(), model, cmg_jax.streaming(3, bank=motions), lookahead=(1,))
-    state = jax.jit(env.reset)(KEYS)
-    known = {tuple(command) for command in np.asarray(motions.command)}
-    assert {tuple(command) for command in np.asarray(state.info["reference"].command)} <= known
-    actions = actions_of(6, steps=10)
-    _, seen = unroll(env, state, actions)
-    done = np.asarray(seen["done"]) == 1
-    assert {tuple(command) for command in np.asarray(seen["reference"].raw_command)[done]} <= known
-
-
-ARM = """<mujoco><worldbody><body name="upper"><joint name="a" axis="0 1 0"/><geom size="0.1"/>
-  <body name="lower" pos="0 0 0.3"><joint name="b" axis="1 0 0"/><geom size="0.1"/>
-    <body name="hand" pos="0 0 0.2"><joint name="c" axis="0 0 1"/><geom size="0.1"/></body>
-  </body></body></worldbody></mujoco>"""
-
-
-class WithBodies(TinyMjx):
-    def reset(self, rng):
-        state = super().reset(rng)
-        state.info["reference"] = empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS), key_bodies=2)
-        return state
-
-
-def test_key_bodies_come_with_the_frames(tiny_model, tmp_path):
-    path = tmp_path / "arm.xml"
-    path.write_text(ARM)
-    env = wrapped(WithBodies(), tiny_model, key_bodies=("hand", "lower"), mjcf=path)
-    reference = jax.jit(env.reset)(KEYS).info["reference"]
-    forward = jax.jit(kinematics(path, joint_names=("a", "b", "c"), bodies=("hand", "lower")).body_velocities)
-    for bodies, frame in ((reference.bodies, reference[:2]), (reference.ahead_bodies, reference.ahead)):
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), tuple(bodies), forward(*frame))
-    assert np.ptp(reference.ahead_bodies.poses.position, axis=(0, 1)).max() > 0.01
-
-
-# What its user is told.
-
-
-class NoSlot(TinyMjx):
-    def reset(self, rng):
-        state = super().reset(rng)
-        del state.info["reference"]
-        return state
-
-
-class NoWriter(TinyMjx):
-    write_reference: Any = None
-
-
-class WrongObs(TinyMjx):
-    def write_reference(self, obs, reference):
-        return obs[:-1]
-
-
-def test_mistakes_are_told_with_their_remedy(tiny_model):
-    for make, words in (
-        (lambda: wrapped(NoSlot(), tiny_model).reset(KEYS), r"NoSlot declares no info.*add .*lookahead=2"),
-        (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(1,)).reset(KEYS), r"TinyMjx is not what .*lookahead=1"),
-        (lambda: wrapped(NoWriter(), tiny_model), "NoWriter has no method write_reference"),
-        (lambda: wrapped(WrongObs(), tiny_model).reset(KEYS), "WrongObs.write_reference returns"),
-        (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),
-        (lambda: wrapped(TinyBrax(), tiny_model, full_reset=True), "TinyBrax is a Brax environment"),
-        (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(-1,)), "not negative"),
-        (lambda: wrapped(TinyMjx(), tiny_model, hold=0), "at least 1 step"),
-        (lambda: wrapped(TinyMjx(), tiny_model, key_bodies=("nose",)), "no (body nose|joint a)"),
-    ):  # fmt: skip
-        with pytest.raises(InputError, match=words) as error:
-            make()
-        assert "\n" not in str(error.value)
