@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "docs" / "examples").glob("*.py"))
-EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # needs the extra `rl`, and minutes to compile
+EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # run by test_rl_program.py
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

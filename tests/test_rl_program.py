@@ -1,6 +1,11 @@
 """`cmg-jax rl` as it is started from a shell."""
 
 import csv
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +60,17 @@ def test_a_run_is_trained_and_played(tmp_path):
         assert getattr(video, "n_frames", 1) == 10
 
     assert_one_clear_line(rl("train", "--config", config, "--out", out), "run exists")
+
+
+def test_the_example_trains():
+    path = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
+    call = f"runpy.run_path({str(path)!r})['main'](steps=640, envs=8, episode_length=6, evaluations=2)"
+    command = [sys.executable, "-c", f"import runpy; {call}"]
+    environment = {**os.environ, "XLA_FLAGS": QUICK}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    rows = [re.fullmatch(r"step (\d+): reward (-?[\d.]+)", line) for line in result.stdout.strip().splitlines()]
+    assert [int(row[1]) for row in rows if row] == [0, 640]
 
 
 def test_feasibility_is_a_table():

@@ -1,30 +1,44 @@
 """A G1 that learns to follow the reference: PPO of Brax, an environment of MuJoCo Playground's kind, our wrapper."""
 
+import dataclasses
 import functools
 
+import jax
+import numpy as np
 from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.commands import sampler, smoother
+from cmg_jax.commands import sampler
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.wrapper import wrap_env_fn
 
 # %% The environment: the action is added to the reference's joint positions. `floating=True` lets the pelvis go.
 env = G1Tracking(config_overrides={"floating": False})
-print("observation", env.observation_size, "action", env.action_size)
 
-# %% The reference: 10 frames known ahead; commands drawn from a range, held 2 to 4 s, smoothed over half a second.
-model = cmg_jax.default_model()
-generator = cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), frames=5)
+# %% The reference: standing at first as the robot does, 10 frames known ahead; commands held for 2 to 4 s.
+model = dataclasses.replace(cmg_jax.default_model(), initial_motion=None)
+commands = sampler.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.3, 0.6]))
 wrap = wrap_env_fn(
     model,
-    generator,
-    lambda key, number: sampler.uniform(key, sampler.PRESETS["forward_turn"], number),
-    smoother.ramp(25),
+    cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), frames=5),
+    lambda key, number: sampler.uniform(key, commands, number),
     hold_interval=(100, 200),
     **env.wrapping,  # look-ahead and key bodies that the environment asks for
 )
+
+# %% The policy begins as the bare reference: actions of zero, with a little noise.
+network_factory = functools.partial(
+    networks.make_ppo_networks,
+    policy_hidden_layer_sizes=(128, 128),
+    value_hidden_layer_sizes=(128, 128),
+    distribution_type="normal",
+    noise_std_type="log",
+    init_noise_std=0.2,
+    mean_kernel_init_fn=lambda: jax.nn.initializers.zeros,
+)
+learning = {"learning_rate": 5e-4, "discounting": 0.8, "gae_lambda": 0.9, "entropy_cost": 0.0, "reward_scaling": 10.0}
+learning |= {"unroll_length": 20, "num_minibatches": 4, "num_updates_per_batch": 4, "normalize_observations": True}
 
 
 # %% Training. The wrapper goes outside of auto-reset, which `wrap` itself applies.
@@ -35,21 +49,10 @@ def main(steps: int = 1_000_000, envs: int = 256, episode_length: int = 250, eva
         rewards.append(float(metrics["eval/episode_reward"]))
         print(f"step {step}: reward {rewards[-1]:.3f}", flush=True)
 
-    ppo.train(
-        env,
-        num_timesteps=steps,
-        wrap_env_fn=wrap,
-        randomization_fn=domain_randomize,
-        network_factory=functools.partial(networks.make_ppo_networks, policy_hidden_layer_sizes=(128, 128)),
-        num_envs=envs,
-        batch_size=envs,
-        num_eval_envs=envs // 4,
-        num_evals=evaluations,
-        episode_length=episode_length,
-        normalize_observations=True,
-        reward_scaling=10.0,
-        progress_fn=report,
-    )
+    sizes = {"num_timesteps": steps, "num_envs": envs, "batch_size": envs, "episode_length": episode_length}
+    evaluation = {"num_evals": evaluations, "num_eval_envs": envs // 4, "deterministic_eval": True}
+    ours = {"wrap_env_fn": wrap, "randomization_fn": domain_randomize, "network_factory": network_factory}
+    ppo.train(env, **ours, **sizes, **learning, **evaluation, progress_fn=report)
     return rewards
 
 

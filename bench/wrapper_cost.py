@@ -1,0 +1,146 @@
+"""What reference motion costs around the G1's environment, and what it would cost inside of its `vmap`.
+
+    python bench/wrapper_cost.py [--envs 1024] [--steps 20] [--repeats 5]
+
+Each case is a jitted rollout of the fixed-base G1 with auto-reset, episodes and changes of command spread evenly over
+time; the times printed are over that of the environment alone, in turn with it. Needs the extra `rl`.
+"""
+
+import argparse
+import functools
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from brax.envs.base import Wrapper
+from brax.envs.wrappers.training import VmapWrapper
+from mujoco_playground._src.wrapper import wrap_for_brax_training
+
+import cmg_jax
+from cmg_jax.bench.measure import Section, compile_program, device, draw_commands, seconds
+from cmg_jax.bench.report import text
+from cmg_jax.bench.rollout import pool
+from cmg_jax.envs.g1_tracking import G1Tracking
+from cmg_jax.envs.wrapper import STATE, ReferenceMotionWrapper, wrap_env_fn
+from cmg_jax.robot.kinematics import kinematics
+
+EPISODE = 250
+HOLD = (1, 300)
+TICK = 5
+COLUMNS = {
+    "case": "|s",
+    "ms": "ms a step|.1f",
+    "ratio": "time / environment|.3f",
+    "ratio_low": "lowest|.3f",
+    "ratio_high": "highest|.3f",
+    "compile_seconds": "compile s|.0f",
+}
+
+
+class Inside(Wrapper):
+    """What not to do: the whole of the wrapper around one environment, for an outer `vmap`.
+
+    Every decision of the generator becomes a select, in which both sides run. The weights are kept out of the state,
+    or each row would have a copy of them.
+    """
+
+    def __init__(self, env: Any, model: cmg_jax.CMGModel, *arguments: Any, **options: Any):
+        super().__init__(env)
+        self._model = model
+        self._one = ReferenceMotionWrapper(VmapWrapper(env), model, *arguments, **options)
+
+    def reset(self, rng: jax.Array) -> Any:
+        return self._hand_out(self._one.reset(rng[None]))
+
+    def step(self, state: Any, action: jax.Array) -> Any:
+        own = state.info.pop(STATE)
+        state = jax.tree.map(lambda leaf: leaf[None], state)
+        state.info[STATE] = own._replace(model=self._model)
+        return self._hand_out(self._one.step(state, action[None]))
+
+    def _hand_out(self, state: Any) -> Any:
+        own = state.info.pop(STATE)._replace(model=None)
+        state = jax.tree.map(lambda leaf: leaf[0], state)
+        state.info[STATE] = own
+        return state
+
+
+def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
+    """Environments that are vectorised and reset themselves."""
+    sampler = functools.partial(draw_commands, model)
+    streaming = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), TICK)
+    bank = cmg_jax.bank(pool(model), lookahead_frames=max(env.wrapping["lookahead"]))
+    options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
+    bodies = env.wrapping["key_bodies"]
+    robot = kinematics(joint_names=model.config.joint_names, bodies=bodies)
+    inside = Inside(env, model, streaming, sampler, robot=robot, **options)
+    return {
+        "environment alone": wrap_for_brax_training(env, episode_length=EPISODE),
+        "around it, bank": wrap_env_fn(model, bank, sampler, key_bodies=bodies, **options)(env, EPISODE),
+        "around it, streaming": wrap_env_fn(model, streaming, sampler, key_bodies=bodies, **options)(env, EPISODE),
+        "inside of vmap, streaming": wrap_for_brax_training(inside, episode_length=EPISODE),
+    }
+
+
+def rollout(env: Any, steps: int) -> Callable[..., Any]:
+    """(state, key) -> state and something of every step, so that none can be left out."""
+
+    def run(state: Any, key: jax.Array) -> Any:
+        def step(state: Any, key: jax.Array) -> Any:
+            action = 0.2 * jax.random.normal(key, (len(state.done), env.action_size))
+            state = env.step(state, action)
+            return state, (state.reward.sum(), state.obs.sum())
+
+        return jax.lax.scan(step, state, jax.random.split(key, steps))
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", type=int, default=1024)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    model, env = cmg_jax.default_model(), G1Tracking()
+    keys = jax.random.split(jax.random.PRNGKey(0), arguments.envs)
+    programs, states, compiling = {}, {}, {}
+    for name, case in cases(model, env).items():
+        state = jax.jit(case.reset)(keys)
+        # Episodes end at any time, as in training after a while.
+        state.info["steps"] = jax.random.randint(jax.random.PRNGKey(1), state.done.shape, 0, EPISODE).astype(
+            state.info["steps"].dtype
+        )
+        programs[name] = compile_program(rollout(case, arguments.steps), state, keys[0])
+        states[name] = jax.block_until_ready(programs[name].call(state, keys[0])[0])
+        compiling[name] = programs[name].seconds
+        print(f"compiled: {name}", flush=True)
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(arguments.repeats):
+        for name, program in programs.items():
+            times[name].append(seconds(lambda: program.call(states[name], keys[0])) / arguments.steps)  # noqa: B023
+    alone = times["environment alone"]
+    rows = []
+    for name, taken in times.items():
+        ratios = [one / other for one, other in zip(taken, alone, strict=True)]
+        rows.append(
+            {
+                "case": name,
+                "ms": 1e3 * statistics.median(taken),
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+                "compile_seconds": compiling[name],
+            }
+        )
+    print("  ".join(f"{key} {value}" for key, value in device().items()))
+    notes = (
+        f"{arguments.envs} environments, {arguments.steps} steps, median of {arguments.repeats}",
+        f"episodes of {EPISODE} steps and commands held for {HOLD[0]} to {HOLD[1]}, ramps of 25; tick of {TICK} steps",
+    )
+    print(text(Section("wrapper", COLUMNS, rows, notes)))
+
+
+if __name__ == "__main__":
+    main()
