@@ -74,7 +74,7 @@ def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
     options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
     bodies = env.wrapping["key_bodies"]
     robot = kinematics(joint_names=model.config.joint_names, bodies=bodies)
-    inside = Inside(env, model, streaming, sampler, robot=robot, **options)
+    inside: Any = Inside(env, model, streaming, sampler, robot=robot, **options)
     return {
         "environment alone": wrap_for_brax_training(env, episode_length=EPISODE),
         "around it, bank": wrap_env_fn(model, bank, sampler, key_bodies=bodies, **options)(env, EPISODE),

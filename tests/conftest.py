@@ -3,8 +3,12 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a compilation read from the cache is logged as an error
+# Two thirds of the time to compile, which most of a test is. With a level set outside, 3 say, tests are of the machine
+# code that users have.
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "").replace(" --xla_force_host_platform_device_count=8", "")  # of the process above
+    + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    * ("xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""))
     + " --xla_force_host_platform_device_count=8"
 )
 

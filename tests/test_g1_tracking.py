@@ -24,7 +24,6 @@ from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, indices
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
 RANGE = sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # half the time to compile
 
 
 def tracking(model, env):
@@ -41,7 +40,7 @@ def rollout(bundled):
     env = G1Tracking()
     keys = jax.random.split(jax.random.PRNGKey(2), BATCH)
     wrapped = tracking(bundled, env)(env, 100, randomization_fn=lambda model: domain_randomize(model, keys))
-    actions = 0.5 * np.random.default_rng(0).normal(size=(STEPS, BATCH, 29)).astype(np.float32)
+    actions = 0.1 * np.random.default_rng(0).normal(size=(STEPS, BATCH, 29)).astype(np.float32)
     actions[STEPS - 1, 1] = np.nan
 
     def play(keys, actions):
@@ -54,7 +53,7 @@ def rollout(bundled):
 
         return state.obs, jax.lax.scan(step, state, actions)[1]
 
-    return env, actions, jax.tree.map(np.asarray, jax.jit(play, compiler_options=QUICK)(keys, actions))
+    return env, actions, jax.tree.map(np.asarray, jax.jit(play)(keys, actions))
 
 
 def test_what_the_policy_sees(rollout):
@@ -105,7 +104,7 @@ def test_targets():
     target = np.asarray(env.target(reference, jnp.full(23, 0.4)))
     at = indices(G1_23_JOINTS, G1_29_JOINTS)
     low, high = g1.joint_limits(G1_29_JOINTS).T
-    np.testing.assert_allclose(target[at], np.clip(0.1 + 0.25 * 0.4, low, high)[at], atol=1e-6)
+    np.testing.assert_allclose(target[at], np.clip(0.1 + 0.4, low, high)[at], atol=1e-6)
     rest = np.setdiff1d(np.arange(29), at)
     np.testing.assert_allclose(target[rest], g1.standing_joint_pos(G1_29_JOINTS)[rest], atol=1e-6)
     bare = G1Tracking(config_overrides={"residual": False}, joint_names=G1_23_JOINTS)

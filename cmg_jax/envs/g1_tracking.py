@@ -48,7 +48,7 @@ def default_config() -> config_dict.ConfigDict:
         sim_dt=0.005,
         floating=False,
         residual=True,  # False: the PD target is the standing pose plus the action's
-        action_scale=0.25,  # rad
+        action_scale=1.0,  # rad
         lookahead=(1, 4, 10),  # frames
         reset_noise=0.05,  # rad, of the joints at reset
         rewards=config_dict.create(
