@@ -15,6 +15,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError, parallel
 from tests import two_processes
+from tests.conftest import XLA_FLAGS
 from tests.generator_tools import commands, flat, play
 from tests.test_generators import MODES, POOLED
 
@@ -136,7 +137,7 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    environment = {**os.environ, "XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count=1"}
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.two_processes", str(port), str(process), str(tmp_path / f"{process}.npy")],
