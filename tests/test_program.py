@@ -141,6 +141,7 @@ def test_mp4_keeps_the_models_frame_rate(tmp_path):
 
     result = generate(tmp_path, "--seconds", 0.4, "--video", "walk.mp4", MUJOCO_GL="disable")
     assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
     frames, _ = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "walk.mp4"))
     assert frames == 21
 

@@ -239,6 +239,8 @@ def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
         from imageio_ffmpeg import write_frames
     except ImportError:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
+    # Otherwise it starts ffmpeg by a bare fork, which may hang in a process with threads and of which jax warns.
+    os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     first = next(frames)
     writer = write_frames(str(path), first.size, fps=frame_rate, quality=7, macro_block_size=2)  # pyright: ignore
     writer.send(None)
