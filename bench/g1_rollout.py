@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--noise", type=float, default=0.2)
     parser.add_argument("--chunk", type=int, default=250, help="steps between two lines")
     arguments = parser.parse_args()
+    steps = min(arguments.chunk, arguments.steps)
     model, env = cmg_jax.default_model(), G1Tracking(config_overrides={"floating": not arguments.fixed})
     generator = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), 5)
     wrapped = wrap_env_fn(model, generator, functools.partial(draw_commands, model), **env.wrapping)(env, EPISODE)
@@ -42,22 +43,22 @@ def main() -> int:
         return state, (finite, state.metrics["reward/termination"] < 0, state.reward)
 
     def run(state: Any, key: jax.Array) -> tuple[Any, Any]:
-        return jax.lax.scan(step, state, jax.random.split(key, arguments.chunk))
+        return jax.lax.scan(step, state, jax.random.split(key, steps))
 
     print("  ".join(f"{key} {value}" for key, value in device().items()))
     state = jax.jit(wrapped.reset)(jax.random.split(jax.random.PRNGKey(0), arguments.envs))
     program = compile_program(run, state, jax.random.PRNGKey(0))
     print(f"compiled in {program.seconds:.0f} s", flush=True)
     seconds, finite, falls = 0.0, True, 0
-    for chunk in range(arguments.steps // arguments.chunk):
+    for chunk in range(arguments.steps // steps):
         start = time.perf_counter()
         state, (good, fell, reward) = jax.block_until_ready(program.call(state, jax.random.PRNGKey(chunk)))
         seconds += time.perf_counter() - start
         finite &= bool(good.all())
         falls += int(fell.sum())
-        done = (chunk + 1) * arguments.chunk
+        done = (chunk + 1) * steps
         print(f"{done:6d} steps: {falls} falls, reward {float(reward.mean()):.4f} a step, finite {finite}", flush=True)
-    taken = arguments.steps // arguments.chunk * arguments.chunk * arguments.envs
+    taken = arguments.steps // steps * steps * arguments.envs
     print(f"{taken / seconds:,.0f} control steps/s, {env.n_substeps * taken / seconds:,.0f} physics steps/s")
     return 0 if finite else 1
 

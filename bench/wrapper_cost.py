@@ -105,7 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model, env = cmg_jax.default_model(), G1Tracking()
     keys = jax.random.split(jax.random.PRNGKey(0), arguments.envs)
-    programs, states, compiling = {}, {}, {}
+    programs, states = {}, {}
     for name, case in cases(model, env).items():
         state = jax.jit(case.reset)(keys)
         # Episodes end at any time, as in training after a while.
@@ -114,7 +114,6 @@ def main() -> None:
         )
         programs[name] = compile_program(rollout(case, arguments.steps), state, keys[0])
         states[name] = jax.block_until_ready(programs[name].call(state, keys[0])[0])
-        compiling[name] = programs[name].seconds
         print(f"compiled: {name}", flush=True)
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(arguments.repeats):
@@ -131,7 +130,7 @@ def main() -> None:
                 "ratio": statistics.median(ratios),
                 "ratio_low": min(ratios),
                 "ratio_high": max(ratios),
-                "compile_seconds": compiling[name],
+                "compile_seconds": programs[name].seconds,
             }
         )
     print("  ".join(f"{key} {value}" for key, value in device().items()))
