@@ -21,7 +21,7 @@ def main() -> None:
     rows = []
     for clip in readers.read(parser.parse_args().rollouts, readers.LAFAN1_FPS):
         assert clip.command is not None
-        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
         root = clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]
         changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
         for first, last in pairwise([0, *changes.tolist(), len(feet)]):

@@ -73,7 +73,7 @@ def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
     bank = cmg_jax.bank(pool(model), lookahead_frames=max(env.wrapping["lookahead"]))
     options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
     bodies = env.wrapping["key_bodies"]
-    robot = kinematics(joint_names=model.config.joint_names, bodies=bodies)
+    robot = kinematics(model.config.robot, bodies=bodies)
     inside: Any = Inside(env, model, streaming, sampler, robot=robot, **options)
     return {
         "environment alone": wrap_for_brax_training(env, episode_length=EPISODE),

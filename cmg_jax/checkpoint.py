@@ -1,6 +1,6 @@
 """A model on disk: a directory of orbax arrays and a `config.json`.
 
-    DIR/config.json    architecture, fps, joint names, provenance
+    DIR/config.json    architecture, fps, joint names, provenance, and the robot where it is not the G1
     DIR/arrays/        params, stats and the pool of initial frames (zarr, one folder an array)
 
 Arrays are read into host memory and placed on the default device, whatever they were saved on. Both
@@ -21,6 +21,7 @@ from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, first_line, require_parent
 from cmg_jax.model import CMGConfig, CMGModel, param_shapes
 from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import saved
 
 FORMAT = "cmg_jax model 3"
 
@@ -37,7 +38,9 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
     if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(arrays)):
         raise InputError("only models in float32 are saved; change the precision again after loading")
     header = {"format": FORMAT, "initial_motions": 0 if model.initial_motion is None else len(model.initial_motion)}
-    config = dataclasses.asdict(model.config) | {"provenance": dict(model.config.provenance)}
+    fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(model.config)}
+    robot = saved.to_json(fields.pop("robot"))
+    config = fields | {"provenance": dict(model.config.provenance)} | robot
     with atomic_path(path) as partial:
         partial.mkdir()
         (partial / "config.json").write_text(json.dumps(header | config, indent=2) + "\n")
@@ -127,7 +130,7 @@ def _read_config(path: Path) -> tuple[CMGConfig, int]:
             num_experts=int(content["num_experts"]),
             gate_dims=tuple(int(n) for n in content["gate_dims"]),
             hidden_dims=tuple(int(n) for n in content["hidden_dims"]),
-            joint_names=tuple(str(name) for name in content["joint_names"]),
+            robot=saved.from_json(content, str(path)),
             fps=float(content["fps"]),
             provenance=tuple((str(key), str(text)) for key, text in content["provenance"].items()),
         )

@@ -12,6 +12,7 @@ from cmg_jax import normalization
 from cmg_jax.errors import InputError
 from cmg_jax.networks import CMG
 from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import Robot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,8 @@ class CMGConfig:
     num_experts: int
     gate_dims: tuple[int, ...]
     hidden_dims: tuple[int, ...]
-    joint_names: tuple[str, ...]
+    robot: Robot
+    """Its joints are those of a frame."""
     fps: float = 50.0
     provenance: tuple[tuple[str, str], ...] = ()
     """Pairs of key and text, as `cmg-jax info` prints them."""
@@ -32,15 +34,29 @@ class CMGConfig:
         sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
         if min(sizes) < 1 or self.motion_dim % 2:
             raise InputError(f"sizes {sizes}: all must be at least 1, and a frame of even length")
-        if len(self.joint_names) != self.num_joints or len(set(self.joint_names)) != self.num_joints:
+        names = self.robot.joint_names
+        if len(names) != self.num_joints or len(set(names)) != self.num_joints:
             raise InputError(f"joint_names must be {self.num_joints} different names")
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps {self.fps} is not a positive number of frames per second")
 
     @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
+
+    @property
     def num_joints(self) -> int:
         """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
         return self.motion_dim // 2
+
+    def check_walks(self, what: str) -> None:
+        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+        if self.command_dim != 3:
+            raise InputError(f"{what} needs commands vx, vy and yaw rate; the model's are {self.command_dim} numbers")
+        if not self.robot.walks:
+            names = ", ".join(self.joint_names[:2])
+            lack = "feet and a free joint" if self.robot.has_mjcf else "MJCF"
+            raise InputError(f"{what} needs the {lack} of the model's robot, which are not known (joints {names}, ...)")
 
     @property
     def network(self) -> CMG:

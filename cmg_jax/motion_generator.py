@@ -19,6 +19,7 @@ from cmg_jax.generators.base import Generator
 from cmg_jax.generators.pregenerated import pregenerated
 from cmg_jax.generators.rolling import realtime, streaming
 from cmg_jax.model import CMGModel
+from cmg_jax.robot import Robot
 from cmg_jax.robot.kinematics import Kinematics, kinematics
 
 TIMED_CALLS = 100
@@ -38,7 +39,7 @@ class CMGMotionGenerator:
       mode: "pregenerated", "realtime" or "streaming".
       buffer_size: frames of the realtime buffer, or of streaming's look-ahead.
       preload_duration: frames of a pregenerated trajectory.
-      mjcf: the robot that body transforms are computed on; our G1 by default.
+      robot: the robot that body transforms are computed on; the model's by default.
       seed: of the draws of first frames.
 
     Raises:
@@ -53,7 +54,7 @@ class CMGMotionGenerator:
         *,
         buffer_size: int = 100,
         preload_duration: int = 500,
-        mjcf: Path | str | None = None,
+        robot: Robot | None = None,
         seed: int = 0,
     ):
         if num_envs < 1:
@@ -65,7 +66,7 @@ class CMGMotionGenerator:
             "realtime": lambda: realtime(buffer_size),
             "streaming": lambda: streaming(buffer_size),
         }
-        self._mjcf = mjcf
+        self._robot = robot or self.model.config.robot
         self._kinematics: Kinematics | None = None
         self._key = jax.random.key(seed)
         self._milliseconds: deque[float] = deque(maxlen=TIMED_CALLS)
@@ -120,11 +121,11 @@ class CMGMotionGenerator:
           [N, bodies, 4] wxyz.
 
         Raises:
-          InputError: no MJX is installed, or the MJCF lacks one of the model's joints.
+          InputError: no MJX is installed, or the robot's MJCF is not known.
         """
-        robot = self._robot()
+        forward = self._forward()
         joint_pos, joint_vel = self.get_motion(env_ids)
-        poses = robot.body_poses(joint_pos, base_pos, base_rot)
+        poses = forward.body_poses(joint_pos, base_pos, base_rot)
         return {
             "dof_positions": joint_pos,
             "dof_velocities": joint_vel,
@@ -135,7 +136,7 @@ class CMGMotionGenerator:
     @property
     def body_names(self) -> tuple[str, ...]:
         """Names of the bodies, in the order of `body_positions`."""
-        return self._robot().bodies
+        return self._forward().bodies
 
     def update_commands(self, commands: Any, env_ids: Any = None) -> None:
         """Go on under new commands [N, C], physical, from the frame last served."""
@@ -196,8 +197,8 @@ class CMGMotionGenerator:
         self._milliseconds.append((time.perf_counter() - start) * 1e3)
         return out
 
-    def _robot(self) -> Kinematics:
+    def _forward(self) -> Kinematics:
         if self._kinematics is None:
-            robot = kinematics(self._mjcf, joint_names=self.model.config.joint_names)
-            self._kinematics = robot._replace(body_poses=jax.jit(robot.body_poses))
+            forward = kinematics(self._robot)
+            self._kinematics = forward._replace(body_poses=jax.jit(forward.body_poses))
         return self._kinematics

@@ -17,7 +17,7 @@ from cmg_jax.cli.program import Parser, run
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
 from cmg_jax.normalization import MotionStats
-from cmg_jax.robot import joints
+from cmg_jax.robot.g1 import robot_of_size
 from converters import reference, state_dict, stats, torch_file
 
 PROGRAM = "cmg-convert"
@@ -112,7 +112,7 @@ def load_model(
         num_experts=converted.num_experts,
         gate_dims=converted.gate_dims,
         hidden_dims=converted.hidden_dims,
-        joint_names=joints.names_for(converted.motion_dim // 2),
+        robot=robot_of_size(converted.motion_dim // 2),
         fps=fps,
         provenance=tuple(provenance.items()),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import progress_bars
 from cmg_jax.data import build, dataset
 from cmg_jax.data.build import Options, Row
@@ -13,6 +14,7 @@ from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
 from cmg_jax.data.readers import SUFFIXES
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_parent
+from cmg_jax.robot import feet
 from cmg_jax.viz import plot
 
 EPISODES_SHOWN = 5
@@ -51,6 +53,7 @@ def add_parser(subparsers: Any) -> None:
         help="velocities of recordings beyond these percentiles are cut out; 0 100 keeps all",
     )
     parser.add_argument("--min-seconds", type=float, default=defaults.min_seconds, help="shorter pieces are dropped")
+    robot_options.add_arguments(parser, "that the data set and its models are of")
     parser.set_defaults(function=_data)
 
 
@@ -65,6 +68,9 @@ def _data(arguments: argparse.Namespace) -> None:
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
     files = list_files(arguments.sources)
+    robot = robot_options.from_arguments(arguments)
+    feet.check(robot)
+    _ = robot.mirror  # which says what is missing before any file is read
     options = Options(
         fps=arguments.fps,
         csv_fps=arguments.csv_fps,
@@ -72,6 +78,7 @@ def _data(arguments: argparse.Namespace) -> None:
         walked=arguments.commands == "walked",
         percentiles=(low, high),
         min_seconds=arguments.min_seconds,
+        robot=robot,
     )
     with progress_bars() as progress:
         made, rows = build.build(files, options, progress("files", len(files)))

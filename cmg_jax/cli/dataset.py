@@ -19,7 +19,7 @@ from cmg_jax.files import atomic_path, require_parent
 from cmg_jax.generators.base import first_frames, standing_frame
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints
+from cmg_jax.robot.g1 import is_g1, robot_of_size
 from cmg_jax.viz import contact_sheet, plot, render
 
 PROGRAM = "cmg-jax dataset"
@@ -58,8 +58,9 @@ def _dataset(arguments: argparse.Namespace) -> None:
     render.choose_gl()
     plot.pyplot()
     model = checkpoint.load(arguments.model or checkpoint.default_model_path())
-    if not joints.is_g1(model.config.joint_names) or model.config.command_dim != 3:
-        raise InputError("a dataset needs a model of the G1's joints, with commands vx, vy and yaw rate")
+    model.config.check_walks("a dataset")
+    if arguments.joints and not is_g1(model.config.robot):
+        raise InputError(f"--joints {arguments.joints}: says how many joints of the G1 to write; this is another robot")
     grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
     commands = np.repeat(np.asarray(grid, np.float32), max(arguments.motions, 0), axis=0)
     steps = _steps(arguments, len(commands), model.config.fps)
@@ -129,12 +130,12 @@ def _write(
         number = index % arguments.motions
         name = "vx{:+.2f}_vy{:+.2f}_yaw{:+.2f}".format(*command) + (f"_{number}" if arguments.motions > 1 else "")
         file = f"{index:04d}_{name}{motion_file.FORMATS[arguments.format].suffix}"
-        written = motion.with_joints(joints.names_for(arguments.joints)) if arguments.joints else motion
+        written = motion.with_joints(robot_of_size(arguments.joints).joint_names) if arguments.joints else motion
         motion_file.write(directory / file, written, arguments.format, bodies=True)
         row = {"file": file, "frames": len(frames), "fps": config.fps}
         for prefix, values in (("", command), ("walked_", walked)):
             row |= {prefix + part: round(float(v), 4) for part, v in zip(evaluation.COMPONENTS, values, strict=True)}
-        quality = evaluation.quality(frames[None], config.joint_names, config.fps)
+        quality = evaluation.quality(frames[None], config.robot, config.fps)
         row |= {key: float(f"{value:.4g}") for key, value in quality.items()}
         rows.append(row)
         if index in pictured:

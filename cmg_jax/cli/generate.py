@@ -18,7 +18,7 @@ from cmg_jax.files import require_parent
 from cmg_jax.generators.base import first_frames
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints
+from cmg_jax.robot.g1 import is_g1, robot_of_size
 from cmg_jax.viz import plot, render
 
 PROGRAM = "cmg-jax generate"
@@ -92,23 +92,27 @@ def _generate(arguments: argparse.Namespace) -> None:
         shared = commands if arguments.command or arguments.schedule else None
         bulk.generate(PROGRAM, model, arguments, len(commands), shared)
         return
-    on_g1 = joints.is_g1(model.config.joint_names)
-    g1_only = arguments.root != "command" or arguments.joints or (name and not motion_file.FORMATS[name].environments)
-    if not on_g1 and (arguments.video or arguments.bodies or g1_only):
-        raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
+    robot = model.config.robot
+    needs_feet = arguments.root != "command" or (name and not motion_file.FORMATS[name].environments)
+    if not robot.walks and (arguments.video or arguments.bodies or needs_feet):
+        raise InputError(
+            "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"
+        )
+    if arguments.joints and not is_g1(robot):
+        raise InputError(f"--joints {arguments.joints}: says how many joints of the G1 to write; this is another robot")
 
     with progress_bars() as progress:
         trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
         _report_bad_frames(trajectory)
         motion = _motion(model, trajectory, commands, arguments.root)
         if arguments.joints:
-            motion = motion.with_joints(joints.names_for(arguments.joints))
+            motion = motion.with_joints(robot_of_size(arguments.joints).joint_names)
         first = Motion(
-            motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
+            motion.fps, motion.robot, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
         )
         frames = motion.joint_pos[..., 0].size
         if arguments.out:
-            bodies = on_g1 and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
+            bodies = robot.walks and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
             advance = progress("body poses", frames) if bodies else lambda _: None
             motion_file.write(arguments.out, motion, name, bodies=bodies, progress=advance)
             _say_written(arguments.out, " without body poses" if name == "npz" and not bodies else "")

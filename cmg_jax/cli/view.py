@@ -17,6 +17,7 @@ from cmg_jax.data import clips, readers
 from cmg_jax.data.clips import Rejected
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_parent
+from cmg_jax.robot import G1, Robot
 from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
@@ -37,7 +38,12 @@ def add_parser(subparsers: Any) -> None:
         "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(readers.SUFFIXES)})"
     )
     parser.add_argument("--csv-fps", type=float, default=readers.LAFAN1_FPS, help="of CSV motions, which do not say")
-    parser.add_argument("--robot", type=Path, metavar="FILE.xml", help="an MJCF of the G1 to draw; ours by default")
+    parser.add_argument(
+        "--robot",
+        type=Path,
+        metavar="FILE.xml",
+        help="MJCF of the robot to draw, with its meshes; by default the model's. A motion is taken to be its",
+    )
     parser.add_argument("--schedule", type=Path, metavar="FILE.csv", help="drive by lines of time, vx, vy, yaw")
     parser.add_argument(
         "--record", type=Path, metavar="FILE.csv", help="write the drive there at the end, as a schedule"
@@ -59,8 +65,8 @@ def _view(arguments: argparse.Namespace) -> None:
     from cmg_jax.view.page import Page
 
     port = free_port(arguments.host, arguments.port)
-    skeleton = Skeleton(arguments.robot)
     source = _playback(arguments) if arguments.motion else _drive(arguments)
+    skeleton = Skeleton(source.robot, arguments.robot)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # of browsers that leave in the middle of a message
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(arguments.host, port, label="cmg_jax", verbose=False)
@@ -102,7 +108,8 @@ def _drive(arguments: argparse.Namespace) -> Drive:
 
 def _playback(arguments: argparse.Namespace) -> Playback:
     try:
-        found = readers.read(arguments.motion, arguments.csv_fps)
+        robot = Robot.from_mjcf(arguments.robot) if arguments.robot else G1
+        found = readers.read(arguments.motion, arguments.csv_fps, robot)
     except Rejected as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
     if not found or len(found[0].joint_pos) < 2:

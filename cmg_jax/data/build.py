@@ -10,8 +10,7 @@ from cmg_jax.data import clips, readers
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
 from cmg_jax.errors import InputError
-from cmg_jax.robot import feet
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1, Robot, feet
 
 STANDING_SPEED = 0.08
 """m/s and, for the yaw rate, twice that in rad/s: slower is standing, where no command was recorded."""
@@ -31,6 +30,8 @@ class Options(NamedTuple):
     """Frames whose velocity is outside of these are no locomotion, or an error of the recording, and are cut out."""
     min_seconds: float = 1.0
     """Shorter stretches are dropped."""
+    robot: Robot = G1
+    """Whose joints the data set has."""
 
 
 class Row(NamedTuple):
@@ -87,7 +88,7 @@ class _Stretch:
 
 def _read(path: Path, options: Options) -> list[_Stretch]:
     try:
-        found = readers.read(path, options.csv_fps)
+        found = readers.read(path, options.csv_fps, options.robot)
     except Rejected as rejected:
         return [_Stretch(path.name, 0, reason=str(rejected))]
     except OSError as error:
@@ -95,7 +96,7 @@ def _read(path: Path, options: Options) -> list[_Stretch]:
     out: list[_Stretch] = []
     for clip in found:
         try:
-            clip = clips.take_joints(clip, G1_29_JOINTS)
+            clip = clips.take_joints(clip, options.robot)
             clips.check(clip)
         except Rejected as rejected:
             out.append(_Stretch(clip.name, len(clip.joint_pos), reason=str(rejected)))
@@ -150,7 +151,7 @@ def _join(stretches: list[_Stretch], options: Options) -> Dataset:
         np.repeat(np.arange(len(parts)), [len(clip.joint_pos) for clip, _ in parts]).astype(np.int32),
         np.concatenate([first_feet(clip, recorded) for clip, recorded in parts]),
         tuple(clip.name for clip, _ in parts),
-        G1_29_JOINTS,
+        options.robot,
         options.fps,
     )
 
@@ -165,7 +166,7 @@ def first_feet(clip: Clip, recorded: bool) -> np.ndarray:
     reach = round(clip.fps)
     for begin in begins.tolist():
         joint_pos = clip.joint_pos[begin : begin + reach]
-        height = np.asarray(feet.sole_points(joint_pos, clip.joint_names))[..., 2].min(axis=-1)  # [t, 2] feet
+        height = np.asarray(feet.sole_points(joint_pos, clip.robot))[..., 2].min(axis=-1)  # [t, 2] feet
         above = height[:, 0] - height[:, 1]
         above = above - above[0]
         steps = np.flatnonzero(np.abs(above) > LIFTED)

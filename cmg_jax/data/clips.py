@@ -1,13 +1,12 @@
 """A clip: one uninterrupted recording of a robot, and how it is brought to one rate and checked."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.robot import odometry
+from cmg_jax.robot import Robot, odometry
 from cmg_jax.robot.joints import indices
 
 FPS_TOLERANCE = 0.15
@@ -23,12 +22,17 @@ ROOT_JUMP_SPEED = 8.0
 class Clip(NamedTuple):
     name: str
     fps: float
-    joint_names: tuple[str, ...]
+    robot: Robot
+    """Its joints are those of the recording; of some robots only their names are known."""
     joint_pos: np.ndarray  # [T, J] rad
     joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
     root_pos: np.ndarray  # [T, 3] m, world
     root_quat: np.ndarray  # [T, 4] wxyz
     command: np.ndarray | None = None  # [T, 3] what was asked for, where that is known
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
 
 
 class Rejected(Exception):  # noqa: N818  (no error of the program: a clip that is left out, and why)
@@ -75,12 +79,13 @@ def implied_fps(clip: Clip) -> float | None:
     return float((step * clip.joint_vel[1:-1]).sum()) / square
 
 
-def take_joints(clip: Clip, names: Sequence[str]) -> Clip:
-    """The clip with the joints `names`, in that order.
+def take_joints(clip: Clip, robot: Robot) -> Clip:
+    """The clip with the joints of `robot`, in its order.
 
     Raises:
       Rejected: it lacks one of them.
     """
+    names = robot.joint_names
     try:
         index = indices(names, clip.joint_names)
     except ValueError:
@@ -88,7 +93,7 @@ def take_joints(clip: Clip, names: Sequence[str]) -> Clip:
         others = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise Rejected(f"has no joint {missing[0]}{others}") from None
     velocity = None if clip.joint_vel is None else clip.joint_vel[:, index]
-    return clip._replace(joint_names=tuple(names), joint_pos=clip.joint_pos[:, index], joint_vel=velocity)
+    return clip._replace(robot=robot, joint_pos=clip.joint_pos[:, index], joint_vel=velocity)
 
 
 def split_at_jumps(clip: Clip) -> list[Clip]:
@@ -175,7 +180,7 @@ def walked_command(clip: Clip, smoothing: float) -> np.ndarray:
     one that is held for less than two strides.
     """
     assert clip.command is not None
-    velocity = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+    velocity = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
     velocity = np.concatenate([velocity, velocity[-1:]])
     changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
     stride = max(round(smoothing * clip.fps), 1)

@@ -14,8 +14,10 @@ from cmg_jax.data import clips, readers
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.readers import Bodies, Content
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1, rotation
-from cmg_jax.robot.joints import G1_29_JOINTS, indices, is_g1
+from cmg_jax.robot import G1, Robot, rotation
+from cmg_jax.robot import bodies as robot_bodies
+from cmg_jax.robot.g1 import fixed_links
+from cmg_jax.robot.joints import indices
 
 OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
 
@@ -26,7 +28,7 @@ LIMIT_TOLERANCE = 0.01
 """rad beyond a joint's limit that is no matter."""
 
 PLACE_TOLERANCE = 0.02
-"""m between a body of the file and the same one by kinematics: models of the G1 differ by millimetres."""
+"""m between a body of the file and the same one by kinematics: models of one robot differ by millimetres."""
 
 UPRIGHT, FALLEN = 30.0, 60.0
 """Mean tilt in degrees of a pelvis that is walking, and of one that cannot be."""
@@ -46,7 +48,7 @@ class Inspection(NamedTuple):
     checks: list[Check]
 
 
-def inspect(path: Path, csv_fps: float = readers.LAFAN1_FPS) -> Inspection:
+def inspect(path: Path, csv_fps: float = readers.LAFAN1_FPS, robot: Robot = G1) -> Inspection:
     """Read a motion file and check it.
 
     Raises:
@@ -54,7 +56,7 @@ def inspect(path: Path, csv_fps: float = readers.LAFAN1_FPS) -> Inspection:
     """
     clips.check_fps(csv_fps)
     try:
-        content = readers.load(path, csv_fps)
+        content = readers.load(path, csv_fps, robot)
     except Rejected as rejected:
         raise InputError(f"{path}: not a motion file: {rejected}") from None
     try:
@@ -131,9 +133,10 @@ class _Pose:
     def __init__(self, content: Content, found: Sequence[Clip], bodies: Bodies | None):
         joint_pos = np.concatenate([clip.joint_pos for clip in found])
         index = np.unique(np.linspace(0, len(joint_pos) - 1, SAMPLE).round().astype(int))
-        self.names = found[0].joint_names
+        self.robot, self.names = found[0].robot, found[0].joint_names
+        self.expected = content.robot
         self.named = readers.joint_names(content) is not None
-        self.on_g1 = is_g1(self.names)
+        self.known = self.robot.has_mjcf
         self.all_joint_pos = joint_pos
         self.joint_pos = joint_pos[index]
         self.order = content.quaternion_order
@@ -142,7 +145,7 @@ class _Pose:
         self.other_quat = self.root_quat[:, [1, 2, 3, 0] if self.order == "xyzw" else [3, 0, 1, 2]]
         self.other_order = "wxyz" if self.order == "xyzw" else "xyzw"
         self.bodies = None if bodies is None else bodies._replace(position=bodies.position[index])
-        self.readings = self._readings() if self.on_g1 and self.has_places() else []
+        self.readings = self._readings() if self.known and self.has_places() else []
 
     def has_places(self) -> bool:
         """Whether the file's bodies are anywhere but in one or two points."""
@@ -155,13 +158,16 @@ class _Pose:
         """Readings of joints without names: MuJoCo's order first."""
         if self.named:
             return {"named": self.names}
-        return {"MuJoCo's": self.names, "breadth-first (Isaac Lab's)": breadth_first(self.names)}
+        return {
+            "MuJoCo's": self.names,
+            "breadth-first (Isaac Lab's)": robot_bodies.breadth_first(self.robot, self.names),
+        }
 
     def _readings(self) -> "list[_Reading]":
         """How well each order of joints and of quaternions explains where the bodies are, the best one first."""
         assert self.bodies is not None
-        links = (*g1.body_names(), *g1.FIXED_LINKS)
-        root = self.bodies.names.index("pelvis") if self.bodies.names and "pelvis" in self.bodies.names else 0
+        links = (*self.robot.body_names, *fixed_links(self.robot))
+        root = readers.root_index(self.bodies.names or (), self.robot)
         relative = self.bodies.position - self.bodies.position[:, root, None]
         if self.bodies.local:
             frames = {self.order: relative}
@@ -170,7 +176,9 @@ class _Pose:
             frames = {name: rotation.rotate(rotation.inverse(quat)[:, None], relative) for name, quat in turned}
         readings = []
         for joint_order, names in self.joint_orders().items():
-            places = g1.link_positions(g1.body_poses(g1.qpos(self.joint_pos, names)), links)
+            robot = self.robot.with_joints(names)
+            poses = robot_bodies.body_poses(robot, robot_bodies.qpos(robot, self.joint_pos))
+            places = robot_bodies.link_positions(robot, poses, links)
             for quaternion_order, frame in frames.items():
                 away = np.linalg.norm(frame[:, :, None] - places[:, None], axis=-1).mean(axis=0)  # [bodies, links]
                 readings.append(_Reading(joint_order, quaternion_order, away, links))
@@ -194,27 +202,15 @@ class _Reading(NamedTuple):
         return [row for row, link in known if self.away[row, link] > PLACE_TOLERANCE]
 
 
-def breadth_first(names: Sequence[str]) -> tuple[str, ...]:
-    """Joints, or bodies, of the G1 by their depth in the tree, as Isaac Lab numbers them."""
-    model = g1.mj_model()
-
-    def depth(name: str) -> int:
-        body, count = int(model.joint(name).bodyid[0]) if name in G1_29_JOINTS else model.body(name).id, 0
-        while body:
-            body, count = int(model.body_parentid[body]), count + 1
-        return count
-
-    known = G1_29_JOINTS if names[0] in G1_29_JOINTS else g1.body_names()
-    return tuple(sorted((name for name in known if name in names), key=depth))
-
-
 def check_joint_order(pose: _Pose) -> Check:
     """By names; without them by the bodies, or by the limits of the joints."""
     name = "joint order"
-    if not pose.on_g1:
-        strangers = [joint for joint in pose.names if joint not in G1_29_JOINTS]
-        return Check(name, UNKNOWN, f"{len(pose.names)} joints, not the G1's: {', '.join(strangers[:3])}")
-    ordered = list(pose.names) == sorted(pose.names, key=G1_29_JOINTS.index)
+    if not pose.known:
+        strangers = [joint for joint in pose.names if joint not in pose.expected.hinge_names]
+        return Check(
+            name, UNKNOWN, f"{len(pose.names)} joints, not those of {pose.expected.name}: {', '.join(strangers[:3])}"
+        )
+    ordered = list(pose.names) == sorted(pose.names, key=pose.robot.hinge_names.index)
     said = f"{len(pose.names)} joints {'named' if pose.named else 'without names'}"
     if pose.named:
         said += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read them by name"
@@ -228,7 +224,10 @@ def check_joint_order(pose: _Pose) -> Check:
         return Check(name, OK, f"{said}; {where}" if pose.named else f"{said}; read in MuJoCo's order {where}")
     if pose.named:
         return Check(name, OK, said)
-    beyond = {order: float(_beyond(pose.joint_pos, names).mean()) for order, names in pose.joint_orders().items()}
+    beyond = {
+        order: float(_beyond(pose.joint_pos, pose.robot.with_joints(names)).mean())
+        for order, names in pose.joint_orders().items()
+    }
     first, second = beyond.values()
     words = f"beyond the limits by {first:.3f} rad on average in MuJoCo's order, {second:.3f} breadth-first"
     if second > 5 * first + 0.001:
@@ -238,16 +237,16 @@ def check_joint_order(pose: _Pose) -> Check:
     return Check(name, UNKNOWN, f"{said}; {words}")
 
 
-def _beyond(joint_pos: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _beyond(joint_pos: np.ndarray, robot: Robot) -> np.ndarray:
     """rad by which joints are beyond their limits, [N, J], 0 within."""
-    low, high = g1.joint_limits(names).T
+    low, high = robot.joint_limits.T
     return np.maximum(np.maximum(joint_pos - high, low - joint_pos), 0.0)
 
 
 def check_limits(pose: _Pose) -> Check:
-    if not pose.on_g1:
-        return Check("limits", UNKNOWN, "known of the G1's joints only")
-    beyond = _beyond(pose.all_joint_pos, pose.names)
+    if not pose.known:
+        return Check("limits", UNKNOWN, f"known of the joints of {pose.expected.name} only")
+    beyond = _beyond(pose.all_joint_pos, pose.robot)
     furthest = np.unravel_index(beyond.argmax(), beyond.shape)
     if beyond[furthest] <= LIMIT_TOLERANCE:
         return Check("limits", OK, "all joints within their limits")
@@ -290,21 +289,21 @@ def check_body_order(pose: _Pose) -> Check:
     said = f"{count} bodies {'named' if bodies.names else 'without names'}"
     if not pose.has_places():
         return Check(name, WRONG, f"{said}, most of them in one place: no body poses")
-    if not pose.on_g1:
-        return Check(name, UNKNOWN, f"{said}, of a robot that is not the G1")
+    if not pose.known:
+        return Check(name, UNKNOWN, f"{said}, of a robot that is not {pose.expected.name}")
     best = pose.readings[0]
     if best.error > PLACE_TOLERANCE:
         return Check(name, WRONG, f"{said}; they are {best.error:.2f} m from any link where the joints put it")
-    links = g1.body_names()
+    links = pose.robot.body_names
     if bodies.names is None and count != len(links):
-        return Check(name, UNKNOWN, f"{said}; MuJoCo's G1 has {len(links)}")
+        return Check(name, UNKNOWN, f"{said}; the MJCF of {pose.robot.name} has {len(links)}")
     expected = bodies.names or links
     misplaced = best.misplaced(expected)
     if misplaced:
         row = misplaced[0]
         found = best.links[int(best.away[row].argmin())]
         others = f", and {len(misplaced) - 1} more" if misplaced[1:] else ""
-        isaac = bodies.names is None and not best.misplaced(breadth_first(links))
+        isaac = bodies.names is None and not best.misplaced(robot_bodies.breadth_first(pose.robot, links))
         remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
         return Check(name, WRONG, f"{said}; body {row} is the {found} where {expected[row]} belongs{others}{remark}")
     known = indices([link for link in expected if link in links], links)

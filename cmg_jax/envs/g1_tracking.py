@@ -21,8 +21,9 @@ from mujoco_playground._src import mjx_env
 from cmg_jax.envs import g1_model, rewards
 from cmg_jax.envs.reference import Reference, empty_reference
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS, indices
+from cmg_jax.robot import G1
+from cmg_jax.robot.g1 import G1_29_JOINTS, MJCF_PATH
+from cmg_jax.robot.joints import indices
 from cmg_jax.robot.root_pose import rotate
 
 KEY_BODIES = (
@@ -110,10 +111,10 @@ class G1Tracking(mjx_env.MjxEnv):
         self._mj_model = g1_model.build(floating=settings.floating, sim_dt=settings.sim_dt)
         self._mjx_model = mjx.put_model(self._mj_model, impl="jax")
         self._joint_names = tuple(joint_names)
-        self._driven = indices(joint_names, g1.joint_names())
-        self._standing = jnp.asarray(g1.standing_joint_pos(g1.joint_names()))
-        self._limits = jnp.asarray(g1.joint_limits(g1.joint_names()))
-        self._torque_limits = jnp.asarray(g1.mj_model().jnt_actfrcrange[1:, 1], jnp.float32)
+        self._driven = indices(joint_names, G1.joint_names)
+        self._standing = jnp.asarray(G1.standing_joint_pos)
+        self._limits = jnp.asarray(G1.joint_limits)
+        self._torque_limits = jnp.asarray(G1.torque_limits, jnp.float32)
         self._key_bodies = KEY_BODIES if settings.rewards.key_bodies else ()
         self._bodies = np.array([self._mj_model.body(name).id for name in self._key_bodies], np.int32)
         self._pelvis = self._mj_model.body("pelvis").id
@@ -127,7 +128,7 @@ class G1Tracking(mjx_env.MjxEnv):
     def reset(self, rng: jax.Array) -> mjx_env.State:
         noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, minval=-1.0, maxval=1.0)
         joint_pos = jnp.clip(self._standing + noise, self._limits[:, 0], self._limits[:, 1])
-        qpos = jnp.concatenate([jnp.asarray(g1.mj_model().key("stand").qpos[: self._root], jnp.float32), joint_pos])
+        qpos = jnp.concatenate([jnp.asarray(G1.standing_qpos[: self._root], jnp.float32), joint_pos])
         qvel = jnp.zeros(self._mj_model.nv)
         data = mjx_env.make_data(self._mj_model, qpos=qpos, qvel=qvel, ctrl=joint_pos, impl="jax")
         reference = empty_reference(
@@ -230,7 +231,7 @@ class G1Tracking(mjx_env.MjxEnv):
 
     @property
     def xml_path(self) -> str:
-        return str(g1.MJCF_PATH)
+        return str(MJCF_PATH)
 
     @property
     def action_size(self) -> int:
@@ -251,7 +252,7 @@ def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
     Returns:
       the model with these leaves [B, ...], and the axes for `vmap`.
     """
-    torso = g1.body_names().index("torso_link") + 1
+    torso = G1.body_names.index("torso_link") + 1
 
     @jax.vmap
     def draw(key: jax.Array) -> dict[str, jax.Array]:

@@ -29,7 +29,8 @@ from cmg_jax.envs.wrapper import ReferenceMotionWrapper, wrap_env_fn
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, clear_write_errors, first_line
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints, root_pose
+from cmg_jax.robot import G1, joints, root_pose
+from cmg_jax.robot.g1 import is_g1
 from cmg_jax.training.metrics import MetricsLog
 
 SHOWN_HEIGHT = 0.85
@@ -50,7 +51,7 @@ def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
       InputError: a setting that does not exist or cannot be, or no model.
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
-    if not joints.is_g1(model.config.joint_names) or model.config.command_dim != 3:
+    if not is_g1(model.config.robot) or model.config.command_dim != 3:
         raise InputError(f"{config.model}: its joints are not the G1's, or its commands are not vx, vy and yaw rate")
     model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
@@ -201,19 +202,19 @@ def play(directory: Path, commands: np.ndarray) -> Roll:
 
 
 def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any) -> tuple[Motion, Motion]:
-    fps, names = 1 / parts.env.dt, parts.model.config.joint_names
+    fps, robot = 1 / parts.env.dt, parts.model.config.robot
     upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
     hanging = np.tile(np.array([0, 0, SHOWN_HEIGHT], np.float32), (len(qpos), 1))
-    at = joints.indices(names, joints.G1_29_JOINTS)
-    if qpos.shape[-1] == len(joints.G1_29_JOINTS):  # a pelvis that stands fast
+    at = joints.indices(robot.joint_names, G1.joint_names)
+    if qpos.shape[-1] == G1.num_joints:  # a pelvis that stands fast
         own_root = root = (hanging, upright)
         own_joints = qpos[:, at]
     else:
         own_root, own_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
-        root = root_pose.on_floor(joint_pos, names, commands[1:], fps)
+        root = root_pose.on_floor(joint_pos, robot, commands[1:], fps)
     velocity = np.gradient(own_joints, 1 / fps, axis=0)
-    policy = Motion(fps, names, own_joints, velocity, commands[1:], *own_root)
-    return policy, Motion(fps, names, joint_pos, joint_vel, commands[1:], *root)
+    policy = Motion(fps, robot, own_joints, velocity, commands[1:], *own_root)
+    return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *root)
 
 
 def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:

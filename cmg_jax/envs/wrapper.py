@@ -16,7 +16,6 @@ frames to follow it, and the command they obey.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +31,7 @@ from cmg_jax.envs.reference import KeyBodies, Reference
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import Generator
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import root_pose
+from cmg_jax.robot import Robot, root_pose
 from cmg_jax.robot.kinematics import Kinematics, kinematics
 from cmg_jax.robot.root_pose import RootPose
 
@@ -70,7 +69,7 @@ def wrap_env_fn(
     hold_interval: tuple[int, int] = (150, 300),
     lookahead: Sequence[int] = (1,),
     key_bodies: Sequence[str] = (),
-    mjcf: Path | str | None = None,
+    robot: Robot | None = None,
     full_reset: bool = False,
 ) -> Callable[..., "ReferenceMotionWrapper"]:
     """What `brax.training.agents.*.train` takes as `wrap_env_fn`, for Brax and Playground environments alike.
@@ -84,7 +83,7 @@ def wrap_env_fn(
       hold_interval: control steps that a command is held, drawn anew each time; both ends included.
       lookahead: offsets [L] in frames of the frames to come.
       key_bodies: names of bodies whose poses and velocities are wanted; by MJX.
-      mjcf: the robot of `key_bodies`; our G1 by default.
+      robot: the robot of `key_bodies`; the model's by default.
       full_reset: Playground's option of that name.
 
     Returns:
@@ -94,7 +93,7 @@ def wrap_env_fn(
     Raises:
       InputError: a body that the robot lacks; and what it returns raises it as `ReferenceMotionWrapper` does.
     """
-    robot = kinematics(mjcf, joint_names=model.config.joint_names, bodies=key_bodies) if key_bodies else None
+    bodies = kinematics(robot or model.config.robot, bodies=key_bodies) if key_bodies else None
 
     def wrap(
         env: Any, episode_length: int = 1000, action_repeat: int = 1, randomization_fn: Any = None
@@ -115,7 +114,7 @@ def wrap_env_fn(
             smoother,
             hold_interval=hold_interval,
             lookahead=lookahead,
-            robot=robot,
+            robot=bodies,
             action_repeat=action_repeat,
         )
 

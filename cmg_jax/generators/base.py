@@ -16,7 +16,6 @@ from cmg_jax import normalization
 from cmg_jax.errors import InputError
 from cmg_jax.generators.rows import draw_rows
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import g1, joints
 
 State = Any
 """A generator's state: a pytree of arrays whose structure, shapes and dtypes never change."""
@@ -128,11 +127,11 @@ def first_frames(model: CMGModel, key: jax.Array, batch: int, motion: jax.Array 
 
 
 def standing_frame(model: CMGModel) -> jax.Array:
-    """Standing still, [D]; for a robot that is not the G1, the mean of the training data."""
-    names = model.config.joint_names
-    if not joints.is_g1(names):
+    """Standing still, [D]; for a robot whose MJCF is not known, the mean of the training data."""
+    robot = model.config.robot
+    if not robot.has_mjcf:
         return model.stats.motion_mean
-    return jnp.concatenate([jnp.asarray(g1.standing_joint_pos(names)), jnp.zeros(len(names))])
+    return jnp.concatenate([jnp.asarray(robot.standing_joint_pos), jnp.zeros(robot.num_joints)])
 
 
 def batch_size(command: Any, batch: int | None) -> int:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from cmg_jax.generators import base
 from cmg_jax.generators.base import Generator, MotionFrame
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import g1, joints
 
 
 class GuardCounts(NamedTuple):
@@ -34,7 +33,7 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
     """`generator` with counts, in `state.counts`, of the steps on which a row was
 
     - not finite (a NaN in a command makes every later frame of its row one),
-    - beyond a joint's range (of the G1, by name; other robots' joints are not checked),
+    - beyond a joint's range (not checked for a robot whose MJCF is not known),
     - under a command outside the range that the model was trained on, or under a NaN. It is the command in
       force that is looked at: from a bank, the one that the row's motion was made under.
 
@@ -46,10 +45,10 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
     """
 
     def outside_limits(model: CMGModel, joint_pos: jax.Array) -> jax.Array:
-        names = model.config.joint_names
-        if not joints.is_g1(names):
+        robot = model.config.robot
+        if not robot.has_mjcf:
             return jnp.zeros(joint_pos.shape[0], bool)
-        low, high = jnp.asarray(g1.joint_limits(names)).T[:, None]
+        low, high = jnp.asarray(robot.joint_limits).T[:, None]
         return ((joint_pos < low - tolerance) | (joint_pos > high + tolerance)).any(-1)
 
     def outside_command(model: CMGModel, command: jax.Array) -> jax.Array:

@@ -37,7 +37,7 @@ def mirrored(generator: Generator, fraction: float = 0.5) -> Generator:
 
     Raises:
       InputError: a fraction outside of that.
-      ValueError: (in `init`) a joint of the model has no other side.
+      InputError: (in `init`, too) a joint of the model has no other side, or its robot is not known.
     """
     if not 0 <= fraction <= 1:
         raise InputError(f"fraction {fraction} is not between 0 and 1")
@@ -98,6 +98,6 @@ def _reflect_command(mirror: jax.Array, command: jax.Array) -> jax.Array:
 def _reflect_frame(model: CMGModel, mirror: jax.Array, frame: MotionFrame) -> MotionFrame:
     def reflect(values: jax.Array) -> jax.Array:
         mask = mirror.reshape(-1, *(1,) * (values.ndim - 1))
-        return jnp.where(mask, joints.mirror_joints(values, model.config.joint_names), values)
+        return jnp.where(mask, joints.mirror_joints(values, model.config.robot), values)
 
     return jax.tree.map(reflect, frame)

@@ -25,6 +25,7 @@ from cmg_jax.data.windows import make_windows
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, clear_write_errors, require_parent
 from cmg_jax.model import CMGConfig, CMGModel
+from cmg_jax.robot import saved
 from cmg_jax.training import trainer as training
 from cmg_jax.training.checkpoints import Checkpoints
 from cmg_jax.training.metrics import MetricsLog
@@ -133,7 +134,12 @@ def validate(model: CMGModel) -> dict[str, float]:
 
 
 def _description(dataset: Dataset, config: TrainConfig, model_config: CMGConfig) -> dict[str, Any]:
-    network = {name: value for name, value in dataclasses.asdict(model_config).items() if name != "provenance"}
+    network = {field.name: getattr(model_config, field.name) for field in dataclasses.fields(model_config)}
+    del network["provenance"]
+    robot = saved.to_json(network.pop("robot"))
+    network["joint_names"] = robot["joint_names"]
+    if "robot" in robot:
+        network["robot"] = f"crc32 {zlib.crc32(json.dumps(robot).encode())}"
     checksum = zlib.crc32(dataset.motion.tobytes() + dataset.command.tobytes())
     data = {"frames": len(dataset.motion), "clips": len(dataset.clip_names), "crc32": checksum}
     return json.loads(json.dumps({"train": dataclasses.asdict(config), "network": network, "data": data}))

@@ -66,7 +66,7 @@ class Page:
             self._add_time_bar(gui, source)
         self._add_running(gui)
         self.poses = source.reset()
-        self.charts = Charts(gui, source.labels, source.joint_names, source.fps, self.poses)
+        self.charts = Charts(gui, source.labels, source.robot, source.fps, self.poses)
         self._add_keys(gui)
         self._show(self.poses, refresh=True)
 
@@ -203,7 +203,7 @@ class Page:
         if frame < self._shown_frame:
             self.charts.clear()
         self._shown_frame = frame
-        self.scene.show(poses, self.source.joint_names)
+        self.scene.show(poses)
         self.charts.add(frame / self.source.fps, poses)
         turn = frame % REFRESH
         if refresh or turn == 0 or self.source.finished:
