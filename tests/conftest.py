@@ -27,6 +27,7 @@ from hypothesis import settings
 import cmg_jax
 from cmg_jax.model import CMGConfig, CMGModel
 from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import Robot
 from tests.generator_tools import sampler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -76,7 +77,9 @@ def golden() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def small_model() -> CMGModel:
     """A random model whose every size differs from the default's."""
-    config = CMGConfig(6, 2, 5, (7,), (9, 8, 4), ("a", "b", "c"), fps=30.0, provenance=(("made", "by a test"),))
+    config = CMGConfig(
+        6, 2, 5, (7,), (9, 8, 4), Robot("abc", ("a", "b", "c")), fps=30.0, provenance=(("made", "by a test"),)
+    )
     rng = np.random.default_rng(11)
     initialize = jax.jit(config.network.init)
     params = initialize(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 2)))["params"]
@@ -94,7 +97,7 @@ def motions(model: CMGModel) -> cmg_jax.MotionBank:
 @pytest.fixture(scope="session")
 def tiny_model() -> CMGModel:
     """A random network of three joints, without a pool: every episode begins at the mean."""
-    config = CMGConfig(6, 3, 2, (7,), (9, 8), ("a", "b", "c"))
+    config = CMGConfig(6, 3, 2, (7,), (9, 8), Robot("abc", ("a", "b", "c")))
     params = jax.jit(config.network.init)(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
     return CMGModel(params, MotionStats(jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), low, high), None, config)

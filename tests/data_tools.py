@@ -3,15 +3,15 @@
 import numpy as np
 
 from cmg_jax.data.dataset import RIGHT, Dataset
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1
+from cmg_jax.robot.g1 import G1_29_JOINTS
 
 FPS = 50.0
 
 
 def walking(clips: int, frames: int) -> Dataset:
     """Clips that stand for 0.4 s and then swing their legs, each at another speed."""
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     time = np.arange(frames) / FPS - 0.4
     motion, command = [], []
     for clip in range(clips):
@@ -32,6 +32,6 @@ def walking(clips: int, frames: int) -> Dataset:
         np.repeat(np.arange(clips), frames).astype(np.int32),
         first_foot.reshape(-1),
         tuple(f"clip {clip}" for clip in range(clips)),
-        G1_29_JOINTS,
+        G1,
         FPS,
     )

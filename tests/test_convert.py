@@ -14,7 +14,7 @@ import pytest
 import cmg_jax
 from cmg_jax.model import apply_normalized
 from cmg_jax.networks import pack_experts, unpack_experts
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 from converters import reference, torch_file
 from converters.cli import check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program

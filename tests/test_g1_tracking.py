@@ -18,8 +18,9 @@ from cmg_jax.envs import g1_model, rewards
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.reference import empty_reference
 from cmg_jax.envs.wrapper import wrap_env_fn
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, indices
+from cmg_jax.robot import G1
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot.joints import indices
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
@@ -58,7 +59,7 @@ def rollout(bundled):
 
 def test_what_the_policy_sees(rollout):
     env, actions, (first, (obs, _, done, _, qpos, reference)) = rollout
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     alive = done == 0
     np.testing.assert_allclose(obs[..., :29][alive], (qpos - standing)[alive], atol=1e-5)
     np.testing.assert_allclose(obs[..., 58:87][alive], actions[alive], atol=1e-6)
@@ -103,25 +104,25 @@ def test_targets():
     env = G1Tracking(joint_names=G1_23_JOINTS)
     target = np.asarray(env.target(reference, jnp.full(23, 0.4)))
     at = indices(G1_23_JOINTS, G1_29_JOINTS)
-    low, high = g1.joint_limits(G1_29_JOINTS).T
+    low, high = G1.joint_limits.T
     np.testing.assert_allclose(target[at], np.clip(0.1 + 0.4, low, high)[at], atol=1e-6)
     rest = np.setdiff1d(np.arange(29), at)
-    np.testing.assert_allclose(target[rest], g1.standing_joint_pos(G1_29_JOINTS)[rest], atol=1e-6)
+    np.testing.assert_allclose(target[rest], G1.standing_joint_pos[rest], atol=1e-6)
     bare = G1Tracking(config_overrides={"residual": False}, joint_names=G1_23_JOINTS)
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     np.testing.assert_allclose(bare.target(reference, jnp.zeros(23)), standing, atol=1e-6)
 
 
 def test_the_floating_g1_stands_on_its_eight_soles():
     robot = g1_model.build(floating=True, sim_dt=0.005)
     data = mujoco.MjData(robot)
-    data.qpos[:] = g1.mj_model().key("stand").qpos
+    data.qpos[:] = G1.mj_model.key("stand").qpos
     data.ctrl[:] = data.qpos[7:]
     for _ in range(60):
         mujoco.mj_step(robot, data)
     assert data.ncon == 8
     assert 0.7 < data.qpos[2] < 0.8
-    assert (np.abs(data.qfrc_actuator[6:]) <= g1.mj_model().jnt_actfrcrange[1:, 1] + 1e-6).all()
+    assert (np.abs(data.qfrc_actuator[6:]) <= G1.mj_model.jnt_actfrcrange[1:, 1] + 1e-6).all()
 
 
 def test_likeness_and_costs():

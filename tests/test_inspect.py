@@ -6,10 +6,11 @@ from PIL import Image
 
 from cmg_jax import InputError, motion_file
 from cmg_jax.data import inspection
-from cmg_jax.data.inspection import OK, UNKNOWN, WRONG, breadth_first
+from cmg_jax.data.inspection import OK, UNKNOWN, WRONG
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.bodies import breadth_first
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 
 NAMES = ("numbers", "fps", "joint order", "limits", "quaternion order", "body order")
@@ -19,14 +20,14 @@ NAMES = ("numbers", "fps", "joint order", "limits", "quaternion order", "body or
 def motion() -> Motion:
     """An upright robot on an arc, each joint waving in its own way within its limits."""
     time = np.arange(120)[:, None] / 50
-    low, high = g1.joint_limits(G1_29_JOINTS).T
+    low, high = G1.joint_limits.T
     middle, swing = (low + high) / 2, (high - low) / 2 * 0.9
     phase, rate = np.arange(29) * 0.7, 2 * np.pi * 0.5
     joint_pos, joint_vel = middle + swing * np.sin(rate * time + phase), swing * rate * np.cos(rate * time + phase)
     yaw = 1.2 * time
     root = np.hstack([0.7 * np.sin(yaw), 0.7 * (1 - np.cos(yaw)), np.full_like(yaw, 0.78)])
     quat = np.hstack([np.cos(yaw / 2), 0 * yaw, 0 * yaw, np.sin(yaw / 2)])
-    return Motion(50.0, G1_29_JOINTS, joint_pos, joint_vel, np.zeros((119, 3)), root, quat)
+    return Motion(50.0, G1, joint_pos, joint_vel, np.zeros((119, 3)), root, quat)
 
 
 def verdicts(path, **options) -> dict[str, str]:
@@ -97,9 +98,9 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
 
 def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     first = ("left_hip_pitch_joint", "right_hip_pitch_joint", "waist_yaw_joint", "left_hip_roll_joint")
-    assert breadth_first(G1_29_JOINTS)[:4] == first
-    joints = [G1_29_JOINTS.index(name) for name in breadth_first(G1_29_JOINTS)]
-    bodies = [g1.body_names().index(name) for name in breadth_first(g1.body_names())]
+    assert breadth_first(G1, G1_29_JOINTS)[:4] == first
+    joints = [G1_29_JOINTS.index(name) for name in breadth_first(G1, G1_29_JOINTS)]
+    bodies = [G1.body_names.index(name) for name in breadth_first(G1, G1.body_names)]
     moved = {key: tracking[key][:, joints] for key in ("joint_pos", "joint_vel")}
     moved |= {key: value[:, bodies] for key, value in tracking.items() if key.startswith("body")}
     path = save(tmp_path / "a.npz", tracking, **moved)
@@ -154,7 +155,7 @@ def test_numbers_limits_and_jumps(motion, tmp_path):
 
 
 def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_path):
-    stranger = motion.with_joints(("left_knee_joint", "right_knee_joint"))._replace(joint_names=("paw", "tail"))
+    stranger = motion.with_joints(("left_knee_joint", "right_knee_joint"))._replace(robot=Robot("dog", ("paw", "tail")))
     motion_file.write(tmp_path / "walk.npz", stranger)
     found = verdicts(tmp_path / "walk.npz")
     assert (found["fps"], found["joint order"], found["limits"]) == (OK, UNKNOWN, UNKNOWN)

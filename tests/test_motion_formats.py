@@ -17,8 +17,9 @@ from cmg_jax.commands import schedule
 from cmg_jax.data import readers
 from cmg_jax.generators.base import first_frames
 from cmg_jax.motion_file import Motion, twist
-from cmg_jax.robot import g1, odometry, rotation
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot import G1, odometry, rotation
+from cmg_jax.robot.bodies import body_poses, body_states, breadth_first
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 
 FORMATS = {
@@ -129,7 +130,7 @@ def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
                 assert ours[key].shape[1:] == value.shape[1:]
         assert ours["link_body_list"] == theirs["link_body_list"]
         # Their own joints, through our kinematics, give their bodies: order, frame and unit are theirs.
-        recorded = motion._replace(joint_pos=theirs["dof_pos"], joint_names=G1_29_JOINTS)
+        recorded = motion._replace(joint_pos=theirs["dof_pos"], robot=G1)
         np.testing.assert_allclose(twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
 
 
@@ -140,8 +141,8 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
     rng = np.random.default_rng(0)
     positions, velocities = rng.normal(size=(4, 36)), rng.normal(size=(4, 35))
     positions[:, 3:7] /= np.linalg.norm(positions[:, 3:7], axis=-1, keepdims=True)
-    states = g1.body_states(positions, velocities)
-    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
+    states = body_states(G1, positions, velocities)
+    model, data = G1.mj_model, mujoco.MjData(G1.mj_model)
     velocity = np.empty(6)
     for row in range(4):
         data.qpos[:], data.qvel[:] = positions[row], velocities[row]
@@ -150,7 +151,7 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
             mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, velocity, 0)
             np.testing.assert_allclose(states.angular_velocity[row, body - 1], velocity[:3], atol=1e-5)
             np.testing.assert_allclose(states.linear_velocity[row, body - 1], velocity[3:], atol=1e-5)
-    np.testing.assert_allclose(states.position, g1.body_poses(positions).position, atol=1e-6)
+    np.testing.assert_allclose(states.position, body_poses(G1, positions).position, atol=1e-6)
 
 
 def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
@@ -198,13 +199,13 @@ def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tm
         motion_file.write(tmp_path / FORMATS[name], motion, name)
     theirs, ours = (dict(np.load(tmp_path / FORMATS[name])) for name in ("beyondmimic", "mjlab"))
     assert list(ours["joint_names"]) == list(G1_29_JOINTS)
-    assert list(ours["body_names"]) == list(g1.body_names())
+    assert list(ours["body_names"]) == list(G1.body_names)
     # By place alone, as its loader reads.
     for place, joint in enumerate(ISAAC_LAB_JOINTS):
         column = G1_29_JOINTS.index(f"{joint}_joint")
         np.testing.assert_array_equal(theirs["joint_pos"][:, place], motion.joint_pos[:, column])
         np.testing.assert_array_equal(theirs["joint_vel"][:, place], motion.joint_vel[:, column])
-    order = [g1.body_names().index(name) for name in ISAAC_LAB_BODIES]
+    order = [G1.body_names.index(name) for name in ISAAC_LAB_BODIES]
     for key in ("body_pos_w", "body_quat_w", "body_ang_vel_w"):
         np.testing.assert_array_equal(theirs[key], ours[key][:, order])
     # And by name, as anyone can.
@@ -215,7 +216,7 @@ def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tm
 def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
     motion_file.write(tmp_path / "isaac.npz", motion, "beyondmimic")
     arrays = np.load(tmp_path / "isaac.npz")
-    model, data, velocity = g1.mj_model(), mujoco.MjData(g1.mj_model()), np.empty(6)
+    model, data, velocity = G1.mj_model, mujoco.MjData(G1.mj_model), np.empty(6)
     for frame in (0, 40, 100):
         data.qpos[:], data.qvel[:] = motion.qpos()[frame], motion.qvel()[frame]
         mujoco.mj_forward(model, data)
@@ -234,7 +235,7 @@ def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_
     motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
     (clip,) = readers.read(tmp_path / FORMATS[name], csv_fps=50.0)
     assert clip.fps == 50
-    assert clip.joint_names == (g1.breadth_first(joints) if name == "beyondmimic" else joints)
+    assert clip.joint_names == (breadth_first(G1, joints) if name == "beyondmimic" else joints)
     expected = motion.with_joints(clip.joint_names)
     np.testing.assert_allclose(clip.joint_pos, expected.joint_pos, atol=1e-6)
     np.testing.assert_allclose(clip.root_pos, expected.root_pos, atol=1e-5)
@@ -259,15 +260,15 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
     motions = motion_file.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
-    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1_29_JOINTS, 50))
-    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1_29_JOINTS)))
-    one = Motion(50.0, G1_29_JOINTS, *(array[0] for array in motions[2:]))
-    states_of_bodies = g1.body_poses(one.qpos())
+    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1, 50))
+    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1)))
+    one = Motion(50.0, G1, *(array[0] for array in motions[2:]))
+    states_of_bodies = body_poses(G1, one.qpos())
     slip = {}
     for path in ("odometry", "command"):
         root = one if path == "odometry" else motion_file.of_trajectory(bundled.config, states, commands)
-        ankle = [g1.body_names().index(f"{side}_ankle_roll_link") for side in ("left", "right")]
-        feet = g1.body_poses(root.qpos()).position[:, ankle, :2]
+        ankle = [G1.body_names.index(f"{side}_ankle_roll_link") for side in ("left", "right")]
+        feet = body_poses(G1, root.qpos()).position[:, ankle, :2]
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
         slip[path] = np.median(step)
     assert slip["odometry"] < 0.6 * slip["command"]
@@ -278,7 +279,7 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
 
 
 def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, tmp_path):
-    several = Motion(50.0, motion.joint_names, *(np.stack([array, array]) for array in motion[2:]))
+    several = Motion(50.0, motion.robot, *(np.stack([array, array]) for array in motion[2:]))
     stranger = motion.with_joints(("left_knee_joint", "tail"))
     for name in ("csv", "twist", "mjlab", "beyondmimic"):
         with pytest.raises(InputError, match="holds one environment"):

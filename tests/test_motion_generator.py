@@ -7,8 +7,8 @@ import pytest
 
 import cmg_jax
 from cmg_jax import CMGMotionGenerator, InputError
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1
+from cmg_jax.robot.bodies import body_poses, qpos
 from tests.generator_tools import BATCH, commands, first, reference
 
 
@@ -66,10 +66,10 @@ def test_switching_keeps_motion_and_commands(model):
 
 def test_body_transforms_are_those_of_mujoco(model):
     generator = CMGMotionGenerator(model, BATCH, "realtime", buffer_size=4)
-    assert generator.body_names == g1.body_names()
+    assert generator.body_names == G1.body_names
     base_pos = np.random.default_rng(0).normal(size=(2, 3))
     data = generator.get_motion_with_body_transforms([9, 1], base_pos=base_pos)
-    poses = g1.body_poses(g1.qpos(np.asarray(data["dof_positions"]), G1_29_JOINTS, base_pos))
+    poses = body_poses(G1, qpos(G1, np.asarray(data["dof_positions"]), base_pos))
     assert data["dof_velocities"].shape == (2, 29)
     np.testing.assert_allclose(data["body_positions"], poses.position, atol=1e-5)
     assert data["body_rotations"].shape == (2, 30, 4)

@@ -19,8 +19,9 @@ from cmg_jax import checkpoint
 from cmg_jax.cli import program
 from cmg_jax.commands import schedule
 from cmg_jax.generators.base import first_frames
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1
+from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot.g1 import G1_29_JOINTS
 from tests.conftest import assert_one_clear_line, refused_line, run_program
 
 
@@ -50,7 +51,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     assert walk["fps"].shape == (1,)
     assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
-    assert tuple(walk["body_names"]) == g1.body_names()
+    assert tuple(walk["body_names"]) == G1.body_names
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
@@ -58,8 +59,8 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     )[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
     np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
-    positions = g1.qpos(walk["dof_positions"], G1_29_JOINTS, walk["root_pos"], walk["root_quat_wxyz"])
-    bodies = g1.body_poses(positions)
+    positions = qpos(G1, walk["dof_positions"], walk["root_pos"], walk["root_quat_wxyz"])
+    bodies = body_poses(G1, positions)
     np.testing.assert_allclose(walk["body_positions"], bodies.position, atol=1e-5)
     np.testing.assert_allclose(walk["body_rotations"], bodies.rotation, atol=1e-5)
 
