@@ -127,7 +127,7 @@ def test_all_figures_are_there_and_finite(report):
 
 
 def test_models_that_cannot_be_measured_are_refused(small_model, model):
-    with pytest.raises(InputError, match="needs a model of the G1"):
+    with pytest.raises(InputError, match="needs commands vx, vy and yaw rate"):
         evaluation.evaluate(small_model)
     with pytest.raises(InputError, match="frames 60 are too few"):
         evaluation.evaluate(model, settings=evaluation.Settings(frames=60))

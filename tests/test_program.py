@@ -164,7 +164,9 @@ def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model):
     with np.load(tmp_path / "a.npz") as walk:
         assert walk["dof_positions"].shape == (31, 3)
         assert walk["fps"].item() == 30
-    assert_one_clear_line(generate(tmp_path, "--model", "model", "--video", "a.gif"), "not the G1's")
+    assert_one_clear_line(
+        generate(tmp_path, "--model", "model", "--video", "a.gif"), "MJCF of the model's robot is not known"
+    )
 
 
 BAD_ARGUMENTS = [
