@@ -6,9 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmg_jax import digests
 from cmg_jax.errors import InputError
 from cmg_jax.files import first_line
 from cmg_jax.training.trainer import TrainState
+
+_REMEDY = "delete that directory to go on from the checkpoint before it"
 
 
 class Checkpoints:
@@ -35,7 +38,8 @@ class Checkpoints:
     def save(self, state: TrainState, score: float) -> None:
         """Begin to write `state`; `score` is that of its validation, smaller is better."""
         arrays = jax.tree.map(np.asarray, _stored(state))
-        self._manager.save(int(state.step), args=self._args.StandardSave(arrays), metrics={"score": score})
+        metrics = {"score": score, "sha256": digests.of_arrays(arrays)}
+        self._manager.save(int(state.step), args=self._args.StandardSave(arrays), metrics=metrics)
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest state that was written whole, or `like` where there is none.
@@ -47,13 +51,16 @@ class Checkpoints:
         if step is None:
             return like
         expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), _stored(like))
+        where = f"{self._manager.directory}: checkpoint {step}"
         try:
-            arrays = self._manager.restore(step, args=self._args.StandardRestore(expected))
+            arrays = jax.tree.map(np.asarray, self._manager.restore(step, args=self._args.StandardRestore(expected)))
+            written = self._manager.metrics(step)
         except Exception as error:  # orbax and tensorstore raise many kinds
-            where = f"{self._manager.directory}: checkpoint {step}"
-            raise InputError(f"{where} cannot be read ({first_line(error)})") from error
+            raise InputError(f"{where} cannot be read ({first_line(error)}); {_REMEDY}") from error
+        if not isinstance(written, dict) or written.get("sha256", "") not in ("", digests.of_arrays(arrays)):
+            raise InputError(f"{where} is damaged; {_REMEDY}")
         places = jax.tree.map(lambda leaf: leaf.sharding, _stored(like))
-        return like._replace(**jax.device_put(jax.tree.map(np.asarray, arrays), places))
+        return like._replace(**jax.device_put(arrays, places))
 
 
 def _score(metrics: Any) -> float:
