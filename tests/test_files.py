@@ -15,6 +15,23 @@ def allow(_):
     """Of directories that may be replaced."""
 
 
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def write_file(path, then):
+    with atomic_path(path) as partial:
+        partial.write_text("new")
+        then()
+
+
+def write_directory(path, then, **options):
+    with atomic_directory(path, **options) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+        then()
+
+
 def test_a_file_appears_when_the_block_ends(tmp_path):
     with atomic_path(tmp_path / "a.txt") as partial:
         partial.write_text("new")
@@ -25,9 +42,8 @@ def test_a_file_appears_when_the_block_ends(tmp_path):
 
 def test_an_error_leaves_the_file_that_was_there(tmp_path):
     (tmp_path / "a").write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a") as partial:
-        partial.write_text("new")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_file(tmp_path / "a", interrupt)
     assert (tmp_path / "a").read_text() == "old"
     assert names(tmp_path) == ["a"]
 
@@ -35,10 +51,8 @@ def test_an_error_leaves_the_file_that_was_there(tmp_path):
 def test_an_error_leaves_the_directory_that_was_there(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "old").touch()
-    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "a", require_ours=allow) as partial:
-        partial.mkdir()
-        (partial / "new").touch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_directory(tmp_path / "a", interrupt, require_ours=allow)
     assert names(tmp_path) == ["a"]
     assert names(tmp_path / "a") == ["old"]
 
@@ -55,9 +69,8 @@ def test_a_file_never_replaces_a_directory(tmp_path, appears):
         make_directory()
         with pytest.raises(InputError, match=r"a\.npz: is a directory"):
             require_file_target(target)
-    with pytest.raises(InputError, match=r"(?i)a\.npz: .*is a directory"), atomic_path(target) as partial:
-        partial.write_text("new")
-        make_directory()
+    with pytest.raises(InputError, match=r"(?i)a\.npz: .*is a directory"):
+        write_file(target, make_directory)
     assert (target / "thesis.tex").read_text() == "years of work"
     assert names(tmp_path) == ["a.npz"]
 
@@ -86,10 +99,13 @@ def test_an_existing_directory_stays_unless_it_is_ours(tmp_path):
     for require_ours, words in ((None, "exists"), (refuse, "holds notes")):
         with pytest.raises(InputError, match=words), atomic_directory(tmp_path / "d", require_ours=require_ours):
             pytest.fail("no work is begun")
-    with pytest.raises(InputError, match="e exists"), atomic_directory(tmp_path / "e") as partial:
-        partial.mkdir()
-        (tmp_path / "e").mkdir()  # by someone else, in the meantime
+
+    def someone_else_is_first():
+        (tmp_path / "e").mkdir()
         (tmp_path / "e" / "notes").touch()
+
+    with pytest.raises(InputError, match="e exists"):
+        write_directory(tmp_path / "e", someone_else_is_first)
     assert names(tmp_path) == ["d", "e"]
     assert names(tmp_path / "d") == names(tmp_path / "e") == ["notes"]
 

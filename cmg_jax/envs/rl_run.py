@@ -119,10 +119,7 @@ def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]
             progress(row)
 
         def keep(step: int, _: Any, params: Any) -> None:
-            with atomic_directory(directory / "checkpoints" / f"{step:012d}") as partial:
-                arrays = _numbered(params)
-                digest = np.frombuffer(bytes.fromhex(digests.of_arrays(arrays)), np.uint8)
-                array_files.save(partial, arrays | {DIGEST: digest})
+            _keep(directory, step, params)
 
         try:
             ppo.train(
@@ -222,22 +219,32 @@ def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, com
     return policy, Motion(fps, names, joint_pos, joint_vel, commands[1:], *root)
 
 
+def _keep(directory: Path, step: int, params: Any) -> None:
+    arrays = _numbered(params)
+    digest = np.frombuffer(bytes.fromhex(digests.of_arrays(arrays)), np.uint8)
+    with atomic_directory(directory / "checkpoints" / f"{step:012d}") as partial:
+        array_files.save(partial, arrays | {DIGEST: digest})
+
+
 def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
     found = sorted(path for path in (directory / "checkpoints").glob("*") if path.name.isdigit())
     if not found:
         raise InputError(f"{directory}: holds no checkpoint")
-    like = (
-        running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
-        network.policy_network.init(jax.random.PRNGKey(0)),
-        network.value_network.init(jax.random.PRNGKey(0)),
+    like = jax.eval_shape(
+        lambda: (
+            running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
+            network.policy_network.init(jax.random.PRNGKey(0)),
+            network.value_network.init(jax.random.PRNGKey(0)),
+        )
     )
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     try:
         arrays = array_files.load(found[-1])
         digest = arrays.pop(DIGEST, None)
         if digest is not None and bytes(np.asarray(digest)).hex() != digests.of_arrays(arrays):
             raise ValueError("damaged")
-        leaves = [jnp.asarray(arrays[name]) for name in _numbered(like)]
-        if [leaf.shape for leaf in leaves] != [jnp.shape(leaf) for leaf in jax.tree.leaves(like)]:
+        leaves = [jnp.asarray(arrays[_name(index)]) for index in range(len(shapes))]
+        if [leaf.shape for leaf in leaves] != shapes:
             raise ValueError("its arrays are of another network")
     except Exception as error:  # orbax and tensorstore raise many kinds
         raise InputError(f"{found[-1]}: cannot be read ({first_line(error)})") from error
@@ -245,7 +252,11 @@ def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
 
 
 def _numbered(params: Any) -> dict[str, np.ndarray]:
-    return {f"{index:03d}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
+    return {_name(index): np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
+
+
+def _name(index: int) -> str:
+    return f"{index:03d}"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

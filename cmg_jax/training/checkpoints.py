@@ -15,7 +15,13 @@ _REMEDY = "delete that directory to go on from the checkpoint before it"
 
 
 class Checkpoints:
-    """orbax checkpoints of a run under DIR/checkpoints. Use it as a context; leaving it waits for the last write."""
+    """orbax checkpoints of a run under DIR/checkpoints, each with a digest of its arrays.
+
+    Use it as a context; leaving it waits for the last write.
+
+    Raises:
+      InputError: the metadata of a checkpoint that is there is damaged.
+    """
 
     def __init__(self, directory: Path, keep: int):
         import orbax.checkpoint as ocp  # a slow import, needed only here
@@ -27,7 +33,11 @@ class Checkpoints:
             preservation_policy=policy.AnyPreservationPolicy(kept), enable_async_checkpointing=True
         )
         self._args = ocp.args
-        self._manager = ocp.CheckpointManager((directory / "checkpoints").absolute(), options=options)
+        path = (directory / "checkpoints").absolute()
+        try:
+            self._manager = ocp.CheckpointManager(path, options=options)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:  # it reads the metadata of all
+            raise InputError(f"{path}: a checkpoint's metadata is damaged ({first_line(error)}); delete it") from error
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -38,8 +48,12 @@ class Checkpoints:
     def save(self, state: TrainState, score: float) -> None:
         """Begin to write `state`; `score` is that of its validation, smaller is better."""
         arrays = jax.tree.map(np.asarray, _stored(state))
-        metrics = {"score": score, "sha256": digests.of_arrays(arrays)}
-        self._manager.save(int(state.step), args=self._args.StandardSave(arrays), metrics=metrics)
+        self._manager.save(
+            int(state.step),
+            args=self._args.StandardSave(arrays),
+            metrics={"score": score},
+            custom_metadata={"sha256": digests.of_arrays(arrays)},
+        )
 
     def restore(self, like: TrainState) -> TrainState:
         """The newest state that was written whole, or `like` where there is none.
@@ -54,10 +68,10 @@ class Checkpoints:
         where = f"{self._manager.directory}: checkpoint {step}"
         try:
             arrays = jax.tree.map(np.asarray, self._manager.restore(step, args=self._args.StandardRestore(expected)))
-            written = self._manager.metrics(step)
+            digest = self._manager.metadata(step).custom_metadata.get("sha256")
         except Exception as error:  # orbax and tensorstore raise many kinds
             raise InputError(f"{where} cannot be read ({first_line(error)}); {_REMEDY}") from error
-        if not isinstance(written, dict) or written.get("sha256", "") not in ("", digests.of_arrays(arrays)):
+        if digest not in (None, digests.of_arrays(arrays)):  # older ones have none
             raise InputError(f"{where} is damaged; {_REMEDY}")
         places = jax.tree.map(lambda leaf: leaf.sharding, _stored(like))
         return like._replace(**jax.device_put(arrays, places))
