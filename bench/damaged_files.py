@@ -58,7 +58,7 @@ REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical",
 
 
 class Kind(NamedTuple):
-    make: Callable[[Path, CMGModel], None]
+    make: Callable[[Path, CMGModel], Any]
     """Writes a whole one."""
     read: Callable[[Path, CMGModel], Any]
     """Its content, as a pytree of arrays and other values."""
@@ -140,12 +140,12 @@ def compressed_motion(path: Path, _: CMGModel) -> None:
         np.savez_compressed(path, **arrays)
 
 
-def copy_of(name: str) -> Callable[[Path, CMGModel], None]:
-    return lambda path, _: path.write_bytes((TORCH_FILES / name).read_bytes()) and None
+def copy_of(name: str) -> Callable[[Path, CMGModel], Any]:
+    return lambda path, _: path.write_bytes((TORCH_FILES / name).read_bytes())
 
 
 KINDS = {
-    "checkpoint": Kind(lambda path, model: path.write_bytes(torch_file(model)) and None, converted, "cmg.pt"),
+    "checkpoint": Kind(lambda path, model: path.write_bytes(torch_file(model)), converted, "cmg.pt"),
     "checkpoint of torch": Kind(copy_of("ckpt_4.pt"), converted, "ckpt_4.pt", parts=False),
     "model directory": Kind(lambda path, model: cmg_jax.save(model, path), loaded, "model"),
     "motion NPZ": motion_kind("walk.npz", "npz", parts=False),
@@ -252,7 +252,7 @@ class Damaged:
 
 class Outcome(NamedTuple):
     kind: str
-    index: int
+    number: int
     what: str
     said: str
 
@@ -347,7 +347,7 @@ def main() -> int:
                 if outcome.what in bad:
                     failures.append(outcome)
                 if arguments.all or outcome.what in bad:
-                    print(f"{outcome.kind} {outcome.index}: {outcome.what}: {outcome.said}", flush=True)
+                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.said}", flush=True)
     print(f"{'':<26}" + "".join(f"{text:>13}" for text in ("files", *OUTCOMES)))
     for checksums, title in ((True, "with checksums"), (False, "without checksums: other content is not noticed")):
         print(title)
