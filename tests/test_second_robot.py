@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError
+from cmg_jax import InputError, digests
 from cmg_jax.cli.main import main
 from cmg_jax.data import dataset, readers
 from cmg_jax.generators.base import standing_frame
@@ -287,7 +287,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
         ({"sides": 7}, "its robot is damaged"),
     ):
         config["robot"] |= {"mjcf": text, "feet": ["shoe_L", "shoe_R"], "sides": ["_L", "_R"]} | changed
-        (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+        (tmp_path / "model" / "config.json").write_text(json.dumps(digests.sealed(config)))
         assert words in refused_line(capsys, "info", tmp_path / "model")
 
 
@@ -295,7 +295,7 @@ def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, cap
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     del config["robot"]
-    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model" / "config.json").write_text(json.dumps(digests.sealed(config)))
     assert "evaluation needs the MJCF of the model's robot" in refused_line(capsys, "evaluate", tmp_path / "model")
     assert main(["info", str(tmp_path / "model")]) == 0
     assert "known by the names of its joints only" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import ZIP_ERRORS, atomic_path, first_line
+from cmg_jax.files import atomic_path, first_line, read_npz
 from cmg_jax.normalization import MotionStats
 from cmg_jax.robot import Robot, joints, saved
 
@@ -76,22 +76,23 @@ def load(path: Path) -> Dataset:
       InputError: no data set of ours, damaged, or inconsistent.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except OSError:
-        raise
-    except (*ZIP_ERRORS, TypeError) as error:
-        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error}, so no data set; make one with cmg-jax data") from None
     names = (*_ARRAYS, "clip_names", "joint_names", "fps")
     if missing := [name for name in names if name not in arrays]:
         raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
-    dataset = Dataset(
-        *(arrays[name] for name in _ARRAYS),
-        clip_names=tuple(map(str, arrays["clip_names"])),
-        robot=_robot(path, arrays),
-        fps=float(arrays["fps"]),
-    )
-    frames = len(dataset.motion)
+    robot = _robot(path, arrays)
+    try:
+        dataset = Dataset(
+            *(arrays[name] for name in _ARRAYS),
+            clip_names=tuple(map(str, arrays["clip_names"])),
+            robot=robot,
+            fps=float(arrays["fps"]),
+        )
+        frames = len(dataset.motion)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
     if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
         raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
     shapes = {"motion": (frames, 2 * dataset.robot.num_joints), "command": (frames, 3)}
@@ -99,6 +100,8 @@ def load(path: Path) -> Dataset:
         array, shape = getattr(dataset, name), shapes.get(name, (frames,))
         if array.shape != shape:
             raise InputError(f"{path}: {name} has shape {array.shape}; it must be {shape}")
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} is of {array.dtype}; it must be numbers")
         bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)
         if bad.any():
             raise InputError(f"{path}: {name} is not finite in frame {int(bad.argmax())}")
@@ -106,7 +109,7 @@ def load(path: Path) -> Dataset:
 
 
 def _robot(path: Path, arrays: dict[str, np.ndarray]) -> Robot:
-    content: dict[str, Any] = {"joint_names": np.ravel(arrays["joint_names"])}
+    content: dict[str, Any] = {"joint_names": np.ravel(arrays["joint_names"]).tolist()}
     if "robot" in arrays:
         try:
             content["robot"] = json.loads(str(arrays["robot"]))

@@ -22,7 +22,10 @@ def from_json(content: dict[str, Any], where: str) -> Robot:
     Raises:
       InputError: it is damaged, its MJCF lacks one of the joints, or it refers to other files.
     """
-    names = tuple(str(name) for name in content["joint_names"])
+    names = content.get("joint_names")
+    if not isinstance(names, list):
+        raise InputError(f"{where}: its joint names are damaged; make it again")
+    names = tuple(map(str, names))
     if (saved := content.get("robot")) is None:
         return robot_of(names)
     damaged = InputError(f"{where}: its robot is damaged; make it again")
