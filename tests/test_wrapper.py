@@ -71,7 +71,7 @@ class Row:
 def simulate(model, first, actions, seen, repeat=1):
     """Check all that was `seen` in a rollout, leaves [T, B, ...], against one `Row` for each environment."""
     follow = jax.jit(cmg_jax.apply)
-    rows = [Row(model, command) for command in np.asarray(first["reference"].raw_command)]
+    rows = [Row(model, command) for command in np.asarray(first["reference"].requested)]
     commands = lambda: np.stack([row.command for row in rows])  # noqa: E731
     x = np.asarray(first["obs"])[:, :2]
     first_x, draws, frames = x, 0, np.zeros(0)
@@ -88,14 +88,14 @@ def simulate(model, first, actions, seen, repeat=1):
             done = actions[now, index, 2] > 0 or row.steps >= EPISODE
             assert step["done"][index] == done
             assert step["steps"][index] == row.steps
-            raw = step["reference"].raw_command[index]
+            raw = step["reference"].requested[index]
             if done:
                 row.begin(raw)
             if done or row.command_on(raw):
                 draws += 1
                 assert (raw >= RANGE.low).all()
                 assert (raw <= RANGE.high).all()
-                assert now == 0 or (raw != seen["reference"].raw_command[now - 1][index]).all()
+                assert now == 0 or (raw != seen["reference"].requested[now - 1][index]).all()
             np.testing.assert_array_equal(raw, row.raw)
         done = step["done"].astype(bool)[:, None]
         x = np.where(done, step["obs"][:, :2], x + repeat * actions[now, :, :2])
@@ -215,7 +215,7 @@ def test_devices_each_play_their_rows_as_one_device_would(tiny_model):
         jax.tree.map(
             lambda a, b, device=device: np.testing.assert_allclose(a[device], b, atol=1e-4), together, expected
         )
-    commands = np.asarray(together["reference"].raw_command)
+    commands = np.asarray(together["reference"].requested)
     assert (commands[0] != commands[1]).all(), "two devices draw the same commands"
 
 

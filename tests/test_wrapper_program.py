@@ -85,7 +85,7 @@ def test_motions_of_a_bank_bring_their_commands(motions, model):
     actions = actions_of(6, steps=10)
     _, seen = unroll(env, state, actions)
     done = np.asarray(seen["done"]) == 1
-    assert {tuple(command) for command in np.asarray(seen["reference"].raw_command)[done]} <= known
+    assert {tuple(command) for command in np.asarray(seen["reference"].requested)[done]} <= known
 
 
 ARM = """<mujoco><worldbody><body name="upper"><joint name="a" axis="0 1 0"/><geom size="0.1"/>

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import Env
 from brax.envs.base import State as BraxState
-from mujoco_playground._src.mjx_env import MjxEnv
-from mujoco_playground._src.mjx_env import State as MjxState
+from mujoco_playground import MjxEnv
+from mujoco_playground import State as MjxState
 
 from cmg_jax.envs.reference import empty_reference
 

@@ -106,7 +106,7 @@ def products_per_frame(config: CMGConfig) -> int:
 
 def draw_commands(model: CMGModel, key: jax.Array, envs: int) -> jax.Array:
     """Commands [B, C] over the trained range."""
-    return sampler.uniform(key, sampler.CommandRange(model.stats.command_min, model.stats.command_max), envs)
+    return sampler.uniform(key, sampler.trained_range(model), envs)
 
 
 def inputs(model: CMGModel, envs: int, steps: int) -> tuple[jax.Array, jax.Array]:

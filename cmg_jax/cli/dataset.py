@@ -12,8 +12,8 @@ import numpy as np
 
 from cmg_jax import checkpoint, evaluation, motion_file, rollout
 from cmg_jax.cli.evaluate import parse_grid
-from cmg_jax.cli.generate import warn_beyond_range
-from cmg_jax.cli.program import Progress, progress_bars
+from cmg_jax.cli.program import Progress, progress_bars, warn_beyond_range
+from cmg_jax.commands import sampler
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, require_parent
 from cmg_jax.generators.base import first_frames, standing_frame
@@ -63,7 +63,7 @@ def _dataset(arguments: argparse.Namespace) -> None:
     grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
     commands = np.repeat(np.asarray(grid, np.float32), max(arguments.motions, 0), axis=0)
     steps = _steps(arguments, len(commands), model.config.fps)
-    warn_beyond_range(PROGRAM, model, commands)
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     with progress_bars() as progress:
         trajectory = generate(model, commands, steps, arguments.seed, arguments.standing)
         with atomic_path(out) as partial:

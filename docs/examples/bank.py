@@ -6,7 +6,7 @@ import cmg_jax
 from cmg_jax.commands import sampler
 
 model = cmg_jax.default_model()
-RANGE = sampler.STAGES["turn"]
+RANGE = sampler.stages(model)["turn"]  # inside what the model was trained on
 
 
 @jax.jit
