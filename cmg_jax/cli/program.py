@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code of `command` (0 where it returns None); an input error is one line. Leaves the process as it was."""
+    """The exit code of `command` (0 where it returns None); an input error is one line."""
     with _settings_put_back(), quiet_logger("absl"):  # orbax reports its housekeeping there, and what it raises
         code = _run(name, command)
         if code:
