@@ -79,7 +79,7 @@ def wrap_env_fn(
       model: the model.
       generator: any mode; `on_tick` and a bank make changes of command and resets cheap.
       command_sampler: (key, B) -> commands [B, C], as `lambda key, n: sampler.uniform(key, range, n)`. None:
-        the bank of the generator draws them, and they are held for the episode.
+        the model's bank draws them, and they are held for the episode.
       smoother: from raw to given commands, a step per control step; `smoother.ramp()` by default.
       hold_interval: control steps that a command is held, drawn anew each time; both ends included.
       lookahead: offsets [L] in frames of the frames to come.
@@ -177,8 +177,7 @@ class ReferenceMotionWrapper(Wrapper):
         # A copy: the state may be donated, the caller's model not.
         model = jax.tree.map(jnp.copy, self._model)
         drawn = None if self._command_sampler is None else self._command_sampler(command_key, batch)
-        options = {"batch": batch} if drawn is None else {}
-        generated = self._generator.init(model, motion_key, drawn, **options)
+        generated = self._generator.init(model, motion_key, drawn, num_envs=batch)
         command = jnp.copy(generated.command)  # a bank may have put a motion's own in place of the drawn one
         held = sampler.hold(hold_key, command, self._hold_interval)
         own = ReferenceState(model, generated, held, self._smoother.init(command), root_pose.init(batch), key)
