@@ -78,7 +78,7 @@ def test_inside_vmap_it_would_not_be_so(model):
 
 
 def test_motions_of_a_bank_bring_their_commands(motions, model):
-    env = wrapped(OnG1(), model, cmg_jax.streaming(3, bank=motions), lookahead=(1,))
+    env = wrapped(OnG1(), model.replace(bank=motions), cmg_jax.streaming(3, from_bank=True), lookahead=(1,))
     state = jax.jit(env.reset)(KEYS)
     known = {tuple(command) for command in np.asarray(motions.command)}
     assert {tuple(command) for command in np.asarray(state.info["reference"].command)} <= known

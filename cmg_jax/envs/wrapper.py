@@ -79,10 +79,10 @@ def wrap_env_fn(
       model: the model.
       generator: any mode; `on_tick` and a bank make changes of command and resets cheap.
       command_sampler: (key, B) -> commands [B, C], as `lambda key, n: sampler.uniform(key, range, n)`. None:
-        the bank of the generator draws them, and they are held for the episode.
+        the model's bank draws them, and they are held for the episode.
       smoother: from requested to smoothed commands, a step per control step; `smoother.ramp()` by default.
       hold_interval: control steps that a command is held, drawn for each one; both ends included.
-      lookahead: offsets [L] in frames of the frames to come.
+      lookahead: offsets [L] in frames of the frames to come, up to the generator's horizon.
       key_bodies: names of bodies whose poses and velocities are wanted; by MJX.
       mjcf: the robot of `key_bodies`; our G1 by default.
       full_reset: Playground's option of that name.
@@ -92,8 +92,10 @@ def wrap_env_fn(
       auto-reset and with our wrapper outermost.
 
     Raises:
-      InputError: a body that the robot lacks; and what it returns raises it as `ReferenceMotionWrapper` does.
+      InputError: an offset beyond the generator's horizon, an impossible interval, or a body that the robot lacks; and
+        what it returns raises it as `ReferenceMotionWrapper` does.
     """
+    _check_options(generator, hold_interval, lookahead)
     robot = kinematics(mjcf, joint_names=model.config.joint_names, bodies=key_bodies) if key_bodies else None
 
     def wrap(
@@ -150,14 +152,12 @@ class ReferenceMotionWrapper(Wrapper):
         """See `wrap_env_fn`, which also wraps the environment.
 
         Raises:
-          InputError: the environment has no `write_reference`, its control step is not a whole number of frames,
-            or an impossible interval or offset; at reset, it has no slot, or one of another size.
+          InputError: the environment has no `write_reference`, its control step is not a whole number of frames, an
+            offset lies beyond the generator's horizon, or an impossible interval; at reset, it has no slot, or one
+            of another size.
         """
         super().__init__(env)
-        if min(lookahead, default=0) < 0:
-            raise InputError(f"lookahead {tuple(lookahead)}: offsets count frames ahead and are not negative")
-        if not 1 <= hold_interval[0] <= hold_interval[1]:
-            raise InputError(f"hold_interval {hold_interval}: at least 1 step, the shorter one first")
+        _check_options(generator, hold_interval, lookahead)
         name = type(self.unwrapped).__name__
         self._write_reference: Any = getattr(self.unwrapped, "write_reference", None)
         if self._write_reference is None:
@@ -180,8 +180,7 @@ class ReferenceMotionWrapper(Wrapper):
         # A copy: the state may be donated, the caller's model not.
         model = jax.tree.map(jnp.copy, self._model)
         drawn = None if self._command_sampler is None else self._command_sampler(command_key, batch)
-        options = {"batch": batch} if drawn is None else {}
-        generated = self._generator.init(model, motion_key, drawn, **options)
+        generated = self._generator.init(model, motion_key, drawn, num_envs=batch)
         command = generated.command  # a bank may have put a motion's own in place of the drawn one
         held = sampler.hold(hold_key, command, self._hold_interval)
         own = ReferenceState(model, generated, held, self._smoother.init(command), root_pose.init(batch), key)
@@ -282,6 +281,19 @@ class ReferenceMotionWrapper(Wrapper):
             raise InputError(f'{name} declares no info["{SLOT}"]: add {remedy} {where}')
         if _shapes(state.info[SLOT]) != _shapes(reference):
             raise InputError(f'info["{SLOT}"] of {name} is not what the wrapper writes: add {remedy} {where}')
+
+
+def _check_options(generator: Generator, hold_interval: tuple[int, int], lookahead: Sequence[int]) -> None:
+    if min(lookahead, default=0) < 0:
+        raise InputError(f"lookahead {tuple(lookahead)}: offsets count frames ahead and are not negative")
+    if (farthest := max(lookahead, default=0)) > generator.horizon:
+        raise InputError(
+            f"lookahead {tuple(lookahead)}: offset {farthest} lies beyond the {generator.horizon:g} frames that the "
+            "generator knows ahead; make one that knows more, streaming(lookahead_frames=...) for instance, or give "
+            "smaller offsets"
+        )
+    if not 1 <= hold_interval[0] <= hold_interval[1]:
+        raise InputError(f"hold_interval {hold_interval}: at least 1 step, the shorter one first")
 
 
 def _frames_per_step(env: Any, action_repeat: int, fps: float) -> int:
