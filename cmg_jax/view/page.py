@@ -231,7 +231,7 @@ class Page:
 
 
 def slider_bounds(trained: CommandRange) -> list[tuple[float, float]]:
-    """Lowest and highest value of each slider: the whole steps inside the trained range, so that no command leaves it."""
+    """Lowest and highest value of each slider: the whole steps inside the trained range."""
     bounds = []
     for low, high in zip(*trained, strict=True):
         inside = _round(np.ceil(low / SLIDER_STEP) * SLIDER_STEP), _round(np.floor(high / SLIDER_STEP) * SLIDER_STEP)
