@@ -127,15 +127,18 @@ class G1Tracking(MjxEnv):
         return {"lookahead": tuple(self._config.lookahead), "key_bodies": self._key_bodies}
 
     def reset(self, rng: jax.Array) -> State:
-        noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, minval=-1.0, maxval=1.0)
+        noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, jnp.float32, -1.0, 1.0)
         joint_pos = jnp.clip(self._standing + noise, self._limits[:, 0], self._limits[:, 1])
-        qpos = jnp.concatenate([jnp.asarray(g1.mj_model().key("stand").qpos[: self._root], jnp.float32), joint_pos])
-        qvel = jnp.zeros(self._mj_model.nv)
-        data = mjx.make_data(self._mj_model, impl="jax").replace(qpos=qpos, qvel=qvel, ctrl=joint_pos)
+        data: Any = mjx.make_data(self._mj_model, impl="jax")
+        # Physics has the precision that jax has by default, and rewards have it, as Brax's wrappers rely on it;
+        # observations and the reference are float32.
+        joint_pos = joint_pos.astype(data.qpos.dtype)
+        root = jnp.asarray(g1.mj_model().key("stand").qpos[: self._root], data.qpos.dtype)
+        data = data.replace(qpos=jnp.concatenate([root, joint_pos]), ctrl=joint_pos)
         reference = empty_reference(
             num_joints=self.action_size, lookahead=len(self._config.lookahead), key_bodies=len(self._key_bodies)
         )
-        last_action, zero = jnp.zeros(self.action_size, jnp.float32), jnp.zeros((), jnp.float32)
+        last_action, zero = jnp.zeros(self.action_size, jnp.float32), jnp.zeros(())
         obs = self._observe(data, last_action, reference)
         metrics = {f"reward/{name}": zero for name in self._config.rewards} | {"joint_error": zero}
         return State(data, obs, zero, zero, metrics, {"reference": reference, LAST_ACTION: last_action})
@@ -144,22 +147,23 @@ class G1Tracking(MjxEnv):
         reference: Reference = state.info["reference"]
         # Auto-reset brings back the data of an episode's begin, but not the info: time tells a first step.
         last_action = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
-        data = physics_steps(self._mjx_model, state.data, self.target(reference, action), self.n_substeps)
+        target = self.target(reference, action).astype(state.data.ctrl.dtype)
+        data = physics_steps(self._mjx_model, state.data, target, self.n_substeps)
         terms = self._terms(data, reference, action, last_action)
         error = self._joint_pos(data) - reference.joint_pos
         rms = jnp.sqrt(jnp.mean(jnp.square(error)))
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
         failed = ~finite | (rms > self._config.termination.joint_error) | self._fallen(data)
-        terms = {name: jnp.where(finite, term, 0.0) for name, term in terms.items()}
-        terms["termination"] = failed.astype(jnp.float32)
+        terms = {name: jnp.where(finite, term, 0.0).astype(float) for name, term in terms.items()}
+        terms["termination"] = failed.astype(float)
         terms = {name: self._config.rewards[name] * term for name, term in terms.items()}
         metrics = {f"reward/{name}": term for name, term in terms.items()}
-        metrics["joint_error"] = jnp.where(finite, rms, 0.0)
+        metrics["joint_error"] = jnp.where(finite, rms, 0.0).astype(float)
         return state.replace(  # pyright: ignore
             data=data,
             obs=self._observe(data, action, reference),
             reward=jnp.stack(list(terms.values())).sum() * self.dt,
-            done=failed.astype(jnp.float32),
+            done=failed.astype(float),
             metrics=state.metrics | metrics,
             info=state.info | {LAST_ACTION: action.astype(last_action.dtype)},
         )
@@ -179,7 +183,7 @@ class G1Tracking(MjxEnv):
         if self._config.floating:
             parts = [data.qvel[3:6], _into(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
-        return jnp.concatenate([*parts, self._reference_part(reference)])
+        return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
     def _reference_part(self, reference: Reference) -> jax.Array:
         standing = self._standing[self._driven]
@@ -203,7 +207,7 @@ class G1Tracking(MjxEnv):
         self, data: mjx.Data, reference: Reference, action: jax.Array, last_action: jax.Array
     ) -> dict[str, jax.Array]:
         widths = self._config.widths
-        command = upright = key_bodies = jnp.zeros(())
+        command = upright = key_bodies = jnp.zeros((), jnp.float32)
         if reference.bodies is not None:
             pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
             seen = jax.vmap(lambda place: _into(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
