@@ -113,6 +113,36 @@ def test_key_bodies_come_with_the_frames(tiny_model, tmp_path):
     assert np.ptp(reference.ahead_bodies.poses.position, axis=(0, 1)).max() > 0.01
 
 
+# Other kinds of arrays.
+
+
+def test_double_precision_changes_no_draw_and_no_dtype_of_the_reference(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
+    actions, keys = actions_of(4, steps=20), np.asarray(KEYS)
+
+    def play():
+        state = jax.jit(env.reset)(keys)
+        last, seen = unroll(env, state, actions)
+        assert jax.tree.map(lambda leaf: leaf.dtype, last) == jax.tree.map(lambda leaf: leaf.dtype, state)
+        return seen["reference"]
+
+    single = play()
+    with jax.enable_x64(True):
+        double = play()
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(double)} == {"float32"}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), single, double)
+
+
+def test_a_state_restored_as_numpy_arrays_goes_on_as_it_would_have(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
+    actions = actions_of(5, steps=20)
+    state, _ = unroll(env, jax.jit(env.reset)(KEYS), actions[:6])
+    restored = jax.tree.map(np.asarray, state)
+    command = np.linspace(-0.5, 0.5, 3 * len(KEYS), dtype=np.float32).reshape(-1, 3)
+    rollouts = [unroll(env, env.set_command(start, command), actions[6:])[1] for start in (state, restored)]
+    jax.tree.map(np.testing.assert_array_equal, *rollouts)
+
+
 # What its user is told.
 
 

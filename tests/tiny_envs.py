@@ -33,14 +33,15 @@ class _Tiny:
     def first(self, rng: jax.Array) -> tuple[Any, ...]:
         x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
         info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS))}
-        info |= {"count": jnp.zeros(()), "arrived": jnp.zeros(3)}
+        info |= {"count": jnp.zeros(()), "arrived": jnp.zeros(3, jnp.float32)}
         return {"x": x}, self.observe(x), info
 
     def move(self, data: Any, info: dict[str, Any], action: jax.Array) -> tuple[Any, ...]:
         type(self).seen = tuple(info)
         x = data["x"] + self.gain * action[:2]
         info["count"], info["arrived"] = info["count"] + 1, info["reference"].command
-        return {"x": x}, self.observe(x), info["reference"].joint_pos.sum(), (action[2] > 0).astype(jnp.float32)
+        reward = info["reference"].joint_pos.sum()
+        return {"x": x}, self.observe(x), reward.astype(float), (action[2] > 0).astype(float)
 
     def observe(self, x: jax.Array) -> jax.Array:
         return jnp.concatenate([x, jnp.full(JOINTS * (1 + len(OFFSETS)) + 3, -99.0)])

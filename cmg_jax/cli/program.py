@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -61,7 +62,8 @@ def _settings_put_back() -> Iterator[None]:
     hooks, environment = (sys.unraisablehook, threading.excepthook), dict(os.environ)
     settings, backend = {name: getattr(jax.config, name) for name in JAX_SETTINGS}, _drawing_backend()
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         sys.unraisablehook, threading.excepthook = hooks
         for name in os.environ.keys() - environment.keys():
