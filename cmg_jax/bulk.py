@@ -37,7 +37,7 @@ def draw(model: CMGModel, key: jax.Array, index: jax.Array) -> tuple[jax.Array, 
 
     def one(index: jax.Array) -> tuple[jax.Array, jax.Array]:
         frame_key, command_key = jax.random.split(jax.random.fold_in(key, index))
-        return first_frames(model, frame_key, 1, None)[0], sampler.uniform(command_key, trained, 1)[0]
+        return first_frames(model, frame_key, 1)[0], sampler.uniform(command_key, trained, 1)[0]
 
     return jax.vmap(one)(index)
 

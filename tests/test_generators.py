@@ -226,7 +226,7 @@ def test_frames_follow_one_another(mode, model):
 
 
 def test_a_new_command_acts_on_the_frame_last_served(mode, model):
-    name, generator = mode
+    _, generator = mode
     generator = jitted(generator)
     state = generator.init(model, jax.random.key(0), commands(2), first(1))
     for steps in (1, 2, 5, 9, 14):

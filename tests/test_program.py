@@ -60,7 +60,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
-        bundled, first_frames(bundled, jax.random.key(3), 1, None), expected_commands[None]
+        bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]
     )[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
     np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
@@ -117,7 +117,7 @@ def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
     assert walk["commands"].shape == (700, 20, 3)
     np.testing.assert_allclose(walk["commands"][9, 5], [0.65, 0.05, -0.1], atol=1e-6)
     motion = jnp.concatenate([walk["dof_positions"], walk["dof_velocities"]], axis=-1)
-    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700, None))
+    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700))
     expected = jax.jit(cmg_jax.generate)(bundled, motion[:, 0], walk["commands"])
     np.testing.assert_allclose(motion, expected, atol=1e-4)
     assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300

@@ -113,7 +113,7 @@ def inputs(model: CMGModel, envs: int, steps: int) -> tuple[jax.Array, jax.Array
     """First frames [B, D] and held commands [B, T, C] of `cmg_jax.generate`, different from row to row."""
     frame_key, command_key = jax.random.split(jax.random.key(0))
     command = np.asarray(draw_commands(model, command_key, envs))[:, None]
-    return first_frames(model, frame_key, envs, None), jnp.asarray(np.repeat(command, steps, axis=1))
+    return first_frames(model, frame_key, envs), jnp.asarray(np.repeat(command, steps, axis=1))
 
 
 def device() -> dict[str, Any]:

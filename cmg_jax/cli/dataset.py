@@ -104,7 +104,7 @@ def generate(model: CMGModel, commands: np.ndarray, steps: int, seed: int, stand
     if standing:
         first = jnp.broadcast_to(standing_frame(model), (len(commands), model.config.motion_dim))
     else:
-        first = first_frames(model, jax.random.key(seed), len(commands), None)
+        first = first_frames(model, jax.random.key(seed), len(commands))
     held = np.repeat(commands[:, None], steps, axis=1)
     return np.asarray(jax.jit(rollout.generate)(model, first, held))
 

@@ -139,7 +139,7 @@ def generate_batch(
 ) -> tuple[np.ndarray, Timing]:
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
-    motion = first_frames(model, jax.random.key(seed), envs, None)
+    motion = first_frames(model, jax.random.key(seed), envs)
     block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
     shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
 
