@@ -46,7 +46,7 @@ from cmg_jax.export.torch_file import state_dict, torch_file
 from cmg_jax.model import CMGConfig, CMGModel
 from cmg_jax.motion_file import Motion
 from cmg_jax.normalization import MotionStats
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1, Robot
 from converters import cli as convert
 
 SECONDS = 20
@@ -69,8 +69,10 @@ class Kind(NamedTuple):
     """Whether members of an archive may be deleted too, because each is needed, and files of a directory exchanged."""
 
 
-def small_model(joints: tuple[str, ...] = G1_29_JOINTS) -> CMGModel:
-    config = CMGConfig(2 * len(joints), 3, 2, (6,), (8,), joints, provenance=(("made", "by bench/damaged_files.py"),))
+def small_model(robot: Robot = G1) -> CMGModel:
+    config = CMGConfig(
+        2 * robot.num_joints, 3, 2, (6,), (8,), robot, provenance=(("made", "by bench/damaged_files.py"),)
+    )
     random = np.random.default_rng(3)
     motion, command = jnp.zeros((1, config.motion_dim)), jnp.zeros((1, 3))
     params = jax.jit(config.network.init)(jax.random.key(1), motion, command)["params"]
@@ -88,7 +90,7 @@ def walk() -> Motion:
     half = 0.1 * time
     root_quat = np.concatenate([np.cos(half), 0 * half, 0 * half, np.sin(half)], axis=1).astype(np.float32)
     command = np.tile(np.array([0.5, 0.1, 0.2], np.float32), (47, 1))
-    return Motion(50.0, G1_29_JOINTS, joint_pos, joint_vel, command, root_pos, root_quat)
+    return Motion(50.0, G1, joint_pos, joint_vel, command, root_pos, root_quat)
 
 
 def frames() -> Dataset:
@@ -96,7 +98,7 @@ def frames() -> Dataset:
     clip = np.repeat([0, 1], 24).astype(np.int32)
     command = np.concatenate([motion.commands, motion.commands[-1:]])
     joints = np.concatenate([motion.joint_pos, motion.joint_vel], axis=-1)
-    return Dataset(joints, command, clip, (np.arange(48) % 24 == 3).astype(np.int8), ("a", "b"), G1_29_JOINTS, 50.0)
+    return Dataset(joints, command, clip, (np.arange(48) % 24 == 3).astype(np.int8), ("a", "b"), G1, 50.0)
 
 
 def make_store(path: Path, model: CMGModel) -> None:

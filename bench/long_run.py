@@ -37,7 +37,7 @@ def main() -> None:
 
     def draw(key: jax.Array) -> jax.Array:
         command_key, standing_key = jax.random.split(key)
-        trained = sampler.CommandRange(model.stats.command_min, model.stats.command_max)
+        trained = sampler.trained_range(model)
         return sampler.with_standing(standing_key, sampler.uniform(command_key, trained, arguments.envs), 0.05)
 
     @jax.jit

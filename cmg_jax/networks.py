@@ -72,8 +72,8 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         draw = nn.initializers.lecun_normal(in_axis=1, out_axis=0)
-        kernel = self.param("kernel", draw, (self.features, x.shape[0]))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = self.param("kernel", draw, (self.features, x.shape[0]), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         return kernel @ x + bias[:, None]
 
 
@@ -100,8 +100,8 @@ class MoELayer(nn.Module):
     def __call__(self, x: jax.Array, coefficients: jax.Array) -> jax.Array:
         draw = nn.initializers.lecun_normal(in_axis=2, out_axis=1, batch_axis=0)
         shape = (self.num_experts, self.features, x.shape[0])
-        kernel = self.param("kernel", lambda key: draw(key, shape).reshape(-1, shape[-1]))
-        bias = self.param("bias", nn.initializers.zeros, shape[:-1])
+        kernel = self.param("kernel", lambda key: draw(key, shape, jnp.float32).reshape(-1, shape[-1]))
+        bias = self.param("bias", nn.initializers.zeros, shape[:-1], jnp.float32)
         scale = self.get_variable("params", SCALE) if self.has_variable("params", SCALE) else None
         return blend_experts(x, coefficients, kernel, bias, scale)
 

@@ -68,7 +68,7 @@ def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int
         block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
     num_blocks = max(-(-rows // max(block_rows, 1)), 1)
     size = -(-rows // num_blocks)
-    return jnp.minimum(jnp.arange(num_blocks) * size, rows - size), size
+    return jnp.minimum(jnp.arange(num_blocks, dtype=jnp.int32) * size, rows - size), size
 
 
 def _generate_blocks(

@@ -57,9 +57,14 @@ def shared_compilations(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def model() -> CMGModel:
+def reference_model() -> CMGModel:
     """Converted from a checkpoint of the PyTorch original, which the golden outputs belong to."""
     return cmg_jax.load(REFERENCE_MODEL)
+
+
+@pytest.fixture(scope="session")
+def model(reference_model: CMGModel) -> CMGModel:
+    return reference_model
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +94,9 @@ def small_model() -> CMGModel:
 
 
 @pytest.fixture(scope="session")
-def motions(model: CMGModel) -> cmg_jax.MotionBank:
+def motions(reference_model: CMGModel) -> cmg_jax.MotionBank:
     """17 motions of 20 frames."""
-    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
+    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, chunk=6)
 
 
 @pytest.fixture(scope="session")

@@ -192,10 +192,10 @@ def test_a_bank_loads_and_plays_it(tiny_model, whole):
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), expected, atol=1e-5)
     np.testing.assert_array_equal(motions.command, motion_store.read(store, store.command[:40]))
     np.testing.assert_array_equal(motions.command_high, motions.command.max(0))
-    generator = cmg_jax.bank(motions)
-    state = generator.init(tiny_model, jax.random.key(0), motions.command[jnp.array([31, 2])])
+    generator, playing = cmg_jax.bank(), tiny_model.replace(bank=motions)
+    state = generator.init(playing, jax.random.key(0), motions.command[jnp.array([31, 2])])
     index = int(state.frame_index[0])
-    _, frame = generator.step(tiny_model, state)
+    _, frame = generator.step(playing, state)
     served = flat(frame)[0]
     assert min(np.abs(served - expected[step, 31]).max() for step in (index, (index + 1) % 12)) < 1e-5
     everything = cmg_jax.load_bank(whole, tiny_model, dtype="float16")

@@ -99,6 +99,24 @@ def test_the_floating_variant_keeps_its_structure_under_scan(bundled):
     assert state.info["reference"].bodies is None
 
 
+def test_an_observation_that_a_wrapper_changed_changes_no_reward():
+    env = G1Tracking(config_overrides={"rewards.key_bodies": 0.0})
+    first = jax.jit(env.reset)(jax.random.PRNGKey(3))
+    actions = 0.1 * np.random.default_rng(5).normal(size=(2, 29)).astype(np.float32)
+    step, weight = jax.jit(env.step), env._config.rewards.action_rate
+    state = step(first, actions[0])
+    noisy = state.replace(obs=state.obs + 1.0)
+    for found, last in (
+        (state, np.zeros(29)),
+        (step(noisy, actions[1]), actions[0]),
+        # As auto-reset begins an episode: the first data, and the info as it is.
+        (step(noisy.replace(data=first.data), actions[1]), np.zeros(29)),
+    ):
+        action = actions[0] if found is state else actions[1]
+        expected = weight * np.mean(np.square(action - last))
+        np.testing.assert_allclose(found.metrics["reward/action_rate"], expected, rtol=1e-5)
+
+
 def test_targets():
     reference = empty_reference(num_joints=23)._replace(joint_pos=jnp.full(23, 0.1))
     env = G1Tracking(joint_names=G1_23_JOINTS)

@@ -76,7 +76,7 @@ def test_body_transforms_are_those_of_mujoco(model):
 
 
 def test_without_a_reset_it_stands_and_times_itself(model):
-    generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2)
+    generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2, timed=True)
     assert set(generator.get_performance_stats().values()) == {0.0}
     joint_pos, joint_vel = generator.get_motion()
     assert joint_pos.shape == joint_vel.shape == (3, 29)
@@ -104,6 +104,7 @@ def test_bad_input_is_one_clear_line(model):
         (lambda: generator.reset([1], commands=np.zeros((2, 3))), r"commands has shape \(2, 3\)"),
         (lambda: generator.reset(init_motion=np.full((4, 58), np.nan)), "init_motion is not finite in row 0"),
         (lambda: generator.update_commands(np.zeros(3)), "commands has shape"),
+        (lambda: generator.get_performance_stats(), "timed=True"),
     ):
         with pytest.raises(InputError, match=words):
             call()

@@ -1,15 +1,20 @@
 """`cmg-jax` as it is started from a shell."""
 
 import dataclasses
+import logging
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
 from PIL import GifImagePlugin, Image
@@ -17,6 +22,7 @@ from PIL import GifImagePlugin, Image
 import cmg_jax
 from cmg_jax import checkpoint
 from cmg_jax.cli import program
+from cmg_jax.cli.main import main
 from cmg_jax.commands import schedule
 from cmg_jax.generators.base import first_frames
 from cmg_jax.robot import G1
@@ -55,7 +61,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
-        bundled, first_frames(bundled, jax.random.key(3), 1, None), expected_commands[None]
+        bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]
     )[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
     np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
@@ -112,7 +118,7 @@ def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
     assert walk["commands"].shape == (700, 20, 3)
     np.testing.assert_allclose(walk["commands"][9, 5], [0.65, 0.05, -0.1], atol=1e-6)
     motion = jnp.concatenate([walk["dof_positions"], walk["dof_velocities"]], axis=-1)
-    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700, None))
+    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700))
     expected = jax.jit(cmg_jax.generate)(bundled, motion[:, 0], walk["commands"])
     np.testing.assert_allclose(motion, expected, atol=1e-4)
     assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300
@@ -229,8 +235,7 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # `run` sets its own
+def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored: see take_interrupts
 
     class Finalized:
@@ -246,6 +251,51 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeyp
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "cmg-jax test: interrupted; no file is half written\n"
+
+
+def process_settings():
+    """What a program could change for the rest of the process."""
+    loggers = [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]
+    return {
+        "hooks": (sys.unraisablehook, threading.excepthook, sys.excepthook, sys.stdout, sys.stderr),
+        "environment": dict(os.environ),
+        "levels": {logger.name: logger.level for logger in loggers},
+        "warnings": list(warnings.filters),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "jax": dict(jax.config.values),
+        "backend": matplotlib.get_backend(),
+        "directory": Path.cwd(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("info",), 0),
+        (("info", "damaged"), 2),
+        (("--compilation-cache", "compiled", "info"), 0),
+        (("generate", "--seconds", 0.1, "--plot", "a.png", "--video", "a.gif"), 0),
+        (("view", "--schedule", "absent.csv"), 2),
+    ],
+)
+def test_main_in_a_process_of_someone_else_leaves_it_as_it_was(tmp_path, monkeypatch, capsys, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
+    (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
+    main(["info"])  # what is imported late is imported
+    matplotlib.use("svg")
+    before = process_settings()
+    try:
+        assert main([str(argument) for argument in arguments]) == code, capsys.readouterr().err
+        after = process_settings()
+    finally:
+        matplotlib.use("Agg")
+    after["levels"] = {name: after["levels"][name] for name in before["levels"]}
+    for name, value in before.items():
+        assert after[name] == value, name
 
 
 def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():

@@ -1,6 +1,7 @@
 # pyright: reportMissingImports=false
 """The page: what it shows, driven and played; in a real browser where one is installed."""
 
+import argparse
 import dataclasses
 import re
 import shutil
@@ -18,9 +19,11 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError, motion_file
+from cmg_jax.cli import view as cli_view
 from cmg_jax.cli.main import main
 from cmg_jax.cli.view import free_port
 from cmg_jax.commands import schedule, smoother
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.data import readers
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.robot import G1, Robot, feet, odometry
@@ -28,6 +31,7 @@ from cmg_jax.robot.bodies import body_poses, qpos
 from cmg_jax.robot.g1 import MJCF_PATH
 from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.pacing import Pacer
+from cmg_jax.view.page import slider_bounds
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
 from tests.conftest import REFERENCE_MODEL, take_interrupts
@@ -58,12 +62,12 @@ def wander(drive: Drive, frames: int = FRAMES):
 def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
     poses = wander(drive)
     ramp = smoother.ramp(20)
-    step = jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+    step = jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
     state, commands = ramp.init(np.zeros((1, 3))), []
     for frame in range(FRAMES):
         target = np.array([[0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0]], np.float32)
         state = step(state, target)
-        commands.append(np.asarray(state.command[0]))
+        commands.append(np.asarray(state.smoothed[0]))
     np.testing.assert_allclose([pose[0].command for pose in poses], commands, atol=1e-6)
     for robot, network in enumerate((bundled, model)):
         first = standing_frame(network)[None]
@@ -128,6 +132,22 @@ def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
         read_schedule(tmp_path / "late.csv", 50)
+
+
+def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bundled, tmp_path, capsys):
+    low, high = drive.command_range
+    for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
+        assert lowest <= least < most <= highest
+        assert most - least > highest - lowest - 0.1
+    narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
+    assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
+    (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
+    cli_view._drive(argparse.Namespace(model=None, schedule=tmp_path / "fast.csv"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
+    apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
+    with pytest.raises(InputError, match="no command in common"):
+        Drive([bundled, bundled.replace(stats=apart)], ["a", "b"])
 
 
 # Playing.

@@ -22,7 +22,7 @@ def test_on_a_tick_commands_act_together(model):
         changed = now % 5 == ROWS % 5
         wanted = jnp.where(jnp.expand_dims(changed, 1), commands(now + 10), wanted)
         state = ticked.set_command(model, state, commands(now + 10), changed)
-        np.testing.assert_array_equal(state.wanted, wanted)
+        np.testing.assert_array_equal(state.requested, wanted)
         if now % 4 == 0:
             expected = plain.set_command(model, expected, wanted)
         expected, frame = plain.step(model, expected)
@@ -129,7 +129,7 @@ def test_a_row_reset_to_nonsense_does_not_show_its_last_episode(model, guard):
 
 
 def test_joints_and_commands_beyond_their_range_are_counted(model):
-    generator = jitted(cmg_jax.guarded(cmg_jax.pregenerated(4), tolerance=0.01))
+    generator = jitted(cmg_jax.guarded(cmg_jax.pregenerated(4, serve_first=True), tolerance=0.01))
     limits = model.config.robot.joint_limits
     motion = first(2)
     motion = motion.at[2, 5].set(limits[5, 1] + 0.02).at[4, 7].set(limits[7, 0] - 0.02).at[6, 8].set(limits[8, 1])

@@ -10,7 +10,7 @@ from cmg_jax import InputError, motion_file
 from cmg_jax.cli.main import main
 from cmg_jax.data import dataset
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1
 from cmg_jax.viz import contact_sheet, plot, render
 from converters import cli as convert
 from tests.conftest import DATA, refused_line
@@ -25,7 +25,7 @@ def walk():
     velocity = 0.2 * 2 * np.pi * 1.4 * np.cos(2 * np.pi * 1.4 * time + np.linspace(0, 3, 29))
     root_pos = np.concatenate([0.6 * time, 0 * time, 0 * time + 0.79], axis=1)
     root_quat = np.tile([1.0, 0, 0, 0], (150, 1))
-    return Motion(50.0, G1_29_JOINTS, swing, velocity, np.tile([0.6, 0, 0], (149, 1)), root_pos, root_quat)
+    return Motion(50.0, G1, swing, velocity, np.tile([0.6, 0, 0], (149, 1)), root_pos, root_quat)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import numpy as np
 
 from cmg_jax import checkpoint, evaluation, motion_file, rollout
 from cmg_jax.cli.evaluate import parse_grid
-from cmg_jax.cli.generate import warn_beyond_range
-from cmg_jax.cli.program import Progress, beside_the_result, progress_bars
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn_beyond_range
+from cmg_jax.commands import sampler
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_directory, require_parent
 from cmg_jax.generators.base import first_frames, standing_frame
@@ -64,7 +64,7 @@ def _dataset(arguments: argparse.Namespace) -> None:
     grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
     commands = np.repeat(np.asarray(grid, np.float32), max(arguments.motions, 0), axis=0)
     steps = _steps(arguments, len(commands), model.config.fps)
-    warn_beyond_range(PROGRAM, model, commands)
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     with progress_bars() as progress:
         trajectory = generate(model, commands, steps, arguments.seed, arguments.standing)
         with atomic_directory(out) as partial:
@@ -107,7 +107,7 @@ def generate(model: CMGModel, commands: np.ndarray, steps: int, seed: int, stand
     if standing:
         first = jnp.broadcast_to(standing_frame(model), (len(commands), model.config.motion_dim))
     else:
-        first = first_frames(model, jax.random.key(seed), len(commands), None)
+        first = first_frames(model, jax.random.key(seed), len(commands))
     held = np.repeat(commands[:, None], steps, axis=1)
     return np.asarray(jax.jit(rollout.generate)(model, first, held))
 

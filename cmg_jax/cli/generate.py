@@ -13,8 +13,8 @@ import numpy as np
 
 from cmg_jax import checkpoint, motion_file, rollout
 from cmg_jax.cli import bulk
-from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn
-from cmg_jax.commands import schedule
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn, warn_beyond_range
+from cmg_jax.commands import sampler, schedule
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_file_target, require_parent
 from cmg_jax.generators.base import first_frames
@@ -148,7 +148,7 @@ def generate_batch(
 ) -> tuple[np.ndarray, Timing]:
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
-    motion = first_frames(model, jax.random.key(seed), envs, None)
+    motion = first_frames(model, jax.random.key(seed), envs)
     block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
     shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
 
@@ -225,18 +225,8 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{arguments.schedule}: its commands are too large for float32")
-    warn_beyond_range(PROGRAM, model, commands)
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     return commands
-
-
-def warn_beyond_range(program: str, model: CMGModel, commands: np.ndarray) -> None:
-    """Say which components of commands [N, 3] leave the range that the model was trained on."""
-    low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
-    for index, name in enumerate(("vx", "vy", "yaw rate")):
-        beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
-        if beyond.size:
-            extreme = beyond[np.argmax(np.abs(beyond))]
-            warn(program, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
 
 
 def _check_size(steps: float, envs: int) -> None:

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import io
 import ipaddress
-import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cmg_jax import checkpoint
-from cmg_jax.cli.program import warn
+from cmg_jax.cli.program import quiet_logger, warn, warn_beyond_range
 from cmg_jax.data import clips, readers
 from cmg_jax.data.clips import Rejected
 from cmg_jax.errors import InputError
@@ -62,12 +61,22 @@ def _view(arguments: argparse.Namespace) -> None:
         import viser
     except ImportError:
         raise InputError("the page needs viser: pip install 'cmg_jax[view]'") from None
-    from cmg_jax.view.page import Page
-
     port = free_port(arguments.host, arguments.port)
     source = _playback(arguments) if arguments.motion else _drive(arguments)
     skeleton = Skeleton(source.robot, arguments.robot)
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # of browsers that leave in the middle of a message
+    # Browsers leave in the middle of a message, of which websockets complains.
+    with quiet_logger("websockets"):
+        page = _serve(viser, arguments, port, source, skeleton)
+    if arguments.record and isinstance(source, Drive):
+        source.record(arguments.record)
+        print(f"wrote {arguments.record} ({source.frame} frames)")
+    print(page.pacer.text())
+
+
+def _serve(viser: Any, arguments: argparse.Namespace, port: int, source: Any, skeleton: Skeleton) -> Any:
+    """The page, after it was shown until Ctrl-C or to the end of `--seconds`."""
+    from cmg_jax.view.page import Page
+
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(arguments.host, port, label="cmg_jax", verbose=False)
     try:
@@ -78,10 +87,7 @@ def _view(arguments: argparse.Namespace) -> None:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
-    if arguments.record and isinstance(source, Drive):
-        source.record(arguments.record)
-        print(f"wrote {arguments.record} ({source.frame} frames)")
-    print(page.pacer.text())
+    return page
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -101,7 +107,10 @@ def _drive(arguments: argparse.Namespace) -> Drive:
     models = [checkpoint.load(path) for path in paths]
     labels = [path.name for path in arguments.model] if arguments.model else ["bundled model"]
     commands = read_schedule(arguments.schedule, models[0].config.fps) if arguments.schedule else None
-    return Drive(models, labels, commands=commands)
+    drive = Drive(models, labels, commands=commands)
+    if commands is not None:
+        warn_beyond_range(PROGRAM, drive.command_range, commands)
+    return drive
 
 
 def _playback(arguments: argparse.Namespace) -> Playback:

@@ -1,4 +1,4 @@
-"""Can the motors follow the reference? PD tracking in C MuJoCo, the pelvis fast, no policy, no feet on the floor."""
+"""Can the motors follow the reference? PD tracking in C MuJoCo, a fixed base, no policy, no feet on the floor."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -51,8 +51,8 @@ def check(
       InputError: a model of another robot, or fewer than 2 frames.
     """
     robot = model.config.robot
-    if not is_g1(robot):
-        raise InputError("the model's joints are not the G1's")
+    if not is_g1(robot) or model.config.command_dim != 3:
+        raise InputError("the model's joints are not the G1's, or its commands are not vx, vy and yaw rate")
     substeps = round(1 / (model.config.fps * SIM_DT))
     if frames < 2 or substeps < 1:
         raise InputError(f"{frames} frames at {model.config.fps:g} fps: at least 2, and at most {1 / SIM_DT:g} fps")

@@ -56,7 +56,7 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
     angle = jnp.where(legs.joints < 0, 0.0, joint_pos[..., legs.joints])  # [..., 2, L]
     if legs.zero.any():
         angle = angle - jnp.asarray(legs.zero, jnp.float32)
-    position, rotation = jnp.zeros(3), jnp.eye(3)
+    position, rotation = jnp.zeros(3, jnp.float32), jnp.eye(3, dtype=jnp.float32)
     for link in range(angle.shape[-1]):
         position = position + _apply(rotation, jnp.asarray(legs.offset[:, link], jnp.float32))
         turned = _hinge(legs.axis[:, link], angle[..., link])
@@ -75,7 +75,11 @@ def _hinge(axis: np.ndarray, angle: jax.Array) -> jax.Array:
     """Rotations [..., 2, 3, 3] by `angle` [..., 2] around unit axes [2, 3] (Rodrigues)."""
     cross = np.cross(np.eye(3), axis[:, None])  # cross @ v = axis x v
     sin, cos = jnp.sin(angle)[..., None, None], jnp.cos(angle)[..., None, None]
-    return jnp.eye(3) + sin * jnp.asarray(cross, jnp.float32) + (1 - cos) * jnp.asarray(cross @ cross, jnp.float32)
+    return (
+        jnp.eye(3, dtype=jnp.float32)
+        + sin * jnp.asarray(cross, jnp.float32)
+        + (1 - cos) * jnp.asarray(cross @ cross, jnp.float32)
+    )
 
 
 # Written out, these fuse into one loop; as matrix products XLA would call a routine for each 3 x 3 matrix.

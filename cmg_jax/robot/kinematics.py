@@ -86,8 +86,8 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
         shape = joint_pos.shape[:-1]
         positions = jnp.broadcast_to(home, (*shape, len(home))).at[..., qpos_index].set(joint_pos)
         if root is not None:
-            place = jnp.zeros(3) if root_pos is None else jnp.asarray(root_pos, jnp.float32)
-            quat = jnp.array([1.0, 0, 0, 0]) if root_quat is None else jnp.asarray(root_quat, jnp.float32)
+            place = jnp.zeros(3, jnp.float32) if root_pos is None else jnp.asarray(root_pos, jnp.float32)
+            quat = jnp.array([1.0, 0, 0, 0], jnp.float32) if root_quat is None else jnp.asarray(root_quat, jnp.float32)
             positions = positions.at[..., root : root + 3].set(jnp.broadcast_to(place, (*shape, 3)))
             positions = positions.at[..., root + 3 : root + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
         elif root_pos is not None or root_quat is not None:
@@ -100,7 +100,8 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
         # MJX itself does not hold to the strict rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             out = jax.vmap(one)(positions.reshape(-1, len(home)))
-        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), out)
+        # MJX computes in the precision that jax has by default; what leaves is float32 in either.
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]).astype(jnp.float32), out)
 
     def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
         return forward(positions_at(joint_pos, root_pos, root_quat))[0]
@@ -120,10 +121,11 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
         poses, anchor, axis = forward(positions)
         axis, anchor = axis[..., joint_index, :], anchor[..., joint_index, :]
         rate = jnp.asarray(joint_vel, jnp.float32)[..., None]
-        of_root = [jnp.zeros(3) if value is None else jnp.asarray(value, jnp.float32)[..., None, :] for value in moving]
+        zero = jnp.zeros(3, jnp.float32)
+        of_root = [zero if value is None else jnp.asarray(value, jnp.float32)[..., None, :] for value in moving]
         with jax.numpy_rank_promotion("allow"):  # rows of any rank meet constants of bodies and joints
             # Places from the root's on: far from the origin, these differences would lose digits.
-            origin = jnp.zeros(3) if root is None else positions[..., None, root : root + 3]
+            origin = zero if root is None else positions[..., None, root : root + 3]
             turning = rate * axis
             angular = _sum(carries, turning) + on_root * of_root[1]
             linear = _sum(carries, -jnp.cross(turning, anchor - origin)) + on_root * of_root[0]

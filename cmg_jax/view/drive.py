@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax.commands import schedule, smoother
+from cmg_jax.commands import sampler, schedule, smoother
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path
 from cmg_jax.generators.base import standing_frame
@@ -47,6 +48,9 @@ class Drive:
         if len({(model.config.fps, model.config.robot) for model in models}) > 1:
             raise InputError("the models differ in their frame rate or robot; show them one at a time")
         self.models, self.labels = list(models), tuple(labels)
+        low, high = self.command_range
+        if (low >= high).any():
+            raise InputError("the models' trained ranges have no command in common; show them one at a time")
         self.fps, self.robot = models[0].config.fps, models[0].config.robot
         self.commands = commands
         self.target = np.zeros(3, np.float32)  # what is asked for; another thread may replace it
@@ -60,21 +64,21 @@ class Drive:
         return self.commands is not None and self.frame >= len(self.commands)
 
     @property
-    def command_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest commands that all models were trained on."""
-        low = np.max([np.asarray(model.stats.command_min) for model in self.models], axis=0)
-        return low, np.min([np.asarray(model.stats.command_max) for model in self.models], axis=0)
+    def command_range(self) -> CommandRange:
+        """The commands that all models were trained on."""
+        low, high = zip(*map(sampler.trained_range, self.models), strict=True)
+        return CommandRange(np.max(np.array(low), axis=0), np.min(np.array(high), axis=0))
 
     def set_smoothing(self, seconds: float) -> None:
         """Reach a new command after `seconds`; what is on its way goes on from where it is."""
         self._smooth = _smoother(max(round(seconds * self.fps), 1)) if seconds > 0 else None
         if self._smooth:
-            self._smooth(smoother.ramp(1).init(jnp.zeros((1, 3))), jnp.zeros((1, 3)))  # compiled here
+            self._smooth(smoother.ramp(1).init(np.zeros((1, 3))), jnp.zeros((1, 3), jnp.float32))  # compiled here
 
     def reset(self) -> list[Pose]:
         self.frame = 0
         self.recording: list[np.ndarray] = []
-        self._command = smoother.ramp(1).init(jnp.zeros((1, 3)))
+        self._command = smoother.ramp(1).init(np.zeros((1, 3)))
         self._motions = [standing_frame(model)[None] for model in self.models]
         self._place = [np.zeros(3) for _ in self.models]  # x, y [m] and yaw [rad]
         poses = []
@@ -109,7 +113,7 @@ class Drive:
             self._command = smoother.ramp(1).init(target)
         else:
             self._command = self._smooth(self._command, target)
-        return np.asarray(self._command.command[0])
+        return np.asarray(self._command.smoothed[0])
 
     def _pose(self, place: Any, motion: Any, soles: Any, command: Any, walked: Any, gate: Any) -> Pose:
         x, y, yaw = place
@@ -151,7 +155,7 @@ def read_schedule(path: Path, fps: float) -> np.ndarray:
 @cache
 def _smoother(steps: int) -> Any:
     ramp = smoother.ramp(steps)
-    return jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+    return jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
 
 
 @jax.jit
