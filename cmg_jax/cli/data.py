@@ -61,6 +61,8 @@ def _data(arguments: argparse.Namespace) -> None:
         raise InputError(f"{out}: a data set is written as .npz")
     for path in (out, picture):
         require_parent(path)
+    if arguments.plot:
+        plot.pyplot()
     low, high = arguments.percentiles
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
@@ -79,8 +81,11 @@ def _data(arguments: argparse.Namespace) -> None:
     print(summary(made))
     dataset.save(out, made)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    plot.plot_speeds(picture, made.command, made.seconds)
-    print(f"wrote {picture}")
+    if arguments.plot or plot.installed():
+        plot.plot_speeds(picture, made.command, made.seconds)
+        print(f"wrote {picture}")
+    else:
+        print("no plot of the speeds: pip install 'cmg_jax[viz]'")
 
 
 def list_files(sources: list[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from cmg_jax.cli.program import progress_bars
 from cmg_jax.data import dataset
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, require_parent
-from cmg_jax.viz import evaluation_page
+from cmg_jax.viz import evaluation_page, plot
 
 
 def add_parser(subparsers: Any) -> None:
@@ -42,6 +42,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         if directory.exists() and not directory.is_dir():
             raise InputError(f"{directory} is not a directory")
         require_parent(directory)
+        plot.pyplot()
     path = arguments.model or checkpoint.default_model_path()
     model = checkpoint.load(path)
     data = dataset.load(arguments.data) if arguments.data else None

@@ -179,8 +179,10 @@ def _check(arguments: argparse.Namespace) -> str | None:
         if path.is_dir() and not bulk.wanted(arguments):
             raise InputError(f"--{option} {path}: is a directory")
         require_parent(path)
-    if arguments.plot or arguments.video:
+    if arguments.plot:
         plot.pyplot()
+    if arguments.video:
+        render.require_writer(arguments.video)
     if arguments.out is None:
         if arguments.format or arguments.joints:
             raise InputError(

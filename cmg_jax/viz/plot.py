@@ -1,5 +1,6 @@
 """Pictures of motion, data and learning."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from cmg_jax.robot.joints import LIMBS
 
 SUFFIXES = (".png", ".pdf", ".svg")
 COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
+
+
+def installed() -> bool:
+    """Whether there is matplotlib to draw with."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def pyplot() -> Any:
