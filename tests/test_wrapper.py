@@ -261,7 +261,6 @@ def test_ppo_trains_with_it(tiny_model):
         ),
         progress_fn=lambda step, metrics: rewards.append(metrics["eval/episode_reward"]),
     )
-    print(rewards)
     assert len(rewards) == 2
     assert rewards[1] > 1.3 * rewards[0] > 0, "an action that ends the episode at half of the steps was not unlearned"
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves(params))
