@@ -72,8 +72,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
-    plot.pyplot()
     _require_rl()
+    plot.pyplot()
     from cmg_jax.envs import rl_run
 
     parts = rl_run.build(config)
@@ -113,8 +113,8 @@ def _play(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
     require_file_target(video)
     render.choose_gl()
-    plot.pyplot()
     _require_rl()
+    render.require_writer(video)
     from cmg_jax.envs import rl_run
 
     commands = arguments.command or [(0.8, 0.0, 0.0)]
