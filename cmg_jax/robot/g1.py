@@ -65,6 +65,26 @@ def body_names() -> tuple[str, ...]:
     return tuple(mj_model().body(index).name for index in range(1, mj_model().nbody))
 
 
+def breadth_first(names: Sequence[str]) -> tuple[str, ...]:
+    """Joints, or bodies, of the G1 by their depth in the tree, as Isaac Lab numbers them."""
+    model = mj_model()
+    joints = joint_names()
+
+    def depth(name: str) -> int:
+        body, count = int(model.joint(name).bodyid[0]) if name in joints else model.body(name).id, 0
+        while body:
+            body, count = int(model.body_parentid[body]), count + 1
+        return count
+
+    known = joints if names[0] in joints else body_names()
+    return tuple(sorted((name for name in known if name in names), key=depth))
+
+
+def centres_of_mass(names: Sequence[str]) -> np.ndarray:
+    """Where in their frames bodies have their centres of mass, [len(names), 3] m."""
+    return mj_model().body_ipos[1:][indices(names, body_names())].astype(np.float32)
+
+
 def joint_limits(names: Sequence[str]) -> np.ndarray:
     """Lower and upper limits [len(names), 2] rad."""
     return mj_model().jnt_range[1:][indices(names, joint_names())].astype(np.float32)
