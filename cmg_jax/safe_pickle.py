@@ -70,8 +70,9 @@ def _dict(pairs: Any = ()) -> dict:
     return {_key(key): value for key, value in (pairs.items() if isinstance(pairs, dict) else pairs)}
 
 
-def _new_object(kind: Any, *_: Any) -> Placeholder:
-    return Placeholder(kind.name)
+def _new_object(kind: Any, *_: Any) -> Any:
+    handler = getattr(kind, "handler", None)
+    return handler() if handler else Placeholder(kind.name)
 
 
 GLOBALS: Mapping[str, Handler] = {
