@@ -400,7 +400,9 @@ class _Machine:
                 raise PickleError("is damaged: an array without its state")
             target.set_state(state)
             self._counted(_finished(target))
-        else:  # The attributes of any other object are left out.
+        elif type(target) is Placeholder:
+            target.state = state
+        else:  # Attributes of a dictionary and the like are left out.
             _finished(target)
 
     def op_persid(self, argument: Any) -> None:

@@ -1,0 +1,51 @@
+"""Read a file of weights, whatever wrote it: its first bytes say which reader it needs."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cmg_jax import safe_pickle
+from cmg_jax.errors import InputError
+from cmg_jax.file_kinds import file_kind
+from cmg_jax.files import ZIP_ERRORS
+from converters import safetensors_file, torch_file
+from converters.torch_file import MAX_UNPACKED
+
+
+def load(path: Path) -> Any:
+    """What the file holds: nested dictionaries with `torch_file.Tensor`, NumPy arrays and plain data.
+
+    Raises:
+      InputError: a file of another kind, damaged, or not there.
+    """
+    kind = file_kind(path)
+    if kind.name not in READERS:
+        raise InputError(f"{path} is {kind.text}; a checkpoint is a file of torch.save or .safetensors")
+    return READERS[kind.name](path)
+
+
+def _pickle(path: Path) -> Any:
+    try:
+        return safe_pickle.load(path.read_bytes())
+    except safe_pickle.PickleError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _npz(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED * path.stat().st_size:
+                raise safe_pickle.PickleError("unpacks to far more than its size")
+            return {name.removesuffix(".npy"): safe_pickle.load_npy(archive.read(name)) for name in archive.namelist()}
+    except (safe_pickle.PickleError, *ZIP_ERRORS) as error:
+        raise InputError(f"{path}: damaged ({error}); copy or save it again") from error
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "torch": torch_file.load,
+    "safetensors": safetensors_file.load,
+    "pickle": _pickle,
+    "npz": _npz,
+    "broken-zip": torch_file.load,  # whose message says what is wrong with it
+}
