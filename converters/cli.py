@@ -17,7 +17,6 @@ from cmg_jax.cli.program import Parser, run
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
 from cmg_jax.normalization import MotionStats
-from cmg_jax.robot.joints import G1_29_JOINTS
 from converters import joint_names, reference, source, state_dict, stats
 
 PROGRAM = "cmg-convert"
@@ -66,7 +65,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         arguments.fps,
         arguments.description,
         weights=arguments.weights,
-        joint_names=None if arguments.joint_names is None else joint_names.parse(arguments.joint_names),
+        names=None if arguments.joint_names is None else joint_names.parse(arguments.joint_names),
     )
     print(_table(rows))
     error = check(model, tensors)
@@ -78,6 +77,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         f"\n{config.num_experts} experts, layers {_arrow(config)}, "
         f"{sum(leaf.size for leaf in jax.tree.leaves(model.params)):,} parameters, {config.fps:g} fps, "
         f"{0 if pool is None else len(pool)} initial frames\n"
+        f"joints: {dict(config.provenance)['joints']}\n"
         f"independent NumPy forward pass: largest difference {error:.1e}\n"
         f"wrote {arguments.out} ({size / 1e6:.1f} MB)"
     )
@@ -90,7 +90,7 @@ def load_model(
     description: str = "",
     *,
     weights: str | None = None,
-    joint_names: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> tuple[CMGModel, tuple[state_dict.Row, ...], dict[str, np.ndarray]]:
     """The model in a PyTorch file, the conversion table, and the state_dict's arrays for `check`.
 
@@ -100,7 +100,7 @@ def load_model(
       fps: frames per second of the model.
       description: a line for its card.
       weights: which weights, where the file has several.
-      joint_names: its joints, in its order; by default those that the files name, or the 29 of the G1.
+      names: its joints, in its order; by default those that the files name, or the 29 of the G1.
 
     Raises:
       InputError: a file cannot be used; the message names it.
@@ -130,12 +130,13 @@ def load_model(
         with _naming(stats_file):
             pool = jnp.asarray(stats.initial_motions(data["samples"], converted.motion_dim))
     with _naming(path):
-        names = joint_names_of(converted.motion_dim // 2, joint_names, content, data)
+        names, origin = joint_names.choose(converted.motion_dim // 2, names, content, data)
 
     provenance = {
         "source": path.name,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "weights": f"{where or 'the file itself'}, {', '.join(sorted({row.dtype for row in converted.rows}))}",
+        "joints": origin,
         **({"stats": stats_file.name} if stats_file else {}),
         **({"description": description} if description else {}),
     }

@@ -104,7 +104,7 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
 
 
 def _part(where: str, leaf: tree.Leaf) -> str:
-    """"gating" or "layers"."""
+    """ "gating" or "layers"."""
     return leaf.name.removeprefix(where).partition(".")[0]
 
 
