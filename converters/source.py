@@ -27,7 +27,10 @@ def load(path: Path) -> Any:
 
 def _pickle(path: Path) -> Any:
     try:
-        return safe_pickle.load(path.read_bytes())
+        content = safe_pickle.load(path.read_bytes())
+        # The older format of torch.save begins with a pickle of a number.
+        is_older = isinstance(content, int) and content == torch_file.LEGACY_MAGIC
+        return torch_file.load(path) if is_older else content
     except safe_pickle.PickleError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.networks import pack_experts
-from converters import tree
-from converters.stats import FIELDS
+from converters import stats, tree
 from converters.torch_file import Tensor
 
 REMEDY = "save the whole network's state_dict again"
@@ -96,7 +95,8 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
         # Beside the weights in their own dictionary; in nested dictionaries, anywhere below. What the CMG does not
         # use is refused by `convert`.
         name = leaf.name.removeprefix(where)
-        if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1) and name not in FIELDS:
+        is_stats = name.rpartition(".")[2] in (*stats.FIELDS, *stats.SIZES)
+        if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1) and not is_stats:
             if name in weights:
                 raise InputError(f"two entries mean the same parameter {leaf.name!r}")
             weights[name] = leaf.value

@@ -14,6 +14,8 @@ from converters.torch_file import to_numpy
 
 MAX_INITIAL_MOTIONS = 4096
 FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
+SIZES = ("num_joints", "motion_dim", "command_dim")
+"""What a trainer writes beside them."""
 
 REMEDY = "use the stats of the data that this model was trained on"
 
@@ -80,8 +82,9 @@ def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
         index = int(np.argmax(stats["command_min"] >= stats["command_max"]))
         low, high = stats["command_min"][index], stats["command_max"][index]
         raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}; {REMEDY}")
-    num_joints = raw.get("num_joints")
-    if isinstance(num_joints, int | np.integer) and num_joints * 2 != motion_dim:
+    num_joints = raw.get("num_joints", motion_dim // 2)
+    num_joints = num_joints if isinstance(num_joints, int) else to_numpy(num_joints)
+    if num_joints is not None and np.ndim(num_joints) == 0 and num_joints * 2 != motion_dim:
         raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers; {REMEDY}")
     return stats
 
@@ -116,6 +119,8 @@ def _vector(value: Any, name: str) -> np.ndarray:
     """An array, or a list of numbers of any kind, as a vector in float32."""
     if isinstance(value, Placeholder):
         raise InputError(f"stats {name} is stored as {value.name}, which is not read; save it as a list of numbers")
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
     if isinstance(value, list | tuple):
         numbers = [number if isinstance(number, int | float) else to_numpy(number) for number in value]
         plain = all(number is not None and np.ndim(number) == 0 for number in numbers)
