@@ -109,14 +109,16 @@ def load_model(
     with _naming(path):
         where, tensors = state_dict.find(content, weights)
         converted = state_dict.convert(tensors)
-        found = stats.find(content)
-        if found is not None:
-            found = stats.parse(found, converted.motion_dim, converted.command_dim)
+        raw = stats.find(content)
+        found = None if raw is None else stats.parse(raw, converted.motion_dim, converted.command_dim)
     data = None
     if stats_file is not None:
         data = stats.read(stats_file)
         with _naming(stats_file):
-            given = stats.parse(stats.find(data), converted.motion_dim, converted.command_dim)
+            raw = stats.find(data)
+            if raw is None:
+                raise InputError("holds no stats")
+            given = stats.parse(raw, converted.motion_dim, converted.command_dim)
         if found is not None and not stats.same(found, given):
             raise InputError(
                 f"{stats_file}: its stats are not those that {path} carries; "

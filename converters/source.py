@@ -21,7 +21,8 @@ def load(path: Path) -> Any:
     """
     kind = file_kind(path)
     if kind.name not in READERS:
-        raise InputError(f"{path} is {kind.text}; a checkpoint is a file of torch.save or .safetensors")
+        remedy = "" if ":" in kind.text else "; a checkpoint is a file of torch.save or .safetensors"
+        raise InputError(f"{path} is {kind.text}{remedy}")
     return READERS[kind.name](path)
 
 
