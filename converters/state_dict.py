@@ -91,20 +91,25 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     (where,) = places
     nodes = {leaf.node for leaf in groups[where]}
     weights: dict[str, Tensor | np.ndarray] = {}
-    for leaf in arrays:
-        # Beside the weights in their own dictionary; in nested dictionaries, anywhere below. What the CMG does not
+    for leaf in [*groups[where], *filter(_may_be_weights, arrays)]:
+        # Beside the weights in their own dictionary; if each module has its own, anywhere below. What a CMG does not
         # use is refused by `convert`.
-        name = leaf.name.removeprefix(where)
-        is_stats = name.rpartition(".")[2] in (*stats.FIELDS, *stats.SIZES)
-        if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1) and not is_stats:
+        if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1):
+            name = leaf.name.removeprefix(where)
             if name in weights:
                 raise InputError(f"two entries mean the same parameter {leaf.name!r}")
             weights[name] = leaf.value
     return where.rstrip("."), weights
 
 
+def _may_be_weights(leaf: tree.Leaf) -> bool:
+    """Whether an array that is not named as a CMG's is one of another network; not a counter, and not stats."""
+    is_stats = leaf.name.rpartition(".")[2] in stats.FIELDS
+    return leaf.value.dtype.kind in "fV" and not is_stats and not CMG_KEY.fullmatch(leaf.name)  # V: bfloat16
+
+
 def _part(where: str, leaf: tree.Leaf) -> str:
-    """ "gating" or "layers"."""
+    """Which half of the network it belongs to."""
     return leaf.name.removeprefix(where).partition(".")[0]
 
 

@@ -14,8 +14,6 @@ from converters.torch_file import to_numpy
 
 MAX_INITIAL_MOTIONS = 4096
 FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
-SIZES = ("num_joints", "motion_dim", "command_dim")
-"""What a trainer writes beside them."""
 
 REMEDY = "use the stats of the data that this model was trained on"
 
@@ -23,7 +21,7 @@ Stats = dict[str, np.ndarray]
 
 
 def find(content: Any) -> Any:
-    """The stats in what a file holds: its entry `stats`, or wherever all four arrays are; None where they are not.
+    """The stats in what a file holds: its entry `stats`, or wherever its arrays are; None where none is.
 
     Raises:
       InputError: they are in several places.
@@ -34,7 +32,8 @@ def find(content: Any) -> Any:
     for leaf in tree.leaves(content):
         where, _, name = leaf.name.rpartition(".")
         groups.setdefault(where, {})[name] = leaf.value
-    found = {where: group for where, group in groups.items() if set(FIELDS) <= set(group)}
+    some = {where: group for where, group in groups.items() if set(FIELDS) & set(group)}
+    found = {where: group for where, group in some.items() if set(FIELDS) <= set(group)} or some
     if len(found) > 1:
         raise InputError(f"holds stats in {', '.join(map(repr, found))}; pass those of its data set as --stats")
     return next(iter(found.values()), None)

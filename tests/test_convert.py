@@ -14,7 +14,6 @@ import pytest
 import cmg_jax
 from cmg_jax.model import apply_normalized
 from cmg_jax.networks import pack_experts, unpack_experts
-from cmg_jax.robot.joints import G1_29_JOINTS, ROBOTS
 from converters import reference, torch_file
 from converters.cli import check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program
@@ -254,10 +253,11 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         ("a training data set, not a checkpoint", DATA / "training_data.pt", *out),
         ("holds no stats", DATA / "final.pt", "--stats", DATA / "best.pt", *out),
         ("not a YAML file", DATA / "best.pt", "--stats", tmp_path / "a.yaml", *out),
-        ("not a dictionary", DATA / "best.pt", "--stats", tmp_path / "list.yaml", *out),
+        ("holds no stats", DATA / "best.pt", "--stats", tmp_path / "list.yaml", *out),
+        ("stats lack motion_std, command_min", DATA / "best.pt", "--stats", tmp_path / "part.yaml", *out),
         ("not those that", DATA / "final.pt", "--stats", tmp_path / "other.yaml", *out),
         ("No such file", tmp_path / "absent.pt", *out),
-        ("Is a directory", tmp_path, *out),
+        ("is a directory", tmp_path, *out),
         ("--fps nan", DATA / "final.pt", "--fps", "nan", *out),
         ("--fps -5", DATA / "final.pt", "--fps", "-5", *out),
         ("exists", DATA / "final.pt", "--out", tmp_path),
@@ -269,6 +269,7 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         cases.append(("not a YAML file", DATA / "best.pt", "--stats", tmp_path / f"{name}.yaml", *out))
     (tmp_path / "a.yaml").write_text("a: [1, 2")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
+    (tmp_path / "part.yaml").write_text("motion_mean: [0, 0, 0, 0]\ncommand_max: [1, 1]\n")
     (tmp_path / "other.yaml").write_text((DATA / "stats.yaml").read_text().replace("- 1.5", "- 2.5"))
     for words, *arguments in cases:
         assert_refused(capsys, tmp_path, words, *arguments)
