@@ -29,7 +29,7 @@ class Placeholder:
     __slots__ = ("name", "state")
 
     def __init__(self, name: str):
-        self.name = " ".join(name.split())[:MAX_NAME]
+        self.name = name if len(name) <= MAX_NAME and name.isprintable() else " ".join(name.split())[:MAX_NAME]
         self.state: Any = None
         """The attributes that the file would set, as they stand there."""
 

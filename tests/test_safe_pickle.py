@@ -207,6 +207,19 @@ def test_an_array_of_an_npy_file_is_read_whatever_is_in_it():
             safe_pickle.load_npy(stream.getvalue()[:-9])
 
 
+def test_arrays_nested_so_deep_that_freeing_them_would_end_the_process_are_refused():
+    # NumPy frees an array of objects by recursion.
+    head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x000cnumpy\nndarray\nK\x00\x85C\x01b\x87q\x010"
+    head += b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85Rq\x020K\x01\x85q\x030"
+    begin, end = b"h\x00h\x01R(K\x01h\x03h\x02\x89]", b"atb"
+    few = safe_pickle.load(head + begin * 5 + b"N" + end * 5 + b".")
+    assert few[0][0][0][0].tolist() == [None]
+    with pytest.raises(PickleError, match="arrays in arrays"):
+        safe_pickle.load(head + begin * 30_000 + b"N" + end * 30_000 + b".")
+    lists = safe_pickle.load(head + (begin + b"]") * 3_000 + b"N" + (b"a" + end) * 3_000 + b".")  # freed in turns
+    assert lists.shape == (1,)
+
+
 def test_a_packed_file_unpacks_only_so_far():
     with pytest.raises(PickleError, match="far more than its size"):
         safe_pickle.load(zlib.compress(b"\x80\x02" + b"N0" * 2**24))
