@@ -1,5 +1,6 @@
 """The Unitree G1, the robot by default; and what names of joints alone say."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,17 @@ G1_29_JOINTS: tuple[str, ...] = (
 
 G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" not in name)
 """The G1 without its six wrist joints."""
+
+ROBOTS: dict[str, tuple[str, ...]] = {
+    "g1-29": G1_29_JOINTS,
+    "g1-27": tuple(name for name in G1_29_JOINTS if name not in ("waist_roll_joint", "waist_pitch_joint")),
+    "g1-23-no-wrists": G1_23_JOINTS,
+    "g1-23": tuple(
+        name for name in G1_29_JOINTS if not re.search("waist_roll|waist_pitch|wrist_pitch|wrist_yaw", name)
+    ),
+}
+"""The G1s that there are: all joints; the waist locked but for its yaw; the six wrist joints locked, as ASAP, PBHC
+and mjlab have it; and Unitree's own with 23, which keeps the roll of the wrists and has a waist that only yaws."""
 
 G1 = Robot(
     "g1",
@@ -74,3 +86,21 @@ def robot_of_size(num_joints: int, robot: Robot = G1) -> Robot:
         if len(names) == num_joints:
             return robot.with_joints(names)
     return Robot("robot", tuple(f"joint_{index}" for index in range(num_joints)))
+
+
+_PREFIX = re.compile(r"^(dof_pos|joint_pos|dof|joint|qpos|pos|q)_")
+_SUFFIX = re.compile(r"_(joint|dof|pos|position|angle|rad|deg|q)$")
+
+
+def g1_spelling(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as the G1's own files spell them: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` are all
+    `left_knee_joint`. Names of other joints are left as they are, and so are all where two would become one."""
+    spelled = []
+    for name in names:
+        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.split(r"[/:.]", name.strip())[-1])
+        plain = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+        for pattern in (_PREFIX, _SUFFIX):
+            while (shorter := pattern.sub("", plain)) != plain:
+                plain = shorter
+        spelled.append(f"{plain}_joint" if f"{plain}_joint" in G1_29_JOINTS else name)
+    return tuple(spelled) if len(set(spelled)) == len(set(names)) else tuple(names)
