@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quaternion": ("wxyz", "xyzw"),
     "angles": ("radians", "degrees"),
     "lengths": ("m", "cm", "mm"),
+    "bodies": ("ignore",),
     "missing": ("zero",),
 }
 
@@ -33,18 +34,23 @@ class Assume(NamedTuple):
     quaternion: str | None = None
     angles: str | None = None
     lengths: str | None = None
+    bodies: str | None = None
+    """"ignore": body poses that do not fit the joints prove nothing."""
     missing: str | None = None
     """"zero": joints that a file lacks stay at zero."""
 
 
 def add_arguments(parser: Any) -> None:
     parser.add_argument(
-        "--csv-fps", type=float, metavar="F", help="rate of CSV files without times (default 30; asked for if it looks wrong)"
+        "--csv-fps",
+        type=float,
+        metavar="F",
+        help="rate of CSV files without times (default 30)",
     )
     parser.add_argument(
         "--joints",
         metavar="NAMES",
-        help=f"joints of files that do not name theirs: {', '.join(ROBOTS)}, names separated by commas, or a file of names",
+        help=f"joints of files that do not name theirs: {', '.join(ROBOTS)}, names with commas, or a file of names",
     )
     parser.add_argument(
         "--assume",
@@ -98,7 +104,7 @@ def joints(text: str) -> tuple[str, ...]:
     if path.suffix in (".txt", ".csv", ".json", ".yaml") and not path.is_file():
         raise InputError(f"--joints {text}: no such file")
     listed = path.read_text() if "," not in text and path.is_file() else text
-    names = [name for name in listed.translate(str.maketrans('[]",\'\n\t;', " " * 8)).split() if name != "-"]
+    names = [name for name in listed.translate(str.maketrans("[]\",'\n\t;", " " * 8)).split() if name != "-"]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"--joints {text[:60]}: {_fault(names)}; known robots are {', '.join(ROBOTS)}")
     return g1_spelling(names)

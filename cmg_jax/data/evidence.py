@@ -10,9 +10,9 @@ import numpy as np
 
 from cmg_jax.data.assume import ISAACLAB, MUJOCO, Assume
 from cmg_jax.data.clips import Clip
-from cmg_jax.data.layouts import Bodies
+from cmg_jax.data.parts import Bodies
 from cmg_jax.robot import g1, rotation
-from cmg_jax.robot.joints import ROBOTS, is_g1
+from cmg_jax.robot.joints import G1_29_JOINTS, ROBOTS, is_g1
 
 SAMPLE = 300
 """Frames, evenly spread, that kinematics looks at."""
@@ -22,6 +22,9 @@ PLACE_TOLERANCE = 0.02
 
 FAR = 0.1
 """m: bodies that far from any link are where no G1 has them."""
+
+LIMIT_TOLERANCE = 0.01
+"""rad beyond a joint's limit that is no matter."""
 
 UPRIGHT, FALLEN = 30.0, 60.0
 """Mean tilt in degrees of a pelvis that is walking, and of one that cannot be."""
@@ -41,7 +44,8 @@ class Candidate(NamedTuple):
 def candidates(count: int, named: tuple[str, ...] | None, assume: Assume) -> list[Candidate]:
     """Names first; without them each robot with so many joints, in each order. None for a stranger's joints."""
     if named is not None:
-        return [Candidate("", "named", named)]
+        doubtful = set(named) == set(G1_29_JOINTS) and assume.joint_order == ISAACLAB
+        return [Candidate("", ISAACLAB, g1.breadth_first(named)) if doubtful else Candidate("", "named", named)]
     if assume.joints is not None and len(assume.joints) == count:
         return [Candidate("", "given", assume.joints)]
     return [
@@ -65,8 +69,8 @@ class Poses:
         quat = np.concatenate([clip.root_quat for clip in found])
         frames = np.cumsum([0, *(len(clip.joint_pos) for clip in found)])
         pairs = np.setdiff1d(np.arange(len(joint_pos) - 1), frames[1:] - 1)
-        self.pairs = pairs[np.unique(np.linspace(0, len(pairs) - 1, SAMPLE).round().astype(int))] if len(pairs) else pairs
-        self.index = np.unique(np.linspace(0, len(joint_pos) - 1, SAMPLE).round().astype(int))
+        self.pairs = pairs[_spread(len(pairs))]
+        self.index = _spread(len(joint_pos))
         self.all_joint_pos, self.all_root_pos, self.fps = joint_pos, root_pos, found[0].fps
         self.joint_pos = joint_pos[self.index]
         self.order, self.other_order = order, "xyzw" if order == "wxyz" else "wxyz"
@@ -143,7 +147,7 @@ class Reading(NamedTuple):
         return float(self.away.min(axis=1).mean())
 
     def misplaced(self, names: Sequence[str]) -> list[int]:
-        """Bodies that are nearer to another link than to that of their name; names that are no links are passed over."""
+        """Bodies that are nearer to another link than to that of their name; names of no links are passed over."""
         nearest = self.away.min(axis=1)
         known = [(row, self.links.index(name)) for row, name in enumerate(names) if name in self.links]
         return [row for row, link in known if self.away[row, link] > nearest[row] + PLACE_TOLERANCE / 2]
@@ -161,9 +165,7 @@ def joints_by_bodies(poses: Poses) -> Verdict | None:
     """Where the bodies are says which joint is which; None without bodies of a G1."""
     if not poses.readings or poses.readings[0].error > FAR:
         return None
-    error = [
-        min(reading.error for reading in poses.readings if reading.choice == choice) for choice in poses.choices
-    ]
+    error = [min(reading.error for reading in poses.readings if reading.choice == choice) for choice in poses.choices]
     best = int(np.argmin(error))
     others = error[:best] + error[best + 1 :]
     proven = not others or min(others) > 1.5 * error[best] + 0.002
@@ -202,15 +204,33 @@ def quaternion_order(poses: Poses, names: Sequence[str]) -> Verdict:
     if names and is_g1(names) and len(poses.pairs) and min(tilts.values()) < UPRIGHT:
         slips = [poses.slip(names, name) for name in (order, other)]
         if poses.advance() * poses.fps > 0.1 and max(slips) > 2 * min(slips):
-            slide = ", ".join(f"{slip * poses.fps:.2f} m/s as {key}" for slip, key in zip(slips, (order, other), strict=True))
+            slide = ", ".join(
+                f"{slip * poses.fps:.2f} m/s as {key}" for slip, key in zip(slips, (order, other), strict=True)
+            )
             return Verdict(int(slips[1] < slips[0]), True, f"{words}; the standing foot slides by {slide}")
     return Verdict(0, False, words)
+
+
+def _spread(count: int) -> np.ndarray:
+    """At most SAMPLE of so many indices."""
+    return np.unique(np.linspace(0, count - 1, SAMPLE).round().astype(int)) if count else np.zeros(0, int)
 
 
 def beyond(joint_pos: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """rad by which joints are beyond their limits, [N, J], 0 within."""
     low, high = g1.joint_limits(names).T
     return np.maximum(np.maximum(joint_pos - high, low - joint_pos), 0.0)
+
+
+def excess(joint_pos: np.ndarray, names: Sequence[str]) -> str:
+    """How far joints go beyond their limits, empty where they do not."""
+    over = beyond(joint_pos, names)
+    furthest = np.unravel_index(over.argmax(), over.shape)
+    if over[furthest] <= LIMIT_TOLERANCE:
+        return ""
+    share = 100 * (over > LIMIT_TOLERANCE).any(axis=-1).mean()
+    worst = f"{names[int(furthest[1])]} by {over[furthest]:.2f} rad in frame {furthest[0]}"
+    return f"{share:.1f} % of the frames are beyond, furthest {worst}"
 
 
 def tilt(quat: np.ndarray) -> float:
