@@ -133,7 +133,7 @@ def motion_kind(name: str, format_name: str, **kwargs: Any) -> Kind:
     def make(path: Path, _: CMGModel) -> None:
         motion_file.write(path, walk(), format_name, bodies=True)
 
-    return Kind(make, lambda path, _: [clip._asdict() for clip in readers.read(path)], name, **kwargs)
+    return Kind(make, lambda path, _: [clip._asdict() for clip in readers.read(path).clips], name, **kwargs)
 
 
 def compressed_motion(path: Path, _: CMGModel) -> None:
@@ -153,7 +153,7 @@ KINDS = {
     "motion NPZ": motion_kind("walk.npz", "npz", parts=False),
     "motion NPZ, compressed": Kind(
         compressed_motion,
-        lambda path, _: [clip._asdict() for clip in readers.read(path)],
+        lambda path, _: [clip._asdict() for clip in readers.read(path).clips],
         "walk.npz",
         parts=False,
     ),

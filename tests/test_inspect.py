@@ -6,14 +6,14 @@ from PIL import Image
 
 from cmg_jax import InputError, motion_file
 from cmg_jax.data import inspection
-from cmg_jax.data.inspection import OK, UNKNOWN, WRONG
+from cmg_jax.data.inspection import ASK, OK, UNKNOWN, WRONG
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot import G1, Robot
 from cmg_jax.robot.bodies import breadth_first
 from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 
-NAMES = ("numbers", "fps", "joint order", "limits", "quaternion order", "body order")
+NAMES = ("numbers", "fps", "units", "joint order", "limits", "quaternion order", "body order")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
     assert verdicts(tmp_path / "back.csv")["quaternion order"] == OK
     swapped[:, 3:7] = [0.5, 0.5, 0.5, 0.5]
     np.savetxt(tmp_path / "lying.csv", swapped, delimiter=",")
-    assert verdicts(tmp_path / "lying.csv")["quaternion order"] == UNKNOWN
+    assert verdicts(tmp_path / "lying.csv")["quaternion order"] == ASK
 
 
 def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
@@ -129,7 +129,7 @@ def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
     shuffled = {key: content[key][:, order] for key in ("body_positions", "body_rotations")}
     path = save(tmp_path / "b.npz", content, **shuffled, body_names=content["body_names"][order])
     assert verdicts(path)["body order"] == OK
-    assert "read them by name" in reason(path, "body order")
+    assert "read by name" in reason(path, "body order")
     scaled = save(tmp_path / "c.npz", content, dof_positions=content["dof_positions"] * 0.5)
     assert {verdicts(scaled)[name] for name in ("joint order", "body order")} == {WRONG}
     empty = save(tmp_path / "d.npz", content, body_positions=np.zeros_like(content["body_positions"]))
@@ -168,7 +168,7 @@ def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_p
         ("absent.npz", None, "No such file"),
         ("notes.txt", b"text", "unknown format '.txt'"),
         ("notes.csv", b"a,b\n", "no table of numbers"),
-        ("code.pkl", b"cos\nsystem\n(S'true'\ntR.", "not on the list of plain data"),
+        ("code.pkl", b"cos\nsystem\n(S'true'\ntR.", "no dictionary of arrays"),
         ("cut.npz", b"PK\x03\x04", "damaged"),
     ],
 )
@@ -195,7 +195,7 @@ def test_the_program_prints_draws_and_returns_what_it_found(motion, tracking, tm
         assert len(np.unique(np.asarray(picture.convert("L")))) > 50
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     assert_one_clear_line(
-        run_program("cmg-jax", "inspect", "other.npz", cwd=tmp_path), "has no dof_positions", "holds x"
+        run_program("cmg-jax", "inspect", "other.npz", cwd=tmp_path), "has no joint positions", "holds x"
     )
     bad = run_program("cmg-jax", "inspect", "slow.npz", "--plot", "slow.txt", cwd=tmp_path)
     assert_one_clear_line(bad, "--plot slow.txt", ".png")

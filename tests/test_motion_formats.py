@@ -15,6 +15,7 @@ import cmg_jax
 from cmg_jax import InputError, motion_file, plain_pickle, safe_pickle
 from cmg_jax.commands import schedule
 from cmg_jax.data import readers
+from cmg_jax.data.assume import Assume
 from cmg_jax.generators.base import first_frames
 from cmg_jax.motion_file import Motion, twist
 from cmg_jax.robot import G1, odometry, rotation
@@ -233,7 +234,7 @@ def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
     motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
-    (clip,) = readers.read(tmp_path / FORMATS[name], csv_fps=50.0)
+    (clip,) = readers.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
     assert clip.fps == 50
     assert clip.joint_names == (breadth_first(G1, joints) if name == "beyondmimic" else joints)
     expected = motion.with_joints(clip.joint_names)
@@ -250,7 +251,7 @@ def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
     for name in ("csv", "twist", "mjlab"):
         motion_file.write(tmp_path / FORMATS[name], shuffled, name)
-        (clip,) = readers.read(tmp_path / FORMATS[name])
+        (clip,) = readers.read(tmp_path / FORMATS[name]).clips
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
@@ -288,7 +289,7 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
             motion_file.write(tmp_path / FORMATS[name], stranger, name)
     motion_file.write(tmp_path / "several.npz", several)
     motion_file.write(tmp_path / "stranger.npz", stranger)
-    assert len(readers.read(tmp_path / "several.npz")) == 2
+    assert len(readers.read(tmp_path / "several.npz").clips) == 2
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 

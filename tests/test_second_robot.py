@@ -14,6 +14,7 @@ import cmg_jax
 from cmg_jax import InputError, digests
 from cmg_jax.cli.main import main
 from cmg_jax.data import dataset, readers
+from cmg_jax.data.assume import Assume
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.robot import G1, Robot, feet, joints
 from cmg_jax.robot.bodies import body_poses, qpos
@@ -242,7 +243,7 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
         np.testing.assert_allclose(feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-5)
         expected = walk["dof_positions"]
     assert main([*generate, "--out", str(tmp_path / "walk.csv")]) == 0
-    (clip,) = readers.read(tmp_path / "walk.csv", 50.0, robot)
+    (clip,) = readers.read(tmp_path / "walk.csv", Assume(csv_fps=50.0, robot=robot)).clips
     assert clip.robot == robot
     np.testing.assert_allclose(clip.joint_pos, expected, atol=1e-5)
     capsys.readouterr()
@@ -270,7 +271,7 @@ def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
     with pytest.raises(InputError, match="differ in their frame rate or robot"):
         Drive([model, cmg_jax.default_model()], ["minnow", "g1"])
 
-    (clip,) = readers.read(model_dir.parents[1] / "gait0.csv", 50.0, robot)
+    (clip,) = readers.read(model_dir.parents[1] / "gait0.csv", Assume(csv_fps=50.0, robot=robot)).clips
     playback = Playback(clip)
     assert playback.step()[0].contact.any()
 

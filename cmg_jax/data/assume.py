@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from cmg_jax.data.clips import check_fps
 from cmg_jax.errors import InputError
-from cmg_jax.robot.joints import ROBOTS, g1_spelling
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.g1 import ROBOTS, g1_spelling
 
 MUJOCO, ISAACLAB = "mujoco", "isaaclab"
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -15,6 +16,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "quaternion": ("wxyz", "xyzw"),
     "angles": ("radians", "degrees"),
     "lengths": ("m", "cm", "mm"),
+    "bodies": ("ignore",),
     "missing": ("zero",),
 }
 
@@ -33,18 +35,25 @@ class Assume(NamedTuple):
     quaternion: str | None = None
     angles: str | None = None
     lengths: str | None = None
+    bodies: str | None = None
+    """"ignore": body poses that do not fit the joints prove nothing."""
     missing: str | None = None
     """"zero": joints that a file lacks stay at zero."""
+    robot: Robot = G1
+    """Whose motion it is, where the names of its joints allow that."""
 
 
 def add_arguments(parser: Any) -> None:
     parser.add_argument(
-        "--csv-fps", type=float, metavar="F", help="rate of CSV files without times (default 30; asked for if it looks wrong)"
+        "--csv-fps",
+        type=float,
+        metavar="F",
+        help="rate of CSV files without times (default 30)",
     )
     parser.add_argument(
         "--joints",
         metavar="NAMES",
-        help=f"joints of files that do not name theirs: {', '.join(ROBOTS)}, names separated by commas, or a file of names",
+        help=f"joints of files that do not name theirs: {', '.join(ROBOTS)}, names with commas, or a file of names",
     )
     parser.add_argument(
         "--assume",
@@ -56,7 +65,7 @@ def add_arguments(parser: Any) -> None:
     )
 
 
-def of_arguments(arguments: argparse.Namespace) -> Assume:
+def of_arguments(arguments: argparse.Namespace, robot: Robot = G1) -> Assume:
     """What the options say.
 
     Raises:
@@ -76,7 +85,7 @@ def of_arguments(arguments: argparse.Namespace) -> Assume:
         said["csv_fps"] = check_fps(arguments.csv_fps)
     if arguments.joints:
         said["joints"] = joints(arguments.joints)
-    return Assume(**said)
+    return Assume(**said, robot=robot)
 
 
 def _fps(value: str) -> float:
@@ -98,7 +107,7 @@ def joints(text: str) -> tuple[str, ...]:
     if path.suffix in (".txt", ".csv", ".json", ".yaml") and not path.is_file():
         raise InputError(f"--joints {text}: no such file")
     listed = path.read_text() if "," not in text and path.is_file() else text
-    names = [name for name in listed.translate(str.maketrans('[]",\'\n\t;', " " * 8)).split() if name != "-"]
+    names = [name for name in listed.translate(str.maketrans("[]\",'\n\t;", " " * 8)).split() if name != "-"]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"--joints {text[:60]}: {_fault(names)}; known robots are {', '.join(ROBOTS)}")
     return g1_spelling(names)

@@ -20,6 +20,8 @@ from cmg_jax.data import tables
 from cmg_jax.data.clips import Rejected
 from cmg_jax.file_kinds import file_kind
 from cmg_jax.files import ZIP_ERRORS, first_line
+from cmg_jax.pickled_numpy import Placeholder
+from cmg_jax.robot import G1, Robot
 
 SUFFIXES = (".npz", ".csv", ".pkl")
 """In upper case as well."""
@@ -35,7 +37,7 @@ def is_motion_file(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def load(path: Path) -> dict[str, Mapping[str, Any]]:
+def load(path: Path, robot: Robot = G1) -> Mapping[str, Mapping[str, Any]]:
     """The motions of a file, by their names: its stem, with a number or key where it holds several.
 
     Raises:
@@ -45,13 +47,14 @@ def load(path: Path) -> dict[str, Mapping[str, Any]]:
     kind = file_kind(path)
     if not is_motion_file(path):
         raise Rejected(f"unknown format {path.suffix!r}; known are {', '.join(SUFFIXES)} (it is {kind.text})")
-    if kind.name == "npz" or (kind.name == "broken-zip" and path.suffix.lower() == ".npz"):
+    if kind.name == "npz":
         return {path.stem: _load_npz(path)}
     if kind.name in ("pickle", "zlib", *_UNPACK):
         return _motions(path.stem, _load_pickle(path, kind.name))
     if path.suffix.lower() == ".csv" and kind.name in ("text", "unknown", "json"):
-        return {path.stem: tables.read(path)}
-    raise Rejected(f"is {kind.text}")
+        return {path.stem: tables.read(path, robot)}
+    way_out = ": write its arrays with np.savez" if kind.name in ("torch", "npy", "safetensors") else ""
+    raise Rejected(f"is {kind.text}{way_out}")
 
 
 def _load_pickle(path: Path, kind: str) -> Any:
@@ -71,7 +74,7 @@ def _load_pickle(path: Path, kind: str) -> Any:
         raise Rejected(str(error)) from None
 
 
-def _motions(name: str, content: Any) -> dict[str, Mapping[str, Any]]:
+def _motions(name: str, content: Any) -> Mapping[str, Mapping[str, Any]]:
     """One motion, or a dictionary or list of motions."""
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     items = list(items)
@@ -80,8 +83,12 @@ def _motions(name: str, content: Any) -> dict[str, Mapping[str, Any]]:
     if several and (len(several) == len(content) or not any(_is_table(value) for _, value in items)):
         return several
     if not isinstance(content, dict):
-        raise Rejected(f"holds a {type(content).__name__}, no dictionary")
+        raise Rejected(f"holds {_what(content)}, no dictionary of arrays")
     return {name: content}
+
+
+def _what(content: Any) -> str:
+    return repr(content) if isinstance(content, Placeholder) else f"a {type(content).__name__}"
 
 
 def _is_table(value: Any) -> bool:
@@ -111,8 +118,9 @@ def _array(raw: bytes) -> Any:
     }.get(np.lib.format.read_magic(stream))
     if read_header is not None and read_header(stream)[2].hasobject:
         try:  # a pickle: names as objects are common, and what else there is does no harm unread
-            return safe_pickle.load(stream.read())
+            value = safe_pickle.load(stream.read())
         except safe_pickle.PickleError as error:
             return error
+        return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     stream.seek(0)
     return np.lib.format.read_array(stream, allow_pickle=False)

@@ -10,18 +10,22 @@ import numpy as np
 
 from cmg_jax.data.assume import ISAACLAB, MUJOCO, Assume
 from cmg_jax.data.clips import Clip
-from cmg_jax.data.layouts import Bodies
-from cmg_jax.robot import g1, rotation
-from cmg_jax.robot.joints import ROBOTS, is_g1
+from cmg_jax.data.parts import Bodies
+from cmg_jax.robot import Robot, feet, rotation
+from cmg_jax.robot import bodies as robot_bodies
+from cmg_jax.robot.g1 import ROBOTS, fixed_links, is_g1, robot_of
 
 SAMPLE = 300
 """Frames, evenly spread, that kinematics looks at."""
 
 PLACE_TOLERANCE = 0.02
-"""m between a body of the file and the same one by kinematics: models of the G1 differ by millimetres."""
+"""m between a body of the file and the same one by kinematics: models of one robot differ by millimetres."""
 
 FAR = 0.1
-"""m: bodies that far from any link are where no G1 has them."""
+"""m: bodies that far from any link are where no such robot has them."""
+
+LIMIT_TOLERANCE = 0.01
+"""rad beyond a joint's limit that is no matter."""
 
 UPRIGHT, FALLEN = 30.0, 60.0
 """Mean tilt in degrees of a pelvis that is walking, and of one that cannot be."""
@@ -32,25 +36,39 @@ ORDERS = {MUJOCO: "MuJoCo's", ISAACLAB: "breadth-first (Isaac Lab's)"}
 class Candidate(NamedTuple):
     """A way to name the joints of a file."""
 
-    robot: str
-    """One of ROBOTS; empty where the joints are named."""
+    label: str
+    """One of ROBOTS, or the name of another robot; empty where the joints are named."""
     order: str
-    names: tuple[str, ...]
+    robot: Robot
+    """Its joints are those of the file, in its order."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
 
 
 def candidates(count: int, named: tuple[str, ...] | None, assume: Assume) -> list[Candidate]:
     """Names first; without them each robot with so many joints, in each order. None for a stranger's joints."""
     if named is not None:
-        return [Candidate("", "named", named)]
+        robot = robot_of(named, assume.robot)
+        doubtful = robot.has_mjcf and set(named) == set(robot.hinge_names) and assume.joint_order == ISAACLAB
+        return [Candidate("", ISAACLAB, breadth_first(robot)) if doubtful else Candidate("", "named", robot)]
     if assume.joints is not None and len(assume.joints) == count:
-        return [Candidate("", "given", assume.joints)]
+        return [Candidate("", "given", robot_of(assume.joints, assume.robot))]
+    whole = assume.robot
+    known = ROBOTS if is_g1(whole) else {whole.name: whole.joint_names}
+    robots = {name: whole.with_joints(joints) for name, joints in known.items() if len(joints) == count}
     return [
-        Candidate(robot, order, names if order == MUJOCO else g1.breadth_first(names))
-        for robot, names in ROBOTS.items()
-        if len(names) == count
+        Candidate(name, order, robot if order == MUJOCO else breadth_first(robot))
+        for name, robot in robots.items()
         for order in ORDERS
         if assume.joint_order in (None, order)
     ]
+
+
+def breadth_first(robot: Robot) -> Robot:
+    """The robot with its joints in Isaac Lab's order."""
+    return robot.with_joints(robot_bodies.breadth_first(robot, robot.joint_names))
 
 
 class Poses:
@@ -65,8 +83,8 @@ class Poses:
         quat = np.concatenate([clip.root_quat for clip in found])
         frames = np.cumsum([0, *(len(clip.joint_pos) for clip in found)])
         pairs = np.setdiff1d(np.arange(len(joint_pos) - 1), frames[1:] - 1)
-        self.pairs = pairs[np.unique(np.linspace(0, len(pairs) - 1, SAMPLE).round().astype(int))] if len(pairs) else pairs
-        self.index = np.unique(np.linspace(0, len(joint_pos) - 1, SAMPLE).round().astype(int))
+        self.pairs = pairs[_spread(len(pairs))]
+        self.index = _spread(len(joint_pos))
         self.all_joint_pos, self.all_root_pos, self.fps = joint_pos, root_pos, found[0].fps
         self.joint_pos = joint_pos[self.index]
         self.order, self.other_order = order, "xyzw" if order == "wxyz" else "wxyz"
@@ -74,8 +92,8 @@ class Poses:
         """wxyz, were the file's numbers in this order."""
         self.choices = choices
         self.bodies = None if bodies is None else bodies._replace(position=bodies.position[self.index] * scale)
-        on_g1 = bool(choices) and is_g1(choices[0].names)
-        self.readings = self._readings() if on_g1 and self.has_places() else []
+        known = bool(choices) and choices[0].robot.walks
+        self.readings = self._readings() if known and self.has_places() else []
 
     def quat(self, order: str) -> np.ndarray:
         return self.quats[order][self.index]
@@ -90,7 +108,8 @@ class Poses:
     def _readings(self) -> "list[Reading]":
         """How well each order of joints and of quaternions explains where the bodies are, the best one first."""
         assert self.bodies is not None
-        links = (*g1.body_names(), *g1.FIXED_LINKS)
+        robot = self.choices[0].robot
+        links = (*robot.body_names, *fixed_links(robot))
         relative = self.bodies.position - self.bodies.position[:, self.bodies.root, None]
         frames = {self.order: relative}
         if not self.bodies.local:
@@ -98,25 +117,26 @@ class Poses:
             frames = {name: rotation.rotate(rotation.inverse(self.quat(name))[:, None], relative) for name in orders}
         readings = []
         for choice in self.choices:
-            places = g1.link_positions(g1.body_poses(g1.qpos(self.joint_pos, choice.names)), links)
+            positions = robot_bodies.qpos(choice.robot, self.joint_pos)
+            places = robot_bodies.link_positions(robot, robot_bodies.body_poses(robot, positions), links)
             for order, frame in frames.items():
                 away = np.linalg.norm(frame[:, :, None] - places[:, None], axis=-1).mean(axis=0)  # [bodies, links]
                 readings.append(Reading(choice, order, away, links))
         return sorted(readings, key=lambda reading: reading.error)
 
-    def beyond(self, names: Sequence[str]) -> float:
+    def beyond(self, robot: Robot) -> float:
         """rad by which joints are beyond their limits on average."""
-        return float(beyond(self.joint_pos, names).mean())
+        return float(beyond(self.joint_pos, robot).mean())
 
     def tilts(self) -> dict[str, float]:
         return {order: tilt(self.quat(order)) for order in (self.order, self.other_order)}
 
-    def slip(self, names: Sequence[str], order: str) -> float:
+    def slip(self, robot: Robot, order: str) -> float:
         """m by which the foot that moves less moves between two frames, the mean: little where a walk is read right."""
         soles = []
         for at in (self.pairs, self.pairs + 1):
-            positions = g1.qpos(self.all_joint_pos[at], names, self.all_root_pos[at], self.quats[order][at])
-            soles.append(g1.sole_positions(positions))
+            place = self.all_root_pos[at], self.quats[order][at]
+            soles.append(feet.sole_positions(robot, robot_bodies.qpos(robot, self.all_joint_pos[at], *place)))
         moved = np.linalg.norm((soles[1] - soles[0])[..., :2], axis=-1).mean(axis=-1)  # [pairs, feet]
         return float(moved.min(axis=-1).mean())
 
@@ -125,10 +145,10 @@ class Poses:
         moved = self.all_root_pos[self.pairs + 1] - self.all_root_pos[self.pairs]
         return float(np.linalg.norm(moved[:, :2], axis=-1).mean())
 
-    def height_of_soles(self, names: Sequence[str], order: str) -> float:
+    def height_of_soles(self, robot: Robot, order: str) -> float:
         """m, of the lower foot's lowest point, the median."""
-        positions = g1.qpos(self.joint_pos, names, self.all_root_pos[self.index], self.quat(order))
-        return float(np.median(g1.sole_positions(positions)[..., 2].min(axis=(1, 2))))
+        positions = robot_bodies.qpos(robot, self.joint_pos, self.all_root_pos[self.index], self.quat(order))
+        return float(np.median(feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2))))
 
 
 class Reading(NamedTuple):
@@ -143,7 +163,7 @@ class Reading(NamedTuple):
         return float(self.away.min(axis=1).mean())
 
     def misplaced(self, names: Sequence[str]) -> list[int]:
-        """Bodies that are nearer to another link than to that of their name; names that are no links are passed over."""
+        """Bodies that are nearer to another link than to that of their name; names of no links are passed over."""
         nearest = self.away.min(axis=1)
         known = [(row, self.links.index(name)) for row, name in enumerate(names) if name in self.links]
         return [row for row, link in known if self.away[row, link] > nearest[row] + PLACE_TOLERANCE / 2]
@@ -158,12 +178,10 @@ class Verdict(NamedTuple):
 
 
 def joints_by_bodies(poses: Poses) -> Verdict | None:
-    """Where the bodies are says which joint is which; None without bodies of a G1."""
+    """Where the bodies are says which joint is which; None without bodies of the robot."""
     if not poses.readings or poses.readings[0].error > FAR:
         return None
-    error = [
-        min(reading.error for reading in poses.readings if reading.choice == choice) for choice in poses.choices
-    ]
+    error = [min(reading.error for reading in poses.readings if reading.choice == choice) for choice in poses.choices]
     best = int(np.argmin(error))
     others = error[:best] + error[best + 1 :]
     proven = not others or min(others) > 1.5 * error[best] + 0.002
@@ -172,7 +190,7 @@ def joints_by_bodies(poses: Poses) -> Verdict | None:
 
 def joints_by_limits(poses: Poses) -> Verdict:
     """Limits that differ from joint to joint show which joint is which, where they move enough."""
-    beyond = [poses.beyond(choice.names) for choice in poses.choices]
+    beyond = [poses.beyond(choice.robot) for choice in poses.choices]
     best = int(np.argmin(beyond))
     others = beyond[:best] + beyond[best + 1 :]
     proven = bool(others) and min(others) > 5 * beyond[best] + 0.001
@@ -182,10 +200,10 @@ def joints_by_limits(poses: Poses) -> Verdict:
 
 def _words(choice: Candidate) -> str:
     order = {MUJOCO: "in MuJoCo's order", ISAACLAB: "breadth-first"}.get(choice.order, choice.order)
-    return f"as {choice.robot} {order}" if choice.robot and choice.robot != "g1-29" else order
+    return f"as {choice.label} {order}" if choice.label and choice.label != "g1-29" else order
 
 
-def quaternion_order(poses: Poses, names: Sequence[str]) -> Verdict:
+def quaternion_order(poses: Poses, robot: Robot) -> Verdict:
     """Choice 0 is the order that the layout has, 1 the other one."""
     order, other = poses.order, poses.other_order
     if poses.readings and poses.bodies is not None and not poses.bodies.local:
@@ -199,18 +217,36 @@ def quaternion_order(poses: Poses, names: Sequence[str]) -> Verdict:
         return Verdict(0, True, words)
     if tilts[other] < UPRIGHT and tilts[order] > FALLEN:
         return Verdict(1, True, words)
-    if names and is_g1(names) and len(poses.pairs) and min(tilts.values()) < UPRIGHT:
-        slips = [poses.slip(names, name) for name in (order, other)]
+    if robot.walks and len(poses.pairs) and min(tilts.values()) < UPRIGHT:
+        slips = [poses.slip(robot, name) for name in (order, other)]
         if poses.advance() * poses.fps > 0.1 and max(slips) > 2 * min(slips):
-            slide = ", ".join(f"{slip * poses.fps:.2f} m/s as {key}" for slip, key in zip(slips, (order, other), strict=True))
+            slide = ", ".join(
+                f"{slip * poses.fps:.2f} m/s as {key}" for slip, key in zip(slips, (order, other), strict=True)
+            )
             return Verdict(int(slips[1] < slips[0]), True, f"{words}; the standing foot slides by {slide}")
     return Verdict(0, False, words)
 
 
-def beyond(joint_pos: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _spread(count: int) -> np.ndarray:
+    """At most SAMPLE of so many indices."""
+    return np.unique(np.linspace(0, count - 1, SAMPLE).round().astype(int)) if count else np.zeros(0, int)
+
+
+def beyond(joint_pos: np.ndarray, robot: Robot) -> np.ndarray:
     """rad by which joints are beyond their limits, [N, J], 0 within."""
-    low, high = g1.joint_limits(names).T
+    low, high = robot.joint_limits.T
     return np.maximum(np.maximum(joint_pos - high, low - joint_pos), 0.0)
+
+
+def excess(joint_pos: np.ndarray, robot: Robot) -> str:
+    """How far joints go beyond their limits, empty where they do not."""
+    over = beyond(joint_pos, robot)
+    furthest = np.unravel_index(over.argmax(), over.shape)
+    if over[furthest] <= LIMIT_TOLERANCE:
+        return ""
+    share = 100 * (over > LIMIT_TOLERANCE).any(axis=-1).mean()
+    worst = f"{robot.joint_names[int(furthest[1])]} by {over[furthest]:.2f} rad in frame {furthest[0]}"
+    return f"{share:.1f} % of the frames are beyond, furthest {worst}"
 
 
 def tilt(quat: np.ndarray) -> float:

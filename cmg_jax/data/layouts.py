@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmg_jax.data.clips import Clip, Rejected
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, g1_spelling
-
-ROOT = 7
-"""Numbers of a free joint: position and quaternion."""
+from cmg_jax.data.clips import Rejected
+from cmg_jax.data.tables import Table
+from cmg_jax.pickled_numpy import Placeholder
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 
 
 class Layout(NamedTuple):
@@ -31,9 +30,7 @@ class Layout(NamedTuple):
     """Those that its programs mean where they do not name them."""
 
 
-_TRACKED = {"body_pos": "body_pos_w", "body_quat": "body_quat_w"}
-
-CSV = Layout("table (CSV)", ("dof_pos",), ("root_pos",), ("root_rot",), "xyzw", ("dof_vel",))
+CSV = Layout("LAFAN1-style CSV", ("dof_pos",), ("root_pos",), ("root_rot",), "xyzw", ("dof_vel",))
 CSV_NAMED = CSV._replace(root_quat=("root_quat",), quaternion_order="wxyz")
 ROLLOUTS = Layout(
     "rollouts NPZ",
@@ -53,9 +50,16 @@ LAYOUTS: tuple[Layout, ...] = (
         ("base_pos_w",),
         ("base_quat_w",),
         joint_vel=("joint_vel",),
-        **_TRACKED,
+        body_pos="body_pos_w",
+        body_quat="body_quat_w",
     ),
-    Layout("tracking NPZ (mjlab, BeyondMimic)", ("joint_pos",), joint_vel=("joint_vel",), **_TRACKED),
+    Layout(
+        "tracking NPZ (mjlab, BeyondMimic)",
+        ("joint_pos",),
+        joint_vel=("joint_vel",),
+        body_pos="body_pos_w",
+        body_quat="body_quat_w",
+    ),
     Layout(
         "NPZ of the original",
         ("dof_positions",),
@@ -64,7 +68,7 @@ LAYOUTS: tuple[Layout, ...] = (
         body_quat="body_rotations",
     ),
     Layout(
-        "TWIST-style, GMR",
+        "TWIST-style (TWIST, GMR)",
         ("dof_pos",),
         ("root_pos",),
         ("root_rot",),
@@ -74,7 +78,7 @@ LAYOUTS: tuple[Layout, ...] = (
         local=True,
     ),
     Layout(
-        "ASAP, PBHC, human2humanoid",
+        "ASAP-style (ASAP, PBHC, human2humanoid)",
         ("dof", "dof_pos"),
         ("root_trans_offset", "root_trans"),
         ("root_rot", "root_quat"),
@@ -99,6 +103,9 @@ JOINT_NAMES = ("dof_names", "joint_names", "joints_list")
 BODY_NAMES = ("body_names", "link_body_list", "link_names")
 RATES = ("fps", "framerate", "frame_rate", "frequency", "motion_fps", "mocap_framerate", "mocap_frame_rate")
 STEPS = ("dt", "timestep", "time_step")
+
+ABSURD = 1e9
+"""Numbers beyond are none of a motion's: damage, read as NaN."""
 
 PERSON = ("poses", "pose_body", "body_pose", "smpl_poses", "trans")
 """Keys of recordings of a person."""
@@ -128,9 +135,13 @@ class Content(NamedTuple):
             array = np.asarray(value, np.float64)
         except (TypeError, ValueError):
             raise Rejected(f"{key} is no array of numbers{_why(value)}") from None
+        if array.ndim == dims + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
         if array.ndim != dims:
             raise Rejected(f"{key} has {array.ndim} axes; {dims} are expected")
-        return array
+        if not array.size:
+            raise Rejected(f"{key} is empty")
+        return np.where(np.abs(array) < ABSURD, array, np.nan)
 
     def names(self, keys: Sequence[str], kind: str) -> tuple[str, ...] | None:
         """Names of joints or bodies; None where there are none, or mere numbers of them."""
@@ -170,7 +181,13 @@ class Content(NamedTuple):
 
 
 def _why(value: Any) -> str:
-    return f": {value}" if isinstance(value, Exception) else ""
+    """What stands in an array's place."""
+    if isinstance(value, Exception | Placeholder):
+        return f": {value}"
+    objects = (
+        [item for item in value.ravel()[:1] if isinstance(item, Placeholder)] if isinstance(value, np.ndarray) else ()
+    )
+    return f": {objects[0]}" if objects else ""
 
 
 def content(name: str, arrays: Mapping[str, Any]) -> Content:
@@ -179,8 +196,8 @@ def content(name: str, arrays: Mapping[str, Any]) -> Content:
     Raises:
       Rejected: of no layout known.
     """
-    if "root_quat" in arrays and "dof_pos" in arrays and "root_pos" in arrays:
-        return Content(name, CSV_NAMED, arrays)
+    if isinstance(arrays, Table):
+        return Content(name, CSV_NAMED if "root_quat" in arrays else CSV, arrays)
     for layout in LAYOUTS:
         found = Content(name, layout, arrays)
         needed = [layout.joint_pos, *(keys for keys in (layout.root_pos, layout.root_quat) if keys)]
@@ -193,199 +210,9 @@ def content(name: str, arrays: Mapping[str, Any]) -> Content:
         held += f" and {len(arrays) - 8} more"
     if any(key in arrays for key in PERSON):
         raise Rejected(f"is a recording of a person, not of a robot (it holds {held}): retarget it to the G1 first")
-    for layout in LAYOUTS:
-        found = Content(name, layout, arrays)
-        if joints := found.key(layout.joint_pos):
-            lacks = layout.root_quat or (layout.body_quat,)
-            raise Rejected(f"has {joints} but no {' or '.join(lacks)} (it holds {held})")
+    partly = [layout for layout in LAYOUTS if Content(name, layout, arrays).key(layout.joint_pos)]
+    if partly:
+        joints = Content(name, partly[0], arrays).key(partly[0].joint_pos)
+        roots = dict.fromkeys(key for layout in partly for key in layout.root_quat or (layout.body_quat,))
+        raise Rejected(f"has {joints} but no root under {' or '.join(roots)} (it holds {held})")
     raise Rejected(f"has no joint positions under a key that is known, such as dof_pos or joint_pos (it holds {held})")
-
-
-class Columns(NamedTuple):
-    """Joints and root of a motion, where the file puts them."""
-
-    joint_pos: np.ndarray  # [..., T, J]
-    joint_vel: np.ndarray | None
-    root_pos: np.ndarray  # [..., T, 3]
-    root_quat: np.ndarray  # [..., T, 4] in the file's order
-    note: str = ""
-    quaternion_order: str = ""
-    """Other than the layout's, where the numbers cannot be anything else."""
-
-
-def columns(found: Content) -> Columns:
-    """Take a motion apart.
-
-    Raises:
-      Rejected: an array is missing, or of another shape.
-    """
-    layout, key = found.layout, found.key(found.layout.joint_pos) or ""
-    dims = np.ndim(found.arrays[key]) if layout is ROLLOUTS else 2
-    if layout is ROLLOUTS and dims not in (2, 3):
-        raise Rejected(f"{key} has {dims} axes; 2 or 3 are expected")
-    joint_pos = found.array(key, dims)
-    vel_key = found.key(layout.joint_vel)
-    joint_vel = None if vel_key is None else found.array(vel_key, dims)
-    count = _named_joints(found)
-    # A free joint may stand before the joints, and the pose of an object behind them.
-    if layout is QPOS or (layout.body_pos == "body_pos_w" and joint_pos.shape[1] in (36, 43, 7 + (count or 29))):
-        return _with_root(joint_pos, joint_vel, count)
-    if joint_vel is not None and joint_vel.shape != joint_pos.shape:
-        raise Rejected(f"{vel_key} has shape {joint_vel.shape}, {key} {joint_pos.shape}")
-    if layout.root_pos:
-        pos, quat = (found.array(found.key(keys) or "", dims) for keys in (layout.root_pos, layout.root_quat))
-    else:
-        body_quat = found.array(layout.body_quat, 3)
-        body_pos = found.array(layout.body_pos, 3) if layout.body_pos in found.arrays else None
-        root, note = root_body(found.names(BODY_NAMES, "body"), body_pos, body_quat)
-        if body_pos is None:
-            pos = np.cumsum(found.array("body_linear_velocities", 3)[:, root], axis=0) / found.fps()
-        else:
-            pos = body_pos[:, root]
-        return Columns(joint_pos, joint_vel, pos, body_quat[:, root], note)
-    if pos.shape[-1] != 3 or quat.shape[-1] != 4:
-        raise Rejected(f"its root has {pos.shape[-1]} and {quat.shape[-1]} numbers a frame; 3 and 4 are expected")
-    return Columns(joint_pos, joint_vel, pos, quat)
-
-
-def _with_root(qpos: np.ndarray, qvel: np.ndarray | None, count: int | None) -> Columns:
-    """Positions of a free joint and of hinges; OmniRetarget has the quaternion before the position."""
-    if qpos.shape[1] <= ROOT:
-        raise Rejected(f"qpos has {qpos.shape[1]} columns; a root and joints are more than 7")
-    joints, note = qpos.shape[1] - ROOT, ""
-    if count is not None and count < joints:
-        joints, note = count, f"the last {joints - count} columns of qpos are no joints of it"
-    elif count is None and joints == len(G1_29_JOINTS) + ROOT:
-        joints, note = len(G1_29_JOINTS), "the last 7 columns, an object's pose, are left out"
-    first, second = (np.abs(np.linalg.norm(qpos[:, at : at + 4], axis=-1) - 1).max() for at in (0, 3))
-    quat_first = first < 0.05 < second
-    if quat_first:
-        note = "; ".join(filter(None, [note, "the quaternion stands before the position"]))
-    pos, quat = (qpos[:, 4:7], qpos[:, :4]) if quat_first else (qpos[:, :3], qpos[:, 3:7])
-    velocity = None
-    if qvel is not None and qvel.ndim == 2 and qvel.shape[1] >= 6 + joints:
-        velocity = qvel[:, 6 : 6 + joints]
-    return Columns(qpos[:, ROOT : ROOT + joints], velocity, pos, quat, note)
-
-
-def _named_joints(found: Content) -> int | None:
-    names = joint_names(found)
-    return None if names is None else len(names)
-
-
-def joint_names(found: Content) -> tuple[str, ...] | None:
-    """The file's own names of its joints as the G1 spells them, without that of a free joint."""
-    names = found.names(JOINT_NAMES, "joint")
-    if names is None:
-        return None
-    names = g1_spelling(names)
-    free = len(names) > 1 and names[0] not in G1_29_JOINTS and names[1] in G1_29_JOINTS
-    return names[1:] if free else names
-
-
-def root_body(names: Sequence[str] | None, pos: np.ndarray | None, quat: np.ndarray) -> tuple[int, str]:
-    """Which body is the root, and what there is to say: by its name, else the first that is not the world."""
-    plain = [name.lower() for name in names or ()]
-    for known in ("pelvis", "pelvis_link", "base_link", "base", "root", "root_link"):
-        if known in plain:
-            return plain.index(known), "" if plain.index(known) == 0 else f"the root is body {plain.index(known)}"
-    if "torso_link" in plain:
-        raise Rejected(f"names {len(plain)} bodies and no pelvis ({', '.join((names or [])[:4])})")
-    still = pos is not None and pos.shape[1] > 1 and not pos[:, 0].any() and np.ptp(quat[:, 0], axis=0).max() == 0
-    if (plain and plain[0] in ("world", "worldbody", "universe")) or (still and pos[:, 1].any()):  # pyright: ignore
-        return 1, "the first body is the world; the second is taken as the root"
-    return 0, ""
-
-
-class Bodies(NamedTuple):
-    """Body poses of a file, all its clips one after the other."""
-
-    names: tuple[str, ...] | None
-    """None where the file does not name them, or only numbers them."""
-    position: np.ndarray  # [N, bodies, 3] m
-    rotation: np.ndarray | None  # [N, bodies, 4]
-    local: bool
-    """In the frame of the pelvis; else in the world."""
-    root: int
-    """The pelvis among them."""
-
-
-def bodies(found: Content) -> Bodies | None:
-    """The body poses of a motion, where it has any; the world is none.
-
-    Raises:
-      Rejected: they are no arrays of poses.
-    """
-    layout = found.layout
-    if found.arrays.get(layout.body_pos) is None:
-        return None
-    dims = 4 if np.ndim(found.arrays[layout.body_pos]) == 4 else 3
-    position = found.array(layout.body_pos, dims)
-    position = position.reshape(-1, *position.shape[-2:])
-    rotation = None
-    if found.arrays.get(layout.body_quat) is not None:
-        rotation = found.array(layout.body_quat, dims).reshape(-1, *found.arrays[layout.body_quat].shape[-2:])
-        if rotation.shape != (*position.shape[:2], 4):
-            raise Rejected(f"{layout.body_quat} has shape {rotation.shape}, {layout.body_pos} {position.shape}")
-    names = found.names(BODY_NAMES, "body")
-    if names and len(names) != position.shape[1]:
-        raise Rejected(f"names {len(names)} bodies and holds {position.shape[1]}")
-    if rotation is None:
-        return Bodies(names, position, None, layout.local, names.index("pelvis") if names and "pelvis" in names else 0)
-    root, _ = root_body(names, position, rotation)
-    world = root == 1 and (names is None or names[0].lower() in ("world", "worldbody", "universe"))
-    if world:
-        names = names and names[1:]
-        position, rotation, root = position[:, 1:], rotation[:, 1:], 0
-    # Placeholders are no names.
-    if names and sum(name.lower().rstrip("0123456789_") in ("body", "link", "") for name in names) * 2 > len(names):
-        names = None
-    return Bodies(names, position, rotation, layout.local, root)
-
-
-def clips(found: Content, fps: float, names: tuple[str, ...], taken: Columns) -> list[Clip]:
-    """The clips of a motion: one, or an episode each, or what lies between its split points; quaternions as they are."""
-    joint_pos, joint_vel, root_pos, root_quat = taken[:4]
-    if joint_pos.ndim == 3:
-        command = _command(found, joint_pos.shape)
-        return [
-            Clip(
-                f"{found.name}[{index}]",
-                fps,
-                names,
-                joint_pos[index],
-                None if joint_vel is None else joint_vel[index],
-                root_pos[index],
-                root_quat[index],
-                None if command is None else command[index],
-            )
-            for index in range(len(joint_pos))
-        ]
-    command = _command(found, joint_pos[None].shape)
-    clip = Clip(found.name, fps, names, joint_pos, joint_vel, root_pos, root_quat, None if command is None else command[0])
-    return _split(found, clip)
-
-
-def _command(found: Content, shape: tuple[int, ...]) -> np.ndarray | None:
-    key = found.key(("command", "commands")) if found.layout is ROLLOUTS else None
-    if key is None:
-        return None
-    command = found.array(key, np.ndim(found.arrays[key]))
-    command = command[None] if command.ndim == 2 else command
-    if command.shape[1] == shape[1] - 1:  # ours: T commands lead to T+1 frames
-        command = np.concatenate([command, command[:, -1:]], axis=1)
-    return command
-
-
-def _split(found: Content, clip: Clip) -> list[Clip]:
-    from cmg_jax.data.clips import cut
-
-    if found.arrays.get("split_points") is None:
-        return [clip]
-    points = found.array("split_points", 1).astype(int).tolist()
-    if points != sorted(points) or len(points) < 2 or points[0] < 0 or points[-1] > len(clip.joint_pos):
-        raise Rejected(f"its split_points do not rise from 0 to {len(clip.joint_pos)}")
-    pieces = [cut(clip, first, last) for first, last in zip(points[:-1], points[1:], strict=True)]
-    if len(pieces) == 1:
-        return pieces
-    return [piece._replace(name=f"{clip.name}[{index}]") for index, piece in enumerate(pieces)]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cmg_jax.data.clips import Rejected
-from cmg_jax.robot import rotation
-from cmg_jax.robot.joints import G1_29_JOINTS, ROBOTS, g1_spelling
+from cmg_jax.robot import G1, Robot, rotation
+from cmg_jax.robot.g1 import G1_29_JOINTS, ROBOTS, g1_spelling
 
 ROOT_COLUMNS = 7
 """Root x y z and a quaternion, before the joints, in a table without a header."""
@@ -19,13 +19,19 @@ UNEVEN = 0.5
 
 _ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
 _POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
-_ROTATION = re.compile(r"^(rot|rotation|rotate|quat|quaternion|orientation|ori|orient|q|r|euler)_?([wxyz])(_deg|_rad)?$")
+_ROTATION = re.compile(
+    r"^(rot|rotation|rotate|quat|quaternion|orientation|ori|orient|q|r|euler)_?([wxyz])(_deg|_rad)?$"
+)
 _EULER = {"roll": "x", "pitch": "y", "yaw": "z"}
 _FRAME = ("", "frame", "frames", "index", "idx", "frame_index", "frame_idx", "frame_id", "frame_number", "step")
 _NUMBERED = re.compile(r"^(joint|dof|j|q|dof_pos|joint_pos|qpos)_?\d+(_joint|_dof|_pos)?$")
 
 
-def read(path: Path) -> dict[str, Any]:
+class Table(dict[str, Any]):
+    """Arrays by their keys, of a table."""
+
+
+def read(path: Path, robot: Robot = G1) -> Table:
     """The arrays of a table: root_pos, root_rot or (named, wxyz) root_quat, dof_pos, and dof_names, dof_vel, fps if
     it says.
 
@@ -33,10 +39,10 @@ def read(path: Path) -> dict[str, Any]:
       Rejected: no table of numbers, or columns of unknown meaning.
     """
     header, table = _parse(_text(path))
-    columns = _by_place(table) if header is None else _by_name(header, table)
+    columns = _by_place(table, robot) if header is None else _by_name(header, table)
     if (time := columns.pop("time", None)) is not None:
         columns["fps"] = _rate(time)
-    return columns
+    return Table(columns)
 
 
 def _text(path: Path) -> str:
@@ -93,14 +99,15 @@ def _number(cell: str) -> bool:
     return True
 
 
-def _by_place(table: np.ndarray) -> dict[str, Any]:
+def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
     """A table without a header: root position, root quaternion, joints; frame numbers or times may stand before."""
-    known = {len(names) for names in ROBOTS.values()}
+    known = {robot.num_joints, *(len(names) for names in ROBOTS.values())}
     width, out = table.shape[1], {}
     leading = next((count for count in (0, 1, 2) if width - ROOT_COLUMNS - count in known), None)
     if leading is None:
         raise Rejected(
-            f"has {width} columns; root position, root quaternion and 29 joints are 36 (a header may name them)"
+            f"has {width} columns; root position, root quaternion and {robot.num_joints} joints are "
+            f"{ROOT_COLUMNS + robot.num_joints}; a header may name others"
         )
     for column in table.T[:leading]:
         if not (np.diff(column) > 0).all():

@@ -93,18 +93,30 @@ def _apply(rotation: jax.Array, vector: jax.Array) -> jax.Array:
 
 def sole_positions(robot: Robot, positions: np.ndarray) -> np.ndarray:
     """Lowest points under each foot in the world, [N, 2, P, 3] m, for MuJoCo positions [N, nq], by C MuJoCo."""
+    return _mass_and_soles(robot, positions, with_mass=False)[1]
+
+
+def mass_and_soles(robot: Robot, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre of mass of the robot [N, 3] m, and its `sole_positions`."""
+    return _mass_and_soles(robot, positions, with_mass=True)
+
+
+def _mass_and_soles(robot: Robot, positions: np.ndarray, with_mass: bool) -> tuple[np.ndarray, np.ndarray]:
     import mujoco
 
     soles, model = _soles(robot), robot.mj_model
     data = mujoco.MjData(model)
-    out = np.empty((len(positions), *soles.points.shape), np.float32)
+    mass, out = np.zeros((len(positions), 3)), np.empty((len(positions), *soles.points.shape), np.float32)
     for index, position in enumerate(positions):
         data.qpos[:] = position
         mujoco.mj_kinematics(model, data)
         for foot, body in enumerate(soles.bodies):
             out[index, foot] = data.xpos[body] + soles.points[foot] @ data.xmat[body].reshape(3, 3).T
         out[index, ..., 2] -= soles.radius
-    return out
+        if with_mass:
+            mujoco.mj_comPos(model, data)
+            mass[index] = data.subtree_com[1]
+    return mass, out
 
 
 def check(robot: Robot) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from cmg_jax.robot.robot import Robot
 
 MJCF_PATH = Path(__file__).with_name("g1.xml")
@@ -54,6 +56,26 @@ FIXED_LINKS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "right_rubber_hand": ("right_wrist_yaw_link", (0.0415, -0.003, 0.0)),
 }
 """Links that other models of the G1 have and ours does not: the body that each is fixed to, and where in it [m]."""
+
+
+SPEEDS = {
+    "hip|waist_yaw": 32.0,
+    "knee": 20.0,
+    "ankle|waist_roll|waist_pitch|shoulder|elbow|wrist_roll": 37.0,
+    "wrist_pitch|wrist_yaw": 22.0,
+}
+"""rad/s that a motor turns at most, as Unitree's URDF of the G1 says, by parts of the joint's name."""
+
+OTHERS_SPEED = 30.0
+"""rad/s that joints of other robots are taken not to exceed: an MJCF does not say."""
+
+
+def joint_speeds(robot: Robot) -> np.ndarray:
+    """Speeds [J] rad/s that joints do not exceed."""
+    if not is_g1(robot):
+        return np.full(robot.num_joints, OTHERS_SPEED)
+    named = ((speed for part, speed in SPEEDS.items() if re.search(part, name)) for name in robot.joint_names)
+    return np.array([next(speeds) for speeds in named])
 
 
 def is_g1(robot: Robot) -> bool:
