@@ -279,6 +279,7 @@ def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
 def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
+    del config[digests.SEAL]
     text = config["robot"]["mjcf"]
     for changed, words in (
         ({"mjcf": text.replace("<worldbody>", '<include file="/etc/passwd"/><worldbody>')}, "outside of itself"),
@@ -295,6 +296,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
 def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
+    del config[digests.SEAL]
     del config["robot"]
     (tmp_path / "model" / "config.json").write_text(json.dumps(digests.sealed(config)))
     assert "evaluation needs the MJCF of the model's robot" in refused_line(capsys, "evaluate", tmp_path / "model")
