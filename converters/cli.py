@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import checkpoint
+from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import Parser, run
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
 from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import G1, Robot
 from cmg_jax.robot.g1 import robot_of
 from converters import joint_names, reference, source, state_dict, stats
 
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="names of the model's joints in its order, separated by commas, or a file of them; needed where neither "
         "the checkpoint nor the data set names them and they are not the G1's 29",
     )
+    robot_options.add_arguments(parser, "that the model is of")
     parser.add_argument("--fps", type=float, default=50.0, help="frames per second of the model (default 50)")
     parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
     parser.add_argument("--force", action="store_true", help="replace DIR if it exists")
@@ -67,6 +70,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         arguments.description,
         weights=arguments.weights,
         names=None if arguments.joint_names is None else joint_names.parse(arguments.joint_names),
+        robot=robot_options.from_arguments(arguments),
     )
     print(_table(rows))
     error = check(model, tensors)
@@ -92,6 +96,7 @@ def load_model(
     *,
     weights: str | None = None,
     names: Sequence[str] | None = None,
+    robot: Robot = G1,
 ) -> tuple[CMGModel, tuple[state_dict.Row, ...], dict[str, np.ndarray]]:
     """The model in a PyTorch file, the conversion table, and the state_dict's arrays for `check`.
 
@@ -101,7 +106,8 @@ def load_model(
       fps: frames per second of the model.
       description: a line for its card.
       weights: which weights, where the file has several.
-      names: its joints, in its order; by default those that the files name, or the 29 of the G1.
+      names: its joints, in its order; by default those that the files name, or all of `robot`.
+      robot: the robot that the model is of.
 
     Raises:
       InputError: a file cannot be used; the message names it.
@@ -133,7 +139,7 @@ def load_model(
         with _naming(stats_file):
             pool = jnp.asarray(stats.initial_motions(data["samples"], converted.motion_dim))
     with _naming(path):
-        names, origin = joint_names.choose(converted.motion_dim // 2, names, content, data)
+        names, origin = joint_names.choose(converted.motion_dim // 2, names, content, data, robot=robot)
 
     provenance = {
         "source": path.name,
@@ -149,7 +155,7 @@ def load_model(
         num_experts=converted.num_experts,
         gate_dims=converted.gate_dims,
         hidden_dims=converted.hidden_dims,
-        robot=robot_of(tuple(names)),
+        robot=robot_of(tuple(names), robot),
         fps=fps,
         provenance=tuple(provenance.items()),
     )

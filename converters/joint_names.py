@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.robot.g1 import G1_29_JOINTS, ROBOTS, g1_spelling
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.g1 import ROBOTS, g1_spelling
 from converters import tree
 
 KEYS = ("joint_names", "dof_names", "joint_order")
@@ -43,23 +44,28 @@ def find(content: Any) -> tuple[str, ...] | None:
     return None
 
 
-def choose(joints: int, given: Sequence[str] | None, *contents: Any) -> tuple[tuple[str, ...], str]:
+def choose(joints: int, given: Sequence[str] | None, *contents: Any, robot: Robot = G1) -> tuple[tuple[str, ...], str]:
     """The names of `joints` joints, and where they come from.
 
     Args:
       joints: their number.
       given: names that the caller gives, before any other.
       contents: what the files hold.
+      robot: whose joints they are where nothing names them.
 
     Raises:
       InputError: nothing names them, or other than so many.
     """
     held = (names for content in contents if (names := find(content)) is not None)
     names, origin = (given, "as given") if given is not None else (next(held, None), "as the file names them")
-    if names is None and joints == len(G1_29_JOINTS):
-        names, origin = G1_29_JOINTS, "not named; taken as the G1's 29 in the order of its URDF (see --joint-names)"
+    if names is None and joints == robot.num_joints:
+        whose = "the G1's" if robot is G1 else f"{robot.name}'s"
+        names, origin = (
+            robot.joint_names,
+            f"not named; taken as {whose} {joints} in its MJCF's order (see --joint-names)",
+        )
     if names is None:
-        robots = " or ".join(name for name, robot in ROBOTS.items() if len(robot) == joints)
+        robots = " or ".join(name for name, known in ROBOTS.items() if len(known) == joints)
         raise InputError(
             f"has {joints} joints, and nothing names them; pass --joint-names {f'{robots}, or ' if robots else ''}"
             "their names in the model's order, separated by commas or in a file"

@@ -21,6 +21,7 @@ from cmg_jax.robot.bodies import body_poses, qpos
 from cmg_jax.view.drive import Drive
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
+from converters.cli import main as convert_main
 from tests.conftest import refused_line
 
 FPS = 50.0
@@ -255,6 +256,10 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
 
     assert main(["export", str(model_dir), "--format", "stablehlo", "--out", str(tmp_path / "cmg.jax")]) == 0
     assert main(["export", str(model_dir), "--format", "torch", "--out", str(tmp_path / "cmg.pt")]) == 0
+    capsys.readouterr()
+    convert = [str(tmp_path / "cmg.pt"), "--robot", str(directory / "minnow.xml"), "--out", str(tmp_path / "converted")]
+    assert convert_main(convert) == 0, capsys.readouterr().err
+    assert cmg_jax.load(tmp_path / "converted").config.robot == robot
 
 
 def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
