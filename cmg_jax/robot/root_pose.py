@@ -19,7 +19,7 @@ class RootPose(NamedTuple):
 
 def init(batch: int) -> RootPose:
     """At the origin, facing +x, for B rows."""
-    return RootPose(jnp.zeros((batch, 2)), jnp.zeros(batch))
+    return RootPose(jnp.zeros((batch, 2), jnp.float32), jnp.zeros(batch, jnp.float32))
 
 
 def step(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
