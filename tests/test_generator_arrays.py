@@ -1,5 +1,7 @@
 """Every mode keeps its dtypes under jax_enable_x64, makes no NaN on the way, and takes states of NumPy arrays."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,7 +138,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
 # What a bank costs.
 
 
-def arrays_in(jaxpr, inside=()):
+def arrays_in(jaxpr, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
     """Shape of every intermediate array, and the names of the loops and branches around it."""
     for equation in jaxpr.eqns:
         for variable in equation.outvars:
@@ -175,8 +177,8 @@ def test_a_bank_is_an_argument_and_outlives_a_donated_state(name, pooled):
     assert max((np.size(constant) for constant in constants), default=0) <= COMMANDS[0].size
     state = init(pooled, jax.random.key(0), None, num_envs=BATCH)
     step = jax.jit(generator.step, donate_argnums=1)
-    for _ in range(2):
-        state, frame = step(pooled, state)
+    state, _ = step(pooled, state)
+    state, frame = step(pooled, state)
     assert np.isfinite(flat(frame)).all()
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(pooled))
 
