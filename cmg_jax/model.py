@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
@@ -116,7 +117,7 @@ class CMGModel:
 _CHILDREN = ("params", "stats", "initial_motion", "bank")
 
 
-def apply(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
     """One frame further.
 
     Args:
@@ -142,7 +143,7 @@ def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> 
     return frame
 
 
-def expert_coefficients(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
     """What the gate gives each expert, [..., E] (they sum to 1); arguments as those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from cmg_jax import normalization
 from cmg_jax.model import CMGModel, apply_normalized
@@ -20,8 +21,8 @@ of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
 
 def generate(
     model: CMGModel,
-    motion: jax.Array,
-    commands: jax.Array,
+    motion: ArrayLike,
+    commands: ArrayLike,
     *,
     time_major: bool = False,
     block_rows: int | None = None,

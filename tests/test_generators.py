@@ -1,6 +1,9 @@
 """One contract for all modes, and what each mode adds."""
 
+import inspect
 import math
+import pydoc
+import typing
 
 import chex
 import jax
@@ -189,6 +192,22 @@ def test_bad_input_is_one_clear_line(generator, model):
     ):
         with pytest.raises(InputError, match=words):
             call()
+
+
+def test_help_says_what_each_function_does(generator):
+    for name, words in (
+        ("init", "num_envs: B, needed where `command` is None"),
+        ("step", "frame with leaves [B, J] in rad and rad/s"),
+        ("reset", "done: [B] bool, or 0 and 1"),
+        ("set_command", "changed: [B] bool, rows that take their command"),
+        ("lookahead", "offsets: whole numbers [n] from 0 to `Generator.horizon`"),
+    ):
+        function = getattr(generator, name)
+        text = pydoc.plain(pydoc.render_doc(function))
+        assert f"{name}(model: " in text
+        assert words in text
+        contract = inspect.signature(typing.get_type_hints(cmg_jax.Generator)[name].__origin__.__call__)
+        assert list(inspect.signature(function).parameters) == list(contract.parameters)[1:]
 
 
 # Modes that run the network.

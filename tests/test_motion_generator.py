@@ -87,6 +87,19 @@ def test_without_a_reset_it_stands_and_times_itself(model):
     np.testing.assert_array_equal(again.get_motion()[0], joint_pos)
 
 
+def test_only_a_timed_generator_waits_for_its_calls(model, monkeypatch):
+    waited, wait = [], jax.block_until_ready
+    monkeypatch.setattr(jax, "block_until_ready", lambda tree: waited.append(tree) or wait(tree))
+    for timed, calls in ((False, 0), (True, 4)):
+        waited.clear()
+        generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2, timed=timed)
+        generator.reset(commands=np.zeros((3, 3)))
+        generator.get_motion()
+        generator.update_commands(np.ones((3, 3)))
+        generator.reset()
+        assert len(waited) == calls
+
+
 def test_a_model_directory_will_do(model, tmp_path):
     cmg_jax.save(model, tmp_path / "saved")
     generator = CMGMotionGenerator(tmp_path / "saved", 2, "streaming", buffer_size=1)

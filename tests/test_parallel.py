@@ -16,7 +16,7 @@ import cmg_jax
 from cmg_jax import InputError, parallel
 from tests import two_processes
 from tests.conftest import XLA_FLAGS
-from tests.generator_tools import commands, flat, play
+from tests.generator_tools import commands, flat, jitted, play
 from tests.test_generators import ALL, MODES, POOLED
 
 ROWS, STEPS = 64, 14
@@ -64,6 +64,24 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
     for one, many in zip(*served, strict=True):
         assert one.std() > 0.1
         np.testing.assert_allclose(many, one, rtol=0, atol=ROUNDING)
+
+
+def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, devices):
+    generator, model = parallel.sharded(ALL["wrapped"](), devices), model.replace(bank=motions)
+    assert generator.horizon == ALL["wrapped"]().horizon
+    functions = jitted(generator)
+    state = functions.init(model, jax.random.key(1), commands(3, ROWS))
+    restored = jax.tree.map(np.asarray, state)
+    done = np.arange(ROWS) % 5 == 0
+    for each in (functions, generator):
+        frames = []
+        for start in (state, restored):
+            after = each.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
+            after = each.set_command(model, after, commands(5, ROWS))
+            frames.append((each.step(model, after)[1], each.lookahead(model, start, (0, 1))))
+        jax.tree.map(np.testing.assert_array_equal, *frames)
+    with pytest.raises(InputError, match="offset 6 is beyond the 5 frames ahead"):
+        generator.lookahead(model, state, (6,))
 
 
 def assert_apart_by_rounding(frames, expected):

@@ -16,7 +16,8 @@ ROWS = jnp.arange(BATCH)
 
 def test_on_a_tick_commands_act_together(model):
     plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=4))
-    expected, state = (generator.init(model, KEY, commands(1), first(2)) for generator in (plain, ticked))
+    expected = plain.init(model, KEY, commands(1), first(2))
+    state = ticked.init(model, KEY, commands(1), first(2))
     wanted = commands(1)
     for now in range(13):
         changed = now % 5 == ROWS % 5

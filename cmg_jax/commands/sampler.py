@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cmg_jax.errors import InputError, check_shape
 from cmg_jax.model import CMGModel
@@ -163,16 +164,17 @@ def sequence(
     return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
 
 
-def with_standing(key: jax.Array, command: jax.Array, fraction: Any) -> jax.Array:
+def with_standing(key: jax.Array, command: ArrayLike, fraction: Any) -> jax.Array:
     """`command` [B, C] with about `fraction` of its rows standing still."""
     check_shape("command", command, ("B", "C"))
-    standing = jax.random.uniform(key, (command.shape[0], 1), jnp.float32) < fraction
-    return jnp.where(standing, 0.0, command)
+    standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
+    return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
 
 
-def with_minimum_speed(command: jax.Array, speed: Any) -> jax.Array:
+def with_minimum_speed(command: ArrayLike, speed: Any) -> jax.Array:
     """`command` [B, 3] with vx and vy set to zero in rows slower than `speed` [m/s], which hardly move anyway."""
     check_shape("command", command, ("B", 3))
+    command = jnp.asarray(command, jnp.float32)
     slow = jnp.linalg.norm(command[:, :2], axis=-1, keepdims=True) < speed
     return jnp.where(slow & (np.arange(3) < 2)[None], 0.0, command)
 
@@ -184,7 +186,7 @@ class HeldCommand(NamedTuple):
     remaining: jax.Array  # [B] int32, steps until the next draw
 
 
-def hold(key: jax.Array, command: jax.Array, interval: tuple[int, int]) -> HeldCommand:
+def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldCommand:
     """Hold `command` [B, C] for a number of steps drawn from `interval`, both ends included.
 
     Raises:
@@ -196,7 +198,7 @@ def hold(key: jax.Array, command: jax.Array, interval: tuple[int, int]) -> HeldC
 
 
 def next_held(
-    key: jax.Array, held: HeldCommand, command: jax.Array, interval: tuple[int, int], done: Any = False
+    key: jax.Array, held: HeldCommand, command: ArrayLike, interval: tuple[int, int], done: Any = False
 ) -> tuple[HeldCommand, jax.Array]:
     """One step: rows whose time is over, or that are `done` [B], take their row of `command` [B, C].
 

@@ -146,8 +146,8 @@ class G1Tracking(MjxEnv):
 
     def step(self, state: State, action: jax.Array) -> State:
         reference: Reference = state.info["reference"]
-        # Auto-reset brings back the data of an episode's begin, but not the info: time tells a first step.
-        last_action = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
+        # Auto-reset restores the data of an episode's start but not the info: the time shows which step is a first one.
+        last_action: Any = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
         target = self.target(reference, action).astype(state.data.ctrl.dtype)
         data = physics_steps(self._mjx_model, state.data, target, self.n_substeps)
         terms = self._terms(data, reference, action, last_action)

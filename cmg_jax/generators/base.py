@@ -27,8 +27,10 @@ class MotionFrame(NamedTuple):
 
 
 class GeneratorState(Protocol):
-    """A pytree of arrays whose structure, shapes and dtypes never change. NumPy arrays will do, as a restored
-    checkpoint has them."""
+    """A pytree of arrays whose structure, shapes and dtypes never change.
+
+    Its arrays may be NumPy's, as a restored checkpoint has them.
+    """
 
     @property
     def command(self) -> jax.Array:
@@ -227,7 +229,7 @@ def checked(
     return Generator(*functions, horizon)
 
 
-def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: ArrayLike) -> MotionFrame:
+def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequence[float] | ArrayLike) -> MotionFrame:
     """Reference between frames, for a control step that is no multiple of the motion's.
 
     Linear between the two frames around each time.

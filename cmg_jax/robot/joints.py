@@ -36,4 +36,4 @@ def mirror_motion(motion: jax.Array, robot: Robot) -> jax.Array:
 
 def mirror_command(command: jax.Array) -> jax.Array:
     """Reflect commands [..., 3]: vx stays, vy and the yaw rate change sign."""
-    return command * jnp.array([1.0, -1.0, -1.0]).reshape((1,) * (command.ndim - 1) + (3,))
+    return command * jnp.array([1.0, -1.0, -1.0], command.dtype).reshape((1,) * (command.ndim - 1) + (3,))
