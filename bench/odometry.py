@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rollouts", type=Path)
     rows = []
-    for clip in readers.read(parser.parse_args().rollouts, readers.LAFAN1_FPS):
+    for clip in readers.read(parser.parse_args().rollouts).clips:
         assert clip.command is not None
         feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
         root = clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]

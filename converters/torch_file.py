@@ -72,7 +72,9 @@ class Tensor:
         return view.copy()
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor | safe_pickle.Placeholder:
+    if isinstance(storage, safe_pickle.Placeholder):
+        return safe_pickle.Placeholder(f"torch.Tensor of {storage.name}")
     if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
         raise safe_pickle.PickleError("holds a tensor without a storage or with odd axes")
     if not all(type(n) is int and 0 <= n <= storage.size for n in (offset, *shape, *strides)):
@@ -91,19 +93,16 @@ TORCH_GLOBALS: dict[str, safe_pickle.Handler] = {
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch.Size": lambda sizes=(): tuple(sizes),
-    "torch.device": lambda *_: None,
-    **{f"torch.{name}": safe_pickle.refused(f"torch.{name} called as a function") for name in STORAGE_DTYPES},
 }
 
 
-def _storage_of(persistent_id: Any) -> tuple[np.dtype, str, int]:
-    """dtype, key and number of elements from a storage's persistent id."""
+def _storage_of(persistent_id: Any) -> tuple[np.dtype | None, str, int]:
+    """dtype, None for an unusual one, key and number of elements from a storage's persistent id."""
     kind, storage_type, key, _location, size = persistent_id[:5]
-    name = getattr(storage_type, "name", "").removeprefix("torch.")
-    fits = kind == "storage" and name in STORAGE_DTYPES and isinstance(key, str) and type(size) is int and size >= 0
-    if not fits:
+    fits = isinstance(storage_type, safe_pickle.Placeholder) and isinstance(key, str) and type(size) is int
+    if kind != "storage" or not fits or size < 0:
         raise safe_pickle.PickleError("refers to data that is no tensor storage")
-    return STORAGE_DTYPES[name], key, size
+    return STORAGE_DTYPES.get(storage_type.name.removeprefix("torch.")), key, size
 
 
 def load(path: Path) -> Any:
@@ -139,8 +138,10 @@ class _Archive:
     def load(self) -> Any:
         return safe_pickle.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
 
-    def _persistent_load(self, persistent_id: Any) -> Storage:
+    def _persistent_load(self, persistent_id: Any) -> Storage | safe_pickle.Placeholder:
         dtype, key, size = _storage_of(persistent_id)
+        if dtype is None:
+            return safe_pickle.Placeholder(persistent_id[1].name)
         return Storage(dtype, size, lambda: self.record(f"data/{key}", size * dtype.itemsize))
 
     def record(self, name: str, expected_bytes: int | None = None) -> bytes:
@@ -189,6 +190,8 @@ def _load_legacy(file: BinaryIO) -> Any:
         dtype, key, size = _storage_of(persistent_id)
         if len(persistent_id) > 5 and persistent_id[5] is not None:
             raise safe_pickle.PickleError("uses storage views of PyTorch < 0.4; save it again")
+        if dtype is None:
+            raise safe_pickle.PickleError(f"holds a {persistent_id[1].name}; save it again without it")
         return storages.setdefault(key, Storage(dtype, size))
 
     content = safe_pickle.load(file, allowed=TORCH_GLOBALS, persistent_load=persistent_load)

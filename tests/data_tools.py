@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from cmg_jax.data.clips import Clip
 from cmg_jax.data.dataset import RIGHT, Dataset
-from cmg_jax.robot import g1
+from cmg_jax.robot import g1, odometry
 from cmg_jax.robot.joints import G1_29_JOINTS
 
 FPS = 50.0
@@ -35,3 +36,17 @@ def walking(clips: int, frames: int) -> Dataset:
         G1_29_JOINTS,
         FPS,
     )
+
+
+def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
+    """A robot that walks on an arc without sliding, elbows and shoulders bent as no other joint is."""
+    time = np.arange(frames) / fps
+    joint_pos = np.tile(g1.standing_joint_pos(G1_29_JOINTS), (frames, 1)).astype(np.float64)
+    swing = 0.4 * np.sin(2 * np.pi * hertz * time)
+    for side, phase in (("right", 1), ("left", -1)):
+        for joint, scale in (("hip_pitch", -1.0), ("knee", 0.5), ("shoulder_pitch", 0.6), ("hip_yaw", 0.05)):
+            joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += phase * scale * swing
+        joint_pos[:, G1_29_JOINTS.index(f"{side}_knee_joint")] += 0.4
+        joint_pos[:, G1_29_JOINTS.index(f"{side}_elbow_joint")] = 1.3 + 0.2 * phase * swing
+    root_pos, root_quat = odometry.walked_root(joint_pos, G1_29_JOINTS, fps)
+    return Clip("walk", fps, G1_29_JOINTS, joint_pos, None, root_pos.astype(float), root_quat.astype(float))

@@ -154,7 +154,7 @@ def write_all(path, clip):
 def test_every_format_reads_the_same_motion(name, tmp_path):
     clip = circle()
     write_all(tmp_path, clip)
-    (read,) = readers.read(tmp_path / name)
+    (read,) = readers.read(tmp_path / name).clips
     assert read.joint_names == G1_29_JOINTS
     assert read.fps == 30
     for field in ("joint_pos", "root_pos", "root_quat"):
@@ -214,13 +214,13 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     (tmp_path / "motion.bvh").write_text("")
     for name, reason in {
-        "evil.pkl": "print",
+        "evil.pkl": "has no joint positions",
         "list.pkl": "no dictionary",
         "short.csv": "has 3 columns",
         "words.csv": "no table of numbers",
-        "text.npz": "is damaged or holds objects",
-        "objects.npz": "is damaged or holds objects",
-        "other.npz": "has no dof_positions",
+        "text.npz": "is a text that begins with 'no archive'",
+        "objects.npz": "has dof_positions but no root under root_quat_wxyz or body_rotations",
+        "other.npz": "has no joint positions",
         "motion.bvh": "unknown format '.bvh'",
     }.items():
         with pytest.raises(Rejected, match=reason):
@@ -235,8 +235,14 @@ def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
     sources = [tmp_path / "original.npz", tmp_path / "broken.csv", *sorted((tmp_path / "good").iterdir())]
     made, rows = build.build(sources, Options(percentiles=(0, 100)))
     told = {row.name: (row.frames, row.kept, row.reason) for row in rows}
-    assert told["original"][0] == 240  # the refused one and the good one bear the same name
-    assert told["broken.csv"] == (0, 0, "has 2 columns; root position, root quaternion and 29 joints are 36")
+    refused, good = (f"{directory}/original.npz" for directory in (tmp_path.name, "good"))
+    assert told[refused][:2] == (120, 0)
+    assert told[good][0] == 120, "a row for each of two files of one name"
+    assert told["broken.csv"] == (
+        0,
+        0,
+        "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
+    )
     assert told["lafan"] == (120, 199, "")
     assert told["rollouts[0]"][1] == 199
     assert len(made.motion) == 4 * 199

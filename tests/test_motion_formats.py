@@ -15,13 +15,20 @@ import cmg_jax
 from cmg_jax import InputError, motion_file, plain_pickle, safe_pickle
 from cmg_jax.commands import schedule
 from cmg_jax.data import readers
+from cmg_jax.data.assume import Assume
 from cmg_jax.generators.base import first_frames
 from cmg_jax.motion_file import Motion, twist
 from cmg_jax.robot import g1, odometry, rotation
 from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 
-FORMATS = {"npz": "walk.npz", "csv": "walk.csv", "twist": "walk.pkl", "mjlab": "tracking.npz"}
+FORMATS = {
+    "npz": "walk.npz",
+    "csv": "walk.csv",
+    "twist": "walk.pkl",
+    "mjlab": "tracking.npz",
+    "beyondmimic": "isaac.npz",
+}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +160,7 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
         arrays = dict(file)
     shapes = {"fps": (1,), "joint_pos": (101, 29), "joint_vel": (101, 29), "body_pos_w": (101, 30, 3)}
     shapes |= {"body_quat_w": (101, 30, 4), "body_lin_vel_w": (101, 30, 3), "body_ang_vel_w": (101, 30, 3)}
+    shapes |= {"joint_names": (29,), "body_names": (30,)}
     assert {key: array.shape for key, array in arrays.items()} == shapes
     assert arrays["fps"].item() == 50
     np.testing.assert_array_equal(arrays["joint_vel"], motion.joint_vel)
@@ -171,6 +179,53 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
     np.testing.assert_allclose(speed, np.hypot(0.9, 0.1), atol=1e-3)
 
 
+# The G1 of BeyondMimic in Isaac Lab, as its users list the joints; the link of each follows the pelvis in this order.
+ISAAC_LAB_JOINTS = (
+    *("left_hip_pitch", "right_hip_pitch", "waist_yaw", "left_hip_roll", "right_hip_roll", "waist_roll"),
+    *("left_hip_yaw", "right_hip_yaw", "waist_pitch", "left_knee", "right_knee"),
+    *("left_shoulder_pitch", "right_shoulder_pitch", "left_ankle_pitch", "right_ankle_pitch"),
+    *("left_shoulder_roll", "right_shoulder_roll", "left_ankle_roll", "right_ankle_roll"),
+    *("left_shoulder_yaw", "right_shoulder_yaw", "left_elbow", "right_elbow", "left_wrist_roll", "right_wrist_roll"),
+    *("left_wrist_pitch", "right_wrist_pitch", "left_wrist_yaw", "right_wrist_yaw"),
+)
+ISAAC_LAB_BODIES = (
+    "pelvis",
+    *("torso_link" if joint == "waist_pitch" else f"{joint}_link" for joint in ISAAC_LAB_JOINTS),
+)
+
+
+def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tmp_path):
+    for name in ("mjlab", "beyondmimic"):
+        motion_file.write(tmp_path / FORMATS[name], motion, name)
+    theirs, ours = (dict(np.load(tmp_path / FORMATS[name])) for name in ("beyondmimic", "mjlab"))
+    assert list(ours["joint_names"]) == list(G1_29_JOINTS)
+    assert list(ours["body_names"]) == list(g1.body_names())
+    # By place alone, as its loader reads.
+    for place, joint in enumerate(ISAAC_LAB_JOINTS):
+        column = G1_29_JOINTS.index(f"{joint}_joint")
+        np.testing.assert_array_equal(theirs["joint_pos"][:, place], motion.joint_pos[:, column])
+        np.testing.assert_array_equal(theirs["joint_vel"][:, place], motion.joint_vel[:, column])
+    order = [g1.body_names().index(name) for name in ISAAC_LAB_BODIES]
+    for key in ("body_pos_w", "body_quat_w", "body_ang_vel_w"):
+        np.testing.assert_array_equal(theirs[key], ours[key][:, order])
+    # And by name, as anyone can.
+    assert list(theirs["joint_names"]) == [f"{joint}_joint" for joint in ISAAC_LAB_JOINTS]
+    assert list(theirs["body_names"]) == list(ISAAC_LAB_BODIES)
+
+
+def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
+    motion_file.write(tmp_path / "isaac.npz", motion, "beyondmimic")
+    arrays = np.load(tmp_path / "isaac.npz")
+    model, data, velocity = g1.mj_model(), mujoco.MjData(g1.mj_model()), np.empty(6)
+    for frame in (0, 40, 100):
+        data.qpos[:], data.qvel[:] = motion.qpos()[frame], motion.qvel()[frame]
+        mujoco.mj_forward(model, data)
+        for place, name in enumerate(ISAAC_LAB_BODIES):
+            mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_BODY, model.body(name).id, velocity, 0)
+            np.testing.assert_allclose(arrays["body_lin_vel_w"][frame, place], velocity[3:], atol=1e-4)
+            np.testing.assert_allclose(arrays["body_ang_vel_w"][frame, place], velocity[:3], atol=1e-4)
+
+
 # All of them.
 
 
@@ -178,10 +233,10 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
     motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
-    (clip,) = readers.read(tmp_path / FORMATS[name], csv_fps=50.0)
-    expected = motion.with_joints(joints)
+    (clip,) = readers.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
     assert clip.fps == 50
-    assert clip.joint_names == joints
+    assert clip.joint_names == (g1.breadth_first(joints) if name == "beyondmimic" else joints)
+    expected = motion.with_joints(clip.joint_names)
     np.testing.assert_allclose(clip.joint_pos, expected.joint_pos, atol=1e-6)
     np.testing.assert_allclose(clip.root_pos, expected.root_pos, atol=1e-5)
     np.testing.assert_allclose(clip.root_quat, expected.root_quat, atol=1e-6)
@@ -195,7 +250,7 @@ def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
     for name in ("csv", "twist", "mjlab"):
         motion_file.write(tmp_path / FORMATS[name], shuffled, name)
-        (clip,) = readers.read(tmp_path / FORMATS[name])
+        (clip,) = readers.read(tmp_path / FORMATS[name]).clips
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
@@ -226,14 +281,14 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
 def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, tmp_path):
     several = Motion(50.0, motion.joint_names, *(np.stack([array, array]) for array in motion[2:]))
     stranger = motion.with_joints(("left_knee_joint", "tail"))
-    for name in ("csv", "twist", "mjlab"):
+    for name in ("csv", "twist", "mjlab", "beyondmimic"):
         with pytest.raises(InputError, match="holds one environment"):
             motion_file.write(tmp_path / FORMATS[name], several, name)
         with pytest.raises(InputError, match="holds the G1's joints"):
             motion_file.write(tmp_path / FORMATS[name], stranger, name)
     motion_file.write(tmp_path / "several.npz", several)
     motion_file.write(tmp_path / "stranger.npz", stranger)
-    assert len(readers.read(tmp_path / "several.npz")) == 2
+    assert len(readers.read(tmp_path / "several.npz").clips) == 2
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 

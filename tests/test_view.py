@@ -137,7 +137,7 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
     motion_file.write(tmp_path / "walk.npz", motion_file.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(readers.read(tmp_path / "walk.npz")[0])
+    playback = Playback(readers.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])

@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(motion_file.FORMATS),
-        help="of --out: npz, csv and twist by its suffix; mjlab is the .npz of tracking tasks",
+        help="of --out: npz, csv and twist by its suffix; mjlab and beyondmimic are the .npz of their tracking tasks",
     )
     parser.add_argument(
         "--root",

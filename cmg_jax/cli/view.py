@@ -13,7 +13,7 @@ import numpy as np
 
 from cmg_jax import checkpoint
 from cmg_jax.cli.program import warn
-from cmg_jax.data import clips, readers
+from cmg_jax.data import assume, clips, readers
 from cmg_jax.data.clips import Rejected
 from cmg_jax.errors import InputError
 from cmg_jax.files import require_file_target
@@ -36,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(readers.SUFFIXES)})"
     )
-    parser.add_argument("--csv-fps", type=float, default=readers.LAFAN1_FPS, help="of CSV motions, which do not say")
+    assume.add_arguments(parser.add_argument_group("of the motion file"))
     parser.add_argument("--robot", type=Path, metavar="FILE.xml", help="an MJCF of the G1 to draw; ours by default")
     parser.add_argument("--schedule", type=Path, metavar="FILE.csv", help="drive by lines of time, vx, vy, yaw")
     parser.add_argument(
@@ -87,7 +87,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     if arguments.record:
         require_file_target(arguments.record, [arguments.schedule] if arguments.schedule else [])
-    clips.check_fps(arguments.csv_fps)
+    assume.of_arguments(arguments)
 
 
 def _drive(arguments: argparse.Namespace) -> Drive:
@@ -100,14 +100,22 @@ def _drive(arguments: argparse.Namespace) -> Drive:
 
 def _playback(arguments: argparse.Namespace) -> Playback:
     try:
-        found = readers.read(arguments.motion, arguments.csv_fps)
+        reading = readers.read(arguments.motion, assume.of_arguments(arguments))
     except Rejected as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
+    found = reading.clips
+    for note in reading.notes:
+        warn(PROGRAM, f"{arguments.motion}: {note.text}")
     if not found or len(found[0].joint_pos) < 2:
         raise InputError(f"{arguments.motion}: holds no motion of 2 frames or more")
     if len(found) > 1:
         warn(PROGRAM, f"{arguments.motion} holds {len(found)} motions; the first is played")
-    return Playback(found[0])
+    playback = Playback(found[0])
+    try:
+        clips.check_rate(found[0])
+    except Rejected as rejected:
+        raise InputError(f"{arguments.motion}: {rejected}") from None
+    return playback
 
 
 def free_port(host: str, port: int) -> int:

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.robot import odometry
-from cmg_jax.robot.joints import indices
+from cmg_jax.robot import g1, odometry
+from cmg_jax.robot.joints import indices, is_g1
 
 FPS_TOLERANCE = 0.15
 """How far the frame rate that positions and velocities imply may be from the declared one."""
 
-JUMP_SPEED = 30.0
-"""rad/s between two frames that no joint of the robot does: there the recording jumps."""
+STRANGERS_SPEED = 30.0
+"""rad/s of joints that are not the G1's; faster between two frames than a joint turns, the recording jumps."""
 
 ROOT_JUMP_SPEED = 8.0
 """The same for the root, m/s."""
@@ -54,11 +54,28 @@ def check(clip: Clip) -> None:
             raise Rejected(f"{name} is not finite in frame {int(bad.argmax())}")
     if np.abs(np.linalg.norm(clip.root_quat, axis=-1) - 1).max() > 1e-2:
         raise Rejected("root_quat is not of length 1")
-    if not clip.fps > 0:
-        raise Rejected(f"fps {clip.fps:g}")
+    check_rate(clip)
+
+
+def is_rate(fps: float) -> bool:
+    """Whether anything is recorded at so many frames a second."""
+    return 1 <= fps <= 10_000
+
+
+def check_rate(clip: Clip) -> None:
+    """Refuse a rate that positions and velocities do not agree with.
+
+    Raises:
+      Rejected: so it is.
+    """
+    if not is_rate(clip.fps):
+        raise Rejected(f"fps {clip.fps:g} is no rate of a recording")
     implied = implied_fps(clip)
     if implied is not None and abs(implied / clip.fps - 1) > FPS_TOLERANCE:
-        raise Rejected(f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f}")
+        raise Rejected(
+            f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f} "
+            f"(--assume fps={implied:.3g} reads it so)"
+        )
 
 
 def implied_fps(clip: Clip) -> float | None:
@@ -75,27 +92,35 @@ def implied_fps(clip: Clip) -> float | None:
     return float((step * clip.joint_vel[1:-1]).sum()) / square
 
 
-def take_joints(clip: Clip, names: Sequence[str]) -> Clip:
-    """The clip with the joints `names`, in that order.
+def take_joints(clip: Clip, names: Sequence[str], fill: bool = False) -> Clip:
+    """The clip with the joints `names`, in that order; with `fill`, those that it lacks are at zero.
 
     Raises:
       Rejected: it lacks one of them.
     """
-    try:
-        index = indices(names, clip.joint_names)
-    except ValueError:
-        missing = [name for name in names if name not in clip.joint_names]
+    missing = [name for name in names if name not in clip.joint_names]
+    if missing and (not fill or not is_g1(clip.joint_names)):
         others = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise Rejected(f"has no joint {missing[0]}{others}") from None
-    velocity = None if clip.joint_vel is None else clip.joint_vel[:, index]
-    return clip._replace(joint_names=tuple(names), joint_pos=clip.joint_pos[:, index], joint_vel=velocity)
+        way_out = "; --assume missing=zero keeps them at zero" if is_g1(clip.joint_names) else ""
+        raise Rejected(f"has no joint {missing[0]}{others}{way_out}")
+    present = [name for name in names if name in clip.joint_names]
+    source, target = indices(present, clip.joint_names), indices(present, names)
+
+    def take(values: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(values), len(names)), values.dtype)
+        out[:, target] = values[:, source]
+        return out
+
+    velocity = None if clip.joint_vel is None else take(clip.joint_vel)
+    return clip._replace(joint_names=tuple(names), joint_pos=take(clip.joint_pos), joint_vel=velocity)
 
 
 def split_at_jumps(clip: Clip) -> list[Clip]:
     """The stretches between jumps, the clip itself where there are none."""
-    joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)).max(axis=-1) * clip.fps
+    limits = g1.joint_speeds(clip.joint_names) if is_g1(clip.joint_names) else STRANGERS_SPEED
+    joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
     root_speed = np.linalg.norm(np.diff(clip.root_pos, axis=0), axis=-1) * clip.fps
-    jumps = np.flatnonzero((joint_speed > JUMP_SPEED) | (root_speed > ROOT_JUMP_SPEED)) + 1
+    jumps = np.flatnonzero((joint_speed > limits).any(axis=-1) | (root_speed > ROOT_JUMP_SPEED)) + 1
     edges = [0, *jumps.tolist(), len(clip.joint_pos)]
     return [cut(clip, first, last) for first, last in pairwise(edges)]
 

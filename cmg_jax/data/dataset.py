@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cmg_jax.data import evidence
 from cmg_jax.errors import InputError
+from cmg_jax.file_kinds import file_kind
 from cmg_jax.files import atomic_path, first_line, read_npz
 from cmg_jax.normalization import MotionStats
-from cmg_jax.robot import joints
+from cmg_jax.robot import g1, joints
 
 STD_FLOOR = 0.1
 """Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
@@ -64,8 +66,11 @@ def load(path: Path) -> Dataset:
     """Read a data set.
 
     Raises:
-      InputError: no data set of ours, damaged, or inconsistent.
+      InputError: no data set of ours, damaged, inconsistent, or of joints in another order than its names.
     """
+    kind = file_kind(path)
+    if kind.name != "npz":
+        raise InputError(f"{path}: no data set: it is {kind.text}; make one with cmg-jax data")
     try:
         arrays = read_npz(path)
     except InputError as error:
@@ -95,4 +100,16 @@ def load(path: Path) -> Dataset:
         bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)
         if bad.any():
             raise InputError(f"{path}: {name} is not finite in frame {int(bad.argmax())}")
+    _check_order(path, dataset)
     return dataset
+
+
+def _check_order(path: Path, dataset: Dataset) -> None:
+    """Data sets that were made of files in Isaac Lab's order, taken as MuJoCo's, give themselves away by limits."""
+    names = dataset.joint_names
+    if set(names) != set(joints.G1_29_JOINTS):
+        return
+    joint_pos = dataset.motion[:: max(len(dataset.motion) // 1000, 1), : len(names)]
+    as_named, as_isaac_lab = (evidence.beyond(joint_pos, order).mean() for order in (names, g1.breadth_first(names)))
+    if as_named > 5 * as_isaac_lab + 0.001:
+        raise InputError(f"{path}: its joints are in Isaac Lab's order under MuJoCo's names; make it with cmg-jax data")

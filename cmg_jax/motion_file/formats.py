@@ -24,6 +24,7 @@ FORMATS: dict[str, Format] = {
     "csv": Format(".csv", lafan1.write),
     "twist": Format(".pkl", twist.write),
     "mjlab": Format(".npz", tracking.write),
+    "beyondmimic": Format(".npz", tracking.write_beyondmimic),
 }
 
 SUFFIXES = tuple(dict.fromkeys(known.suffix for known in FORMATS.values()))
@@ -69,7 +70,7 @@ def write(
             raise InputError(f"{path}: a {name} file holds one environment; write several with the format npz")
         if not is_g1(motion.joint_names):
             raise InputError(f"{path}: a {name} file holds the G1's joints; write others with the format npz")
-        # Readers know 29 and 23 joints, in MuJoCo's order and without names.
+        # Most readers know 29 and 23 joints by their place alone: MuJoCo's, where the format has no order of its own.
         fewer = set(motion.joint_names) == set(G1_23_JOINTS)
         motion = motion.with_joints(G1_23_JOINTS if fewer else G1_29_JOINTS)
     FORMATS[name].write(path, motion, bodies=bodies, progress=progress)

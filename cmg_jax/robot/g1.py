@@ -2,6 +2,7 @@
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -65,9 +66,43 @@ def body_names() -> tuple[str, ...]:
     return tuple(mj_model().body(index).name for index in range(1, mj_model().nbody))
 
 
+def breadth_first(names: Sequence[str]) -> tuple[str, ...]:
+    """Joints, or bodies, of the G1 by their depth in the tree, as Isaac Lab numbers them."""
+    model = mj_model()
+    joints = joint_names()
+
+    def depth(name: str) -> int:
+        body, count = int(model.joint(name).bodyid[0]) if name in joints else model.body(name).id, 0
+        while body:
+            body, count = int(model.body_parentid[body]), count + 1
+        return count
+
+    known = joints if names[0] in joints else body_names()
+    return tuple(sorted((name for name in known if name in names), key=depth))
+
+
+def centres_of_mass(names: Sequence[str]) -> np.ndarray:
+    """Where in their frames bodies have their centres of mass, [len(names), 3] m."""
+    return mj_model().body_ipos[1:][indices(names, body_names())].astype(np.float32)
+
+
 def joint_limits(names: Sequence[str]) -> np.ndarray:
     """Lower and upper limits [len(names), 2] rad."""
     return mj_model().jnt_range[1:][indices(names, joint_names())].astype(np.float32)
+
+
+SPEEDS = {
+    "hip|waist_yaw": 32.0,
+    "knee": 20.0,
+    "ankle|waist_roll|waist_pitch|shoulder|elbow|wrist_roll": 37.0,
+    "wrist_pitch|wrist_yaw": 22.0,
+}
+"""rad/s that a motor turns at most, as Unitree's URDF of the G1 says, by parts of the joint's name."""
+
+
+def joint_speeds(names: Sequence[str]) -> np.ndarray:
+    """Speeds [len(names)] rad/s that joints do not exceed."""
+    return np.array([next(speed for part, speed in SPEEDS.items() if re.search(part, name)) for name in names])
 
 
 def standing_joint_pos(names: Sequence[str]) -> np.ndarray:
@@ -147,12 +182,26 @@ def body_states(positions: np.ndarray, velocities: np.ndarray, progress: Progres
 
 def sole_positions(positions: np.ndarray) -> np.ndarray:
     """Lowest points of the four balls under each foot in the world, left foot first, [N, 2, 4, 3] m."""
+    return _mass_and_soles(positions, with_mass=False)[1]
+
+
+def mass_and_soles(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre of mass of the robot [N, 3] m, and its `sole_positions`."""
+    return _mass_and_soles(positions, with_mass=True)
+
+
+def _mass_and_soles(positions: np.ndarray, with_mass: bool) -> tuple[np.ndarray, np.ndarray]:
+    import mujoco
+
     model = mj_model()
     soles = [index for index in range(model.ngeom) if model.geom(index).name.endswith("_sole")]
-    out = np.empty((len(positions), len(soles), 3), np.float32)
+    mass, out = np.zeros((len(positions), 3)), np.empty((len(positions), len(soles), 3), np.float32)
     for index, data in _forward(positions, lambda _: None):
         out[index] = data.geom_xpos[soles] - [0, 0, model.geom_size[soles[0], 0]]
-    return out.reshape(len(positions), 2, -1, 3)
+        if with_mass:
+            mujoco.mj_comPos(model, data)
+            mass[index] = data.subtree_com[1]
+    return mass, out.reshape(len(positions), 2, -1, 3)
 
 
 def link_positions(poses: BodyPoses, links: Sequence[str]) -> np.ndarray:

@@ -3,6 +3,7 @@
 A joint is found by its name, never by its position. The order is that of the G1's URDF and MJCF.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,17 @@ G1_29_JOINTS: tuple[str, ...] = tuple(name for limb in LIMBS.values() for name i
 G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" not in name)
 """The G1 without its six wrist joints."""
 
+ROBOTS: dict[str, tuple[str, ...]] = {
+    "g1-29": G1_29_JOINTS,
+    "g1-27": tuple(name for name in G1_29_JOINTS if name not in ("waist_roll_joint", "waist_pitch_joint")),
+    "g1-23-no-wrists": G1_23_JOINTS,
+    "g1-23": tuple(
+        name for name in G1_29_JOINTS if not re.search("waist_roll|waist_pitch|wrist_pitch|wrist_yaw", name)
+    ),
+}
+"""The G1s that there are: all joints; the waist locked but for its yaw; the six wrist joints locked, as ASAP, PBHC
+and mjlab have it; and Unitree's own with 23, which keeps the roll of the wrists and has a waist that only yaws."""
+
 
 def is_g1(names: Sequence[str]) -> bool:
     """Whether all of `names` are joints of the G1."""
@@ -37,6 +49,24 @@ def names_for(num_joints: int) -> tuple[str, ...]:
     """Joint names of a model that does not name its joints: the G1's if the number fits."""
     known = {len(names): names for names in (G1_29_JOINTS, G1_23_JOINTS)}
     return known.get(num_joints, tuple(f"joint_{index}" for index in range(num_joints)))
+
+
+_PREFIX = re.compile(r"^(dof_pos|joint_pos|dof|joint|qpos|pos|q)_")
+_SUFFIX = re.compile(r"_(joint|dof|pos|position|angle|rad|deg|q)$")
+
+
+def g1_spelling(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as the G1's own files spell them: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` are all
+    `left_knee_joint`. Names of other joints are left as they are, and so are all where two would become one."""
+    spelled = []
+    for name in names:
+        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.split(r"[/:.]", name.strip())[-1])
+        plain = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+        for pattern in (_PREFIX, _SUFFIX):
+            while (shorter := pattern.sub("", plain)) != plain:
+                plain = shorter
+        spelled.append(f"{plain}_joint" if f"{plain}_joint" in G1_29_JOINTS else name)
+    return tuple(spelled) if len(set(spelled)) == len(set(names)) else tuple(names)
 
 
 def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
