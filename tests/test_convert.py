@@ -1,10 +1,8 @@
 import dataclasses
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -17,6 +15,7 @@ from cmg_jax.networks import pack_experts, unpack_experts
 from converters import reference, torch_file
 from converters.cli import check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.kill_tools import MOMENTS, kill_at
 from tests.torch_files import Tensor, read_tensors, write, write_pickle
 
 FILES = {
@@ -338,33 +337,17 @@ def test_torch_is_never_imported(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(tmp_path):
-    program = Path(sys.executable).with_name("cmg-convert")
-    command = [
-        program,
-        DATA / "final.pt",
-        "--out",
-        tmp_path / "model",
-        "--force",
-        "--fps",
-        "60",
-        "--joint-names",
-        "hip,knee",
-    ]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    whole = time.perf_counter() - start
+@pytest.mark.parametrize("moment", MOMENTS[::2])
+def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(moment, tmp_path):
     old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0, names=JOINTS)[0]
-    for fraction in (0.6, 0.75, 0.85, 0.95):
-        cmg_jax.save(old, tmp_path / "model", overwrite=True)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(fraction * whole)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = cmg_jax.load(tmp_path / "model")
-        expected = old if found.config.fps == 30 else load_model(DATA / "final.pt", fps=60.0, names=JOINTS)[0]
-        assert found.config == expected.config
-        jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+    cmg_jax.save(old, tmp_path / "model")
+    program = "from converters.cli import main\nsys.exit(main(sys.argv[1:]))"
+    given = ("--force", "--fps", 60, "--joint-names", "hip,knee")
+    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *given)
+    found = cmg_jax.load(tmp_path / "model")
+    expected = old if moment == MOMENTS[0] else load_model(DATA / "final.pt", fps=60.0, names=JOINTS)[0]
+    assert found.config == expected.config
+    jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
 
 
 # The real files, where they are.
