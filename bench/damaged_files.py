@@ -59,7 +59,7 @@ REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical",
 
 
 class Kind(NamedTuple):
-    make: Callable[[Path, CMGModel], None]
+    make: Callable[[Path, CMGModel], Any]
     """Writes a whole one."""
     read: Callable[[Path, CMGModel], Any]
     """Its content, as a pytree of arrays and other values."""
@@ -141,15 +141,15 @@ def compressed_motion(path: Path, _: CMGModel) -> None:
         np.savez_compressed(path, **arrays)
 
 
-def copy_of(name: str) -> Callable[[Path, CMGModel], None]:
-    return lambda path, _: path.write_bytes((TORCH_FILES / name).read_bytes()) and None
+def copy_of(name: str) -> Callable[[Path, CMGModel], Any]:
+    return lambda path, _: path.write_bytes((TORCH_FILES / name).read_bytes())
 
 
 # Files of torch.save do not name their joints.
 of_two_joints = functools.partial(converted, names=("hip", "knee"))
 
 KINDS = {
-    "checkpoint": Kind(lambda path, model: path.write_bytes(torch_file(model)) and None, converted, "cmg.pt"),
+    "checkpoint": Kind(lambda path, model: path.write_bytes(torch_file(model)), converted, "cmg.pt"),
     "checkpoint of torch": Kind(copy_of("ckpt_4.pt"), of_two_joints, "ckpt_4.pt", parts=False),
     "model directory": Kind(lambda path, model: cmg_jax.save(model, path), loaded, "model"),
     "motion NPZ": motion_kind("walk.npz", "npz", parts=False),
@@ -256,7 +256,7 @@ class Damaged:
 
 class Outcome(NamedTuple):
     kind: str
-    index: int
+    number: int
     what: str
     said: str
 
@@ -351,7 +351,7 @@ def main() -> int:
                 if outcome.what in bad:
                     failures.append(outcome)
                 if arguments.all or outcome.what in bad:
-                    print(f"{outcome.kind} {outcome.index}: {outcome.what}: {outcome.said}", flush=True)
+                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.said}", flush=True)
     print(f"{'':<26}" + "".join(f"{text:>13}" for text in ("files", *OUTCOMES)))
     for checksums, title in ((True, "with checksums"), (False, "without checksums: other content is not noticed")):
         print(title)

@@ -157,7 +157,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path}/config.json is not of the format {FORMAT!r}; convert the model with this version of cmg_jax"
         )
     if content["format"] == FORMAT and not (digests.is_intact(content) and isinstance(content.get("files"), dict)):
-        raise InputError(f"{path}/config.json was damaged or edited; copy it again, or convert the model again")
+        raise InputError(f"{path}/config.json is damaged or was edited; copy it again, or convert the model again")
     if content["format"] == WITHOUT_DIGESTS and digests.SEAL in content:
         raise InputError(f"{path}/config.json is damaged; copy it again, or convert the model again")
     return content

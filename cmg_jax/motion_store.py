@@ -288,7 +288,7 @@ def _read_config(path: Path) -> StoreConfig:
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path} is not of the format {FORMAT!r}; choose another directory")
     if digests.SEAL in attributes and not digests.is_intact(attributes):  # stores before this digest lack it
-        raise InputError(f"{path}: its zarr.json was damaged or edited; make the store again")
+        raise InputError(f"{path}: its zarr.json is damaged or was edited; make the store again")
     try:
         fields = {field.name: attributes[field.name] for field in dataclasses.fields(StoreConfig)}
         config = StoreConfig(**{**fields, "joint_names": tuple(map(str, fields["joint_names"]))})

@@ -193,7 +193,7 @@ def _read_best(directory: Path) -> dict[str, Any] | None:
     best = _read_object(path)
     whole = best is not None and (digests.is_intact(best) or set(best) == {"step", "score", *SCALE})  # without a digest
     if best is None or not whole:
-        raise InputError(f"{path} was damaged or edited; delete it, and the next validation counts as the best")
+        raise InputError(f"{path} is damaged or was edited; delete it, and the next validation counts as the best")
     return {name: value for name, value in best.items() if name != digests.SEAL}
 
 
