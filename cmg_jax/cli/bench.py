@@ -16,7 +16,7 @@ from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path, require_file_target, require_parent
 from cmg_jax.model import CMGModel
-from cmg_jax.viz import bench_plots
+from cmg_jax.viz import bench_plots, plot
 
 PROGRAM = "cmg-jax bench"
 SIZES = (512, 1024, 2048, 4096, 8192)
@@ -121,6 +121,10 @@ def _check(arguments: argparse.Namespace) -> None:
         if arguments.save.suffix != ".json":
             raise InputError(f"{arguments.save}: figures are written as .json")
         require_file_target(arguments.save)
+    if arguments.mode == "peers":
+        peers.require()
+    if arguments.plot:
+        plot.pyplot()
     for directory in (arguments.plot, arguments.profile):
         if directory is not None:
             if directory.exists() and not directory.is_dir():

@@ -185,8 +185,10 @@ def _check(arguments: argparse.Namespace) -> str | None:
             require_parent(path)
         else:
             require_file_target(path, [arguments.schedule] if arguments.schedule else [])
-    if arguments.plot or arguments.video:
+    if arguments.plot:
         plot.pyplot()
+    if arguments.video:
+        render.require_writer(arguments.video)
     if arguments.out is None:
         if arguments.format or arguments.joints:
             raise InputError(

@@ -73,8 +73,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
-    plot.pyplot()
     _require_rl()
+    plot.pyplot()
     from cmg_jax.envs import rl_run
 
     with progress_bars() as progress:
@@ -111,8 +111,8 @@ def _play(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
     require_file_target(video)
     render.choose_gl()
-    plot.pyplot()
     _require_rl()
+    render.require_writer(video)
     from cmg_jax.envs import rl_run
 
     commands = schedule.hold(arguments.command or [(0.8, 0.0, 0.0)], arguments.seconds, CONTROL_FPS)
