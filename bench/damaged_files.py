@@ -13,6 +13,7 @@ one whole shard in the place of another is not noticed; that is not tried.
 import argparse
 import collections
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -118,9 +119,9 @@ def make_safetensors(path: Path, model: CMGModel) -> None:
     path.with_name("stats.pt").write_bytes(torch_file(model))
 
 
-def converted(path: Path, _: CMGModel) -> Any:
+def converted(path: Path, _: CMGModel, names: tuple[str, ...] | None = None) -> Any:
     stats = path.with_name("stats.pt")
-    model = convert.load_model(path, stats if stats.exists() else None)[0]
+    model = convert.load_model(path, stats if stats.exists() else None, names=names)[0]
     return model.params, model.stats, model.initial_motion, repr(dataclasses.replace(model.config, provenance=()))
 
 
@@ -146,9 +147,12 @@ def copy_of(name: str) -> Callable[[Path, CMGModel], Any]:
     return lambda path, _: path.write_bytes((TORCH_FILES / name).read_bytes())
 
 
+# Files of torch.save do not name their joints.
+of_two_joints = functools.partial(converted, names=("hip", "knee"))
+
 KINDS = {
     "checkpoint": Kind(lambda path, model: path.write_bytes(torch_file(model)), converted, "cmg.pt"),
-    "checkpoint of torch": Kind(copy_of("ckpt_4.pt"), converted, "ckpt_4.pt", parts=False),
+    "checkpoint of torch": Kind(copy_of("ckpt_4.pt"), of_two_joints, "ckpt_4.pt", parts=False),
     "model directory": Kind(lambda path, model: cmg_jax.save(model, path), loaded, "model"),
     "motion NPZ": motion_kind("walk.npz", "npz", parts=False),
     "motion NPZ, compressed": Kind(
@@ -162,7 +166,7 @@ KINDS = {
         lambda path, _: dataset.save(path, frames()), lambda path, _: dataclasses.asdict(dataset.load(path)), "data.npz"
     ),
     "store": Kind(make_store, lambda path, model: cmg_jax.load_bank(path, model)._asdict(), "bank.zarr", parts=False),
-    "checkpoint, older format": Kind(copy_of("final_legacy.pt"), converted, "final.pt", checksums=False),
+    "checkpoint, older format": Kind(copy_of("final_legacy.pt"), of_two_joints, "final.pt", checksums=False),
     "safetensors": Kind(make_safetensors, converted, "cmg.safetensors", checksums=False),
     "motion CSV": motion_kind("walk.csv", "csv", checksums=False),
     "motion PKL": motion_kind("walk.pkl", "twist", checksums=False),

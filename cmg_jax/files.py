@@ -10,6 +10,7 @@ import secrets
 import shutil
 import struct
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -31,8 +32,10 @@ ZIP_ERRORS = (
     MemoryError,
     LookupError,
     OSError,  # a seek to before the file
+    SyntaxError,  # NumPy's, of an array's header
+    tokenize.TokenError,
 )
-"""All that zipfile raises on damaged input."""
+"""All that zipfile, and NumPy in an archive, raise on damaged input."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -13,6 +13,7 @@ import pickle
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -44,8 +45,8 @@ def weights(seed=0):
 STATS = {
     "motion_mean": np.linspace(-1, 1, 6, dtype=np.float32),
     "motion_std": np.linspace(0.5, 2, 6, dtype=np.float32),
-    "command_min": np.float32([-1.5]),
-    "command_max": np.float32([0.75]),
+    "command_min": np.array([-1.5], np.float32),
+    "command_max": np.array([0.75], np.float32),
     "num_joints": 3,
 }
 
@@ -213,10 +214,10 @@ def test_stats_are_found_wherever_they_are(tmp_path):
 def test_expanded_weights_are_what_torch_makes_of_them(tmp_path):
     expected = weights()
     expected["layers.0.expert_biases.1"] = np.full(4, 0.25, np.float32)
-    expected["layers.1.expert_weights.0"] = np.tile(np.float32([1, 2, 3, 4, 5, 6]), (4, 1))
+    expected["layers.1.expert_weights.0"] = np.tile(np.array([1, 2, 3, 4, 5, 6], np.float32), (4, 1))
     content = tensors(expected)
     content["layers.0.expert_biases.1"] = Tensor(np.float32(0.25), repeat=4)
-    content["layers.1.expert_weights.0"] = Tensor(np.float32([1, 2, 3, 4, 5, 6]), repeat=4)
+    content["layers.1.expert_weights.0"] = Tensor(np.array([1, 2, 3, 4, 5, 6], np.float32), repeat=4)
     for writer in (write, write_older):
         assert_same_model(writer(tmp_path / "a.pt", {"model": content, "stats": STATS}), expected)
 
@@ -260,7 +261,8 @@ def test_a_file_packed_again_is_read(tmp_path):
 
 
 def write_safetensors(path, arrays, change=lambda header: None):
-    header, raw = {"__metadata__": {"format": "pt"}}, b""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    raw = b""
     codes = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64"}
     for name, array in arrays.items():
         offsets = [len(raw), len(raw) + array.nbytes]
@@ -296,7 +298,7 @@ BROKEN_SAFETENSORS = {
 
 @pytest.mark.parametrize("how", BROKEN_SAFETENSORS)
 def test_a_damaged_safetensors_file_is_one_clear_line(how, tmp_path):
-    arrays = {"a": np.float32([1, 2]), "b": np.float32([3, 4])}
+    arrays = {"a": np.array([1, 2], np.float32), "b": np.array([3, 4], np.float32)}
     path = write_safetensors(tmp_path / "a.safetensors", arrays, BROKEN_SAFETENSORS[how])
     with pytest.raises(InputError, match="damaged safetensors file") as raised:
         safetensors_file.load(path)

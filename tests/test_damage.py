@@ -9,6 +9,7 @@ import cmg_jax
 from cmg_jax import InputError, bulk, digests, motion_store
 from cmg_jax.data import dataset
 from cmg_jax.training.checkpoints import Checkpoints
+from cmg_jax.training.metrics import MetricsLog
 from cmg_jax.training.trainer import TrainState
 from tests.data_tools import walking
 
@@ -117,3 +118,21 @@ def test_in_the_policies_of_a_run(tmp_path):
         rl_run._keep(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
         assert assert_flips_are_noticed(path, lambda: rl_run._restore(tmp_path, network, 5), flips=2, files=12) > 5
+
+
+def test_damaged_figures_do_not_stop_a_run(tmp_path):
+    """metrics.csv has no checksum, because nothing goes on from it."""
+    log = MetricsLog(tmp_path, 0)
+    for step in (100, 200, 300):
+        log.write({"step": step, "loss": 1 / step})
+    log.close()
+    path, random = tmp_path / "metrics.csv", np.random.default_rng(2)
+    original = path.read_bytes()
+    for position in random.integers(8 * len(original), size=60).tolist():
+        damaged = bytearray(original)
+        damaged[position // 8] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        log = MetricsLog(tmp_path, 200)
+        log.write({"step": 300, "loss": 0.5})
+        log.close()
+        assert len(path.read_text(errors="replace").splitlines()) <= 5

@@ -2,6 +2,7 @@
 
 import gzip
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -257,6 +258,25 @@ def test_what_is_missing_is_said_with_a_way_out(change, words, clip, tmp_path):
     content = {key: value for key, value in {**twist(clip), **change}.items() if value is not None}
     with pytest.raises(Rejected, match=words):
         readers.read(save(tmp_path / "walk.pkl", content))
+
+
+def test_a_root_under_keys_of_no_program_needs_a_proof_of_its_quaternions(clip, tmp_path):
+    for order in (XYZW, [0, 1, 2, 3]):
+        content = {"q": clip.joint_pos, "base_pos": clip.root_pos, "base_quat": clip.root_quat[:, order], "dt": 0.02}
+        assert_same(readers.read(save(tmp_path / "a.npz", content)).clips[0], clip)
+    still = np.repeat(clip.joint_pos[:1], 150, axis=0)
+    turned = np.tile([0.5, 0.5, 0.5, 0.5], (150, 1))
+    content = {"joint_pos": still, "root_pos": clip.root_pos, "root_quat": turned, "time": np.arange(150) / 50}
+    with pytest.raises(Rejected, match="in which order are its quaternions"):
+        readers.read(save(tmp_path / "b.npz", content))
+    assert readers.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
+
+
+def test_an_array_with_a_damaged_header_is_damage(tmp_path):
+    with zipfile.ZipFile(tmp_path / "walk.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f8'")
+    with pytest.raises(Rejected, match="is damaged"):
+        readers.read(tmp_path / "walk.npz")
 
 
 def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tmp_path, capsys):

@@ -16,6 +16,7 @@ import tracemalloc
 import types
 import zlib
 from collections import OrderedDict
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -135,11 +136,16 @@ def test_python_2_is_read():
 class NumpyArrayWrapper:
     """joblib's: what it writes in an array's place."""
 
+    numpy_array_alignment_bytes: int
+
 
 NumpyArrayWrapper.__module__ = "joblib.numpy_pickle"
 
 
-class JoblibPickler(pickle._Pickler):
+PythonPickler: Any = vars(pickle)["_Pickler"]  # the one that may be changed
+
+
+class JoblibPickler(PythonPickler):
     """Writes arrays behind their description, as joblib does."""
 
     def __init__(self, stream, protocol):
@@ -166,7 +172,7 @@ class JoblibPickler(pickle._Pickler):
 
 def joblib_dump(content, protocol):
     module = types.ModuleType("joblib.numpy_pickle")
-    module.NumpyArrayWrapper = NumpyArrayWrapper
+    module.NumpyArrayWrapper = NumpyArrayWrapper  # pyright: ignore[reportAttributeAccessIssue]
     stream = io.BytesIO()
     modules = {"joblib": types.ModuleType("joblib"), "joblib.numpy_pickle": module}
     with mock.patch.dict(sys.modules, modules):

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Motion as text: whatever separates its columns, names them or stands before them."""
 
 import numpy as np
@@ -103,6 +104,20 @@ def test_names_go_before_places(clip, table, tmp_path):
     assert [note.check for note in reading.notes] == ["fps"], "nothing had to be put right"
 
 
+def test_columns_that_are_no_joints_are_left_out_and_said(clip, table, tmp_path):
+    contacts = np.zeros((150, 2))
+    header = [*HEADER, "left_contact", "right_contact"]
+    reading = read(tmp_path / "walk.csv", text(np.hstack([table, contacts]), header))
+    assert_same(reading.clips[0], clip)
+    assert "columns that are not read: left_contact, right_contact" in [note.text for note in reading.notes]
+
+
+def test_an_index_without_a_name_that_is_not_whole_is_a_time(clip, table, tmp_path):
+    (found,) = read(tmp_path / "walk.csv", text(np.hstack([TIME, table]), ["", *HEADER])).clips
+    assert_same(found, clip)
+    assert found.fps == 50
+
+
 def test_velocities_are_read_beside_their_joints(clip, table, tmp_path):
     velocity = np.gradient(clip.joint_pos, 1 / 50, axis=0)
     names = ["t", *HEADER, *(name.replace("_joint", "_vel") for name in G1_29_JOINTS)]
@@ -143,7 +158,7 @@ def test_a_root_in_angles(clip, table, tmp_path):
     [
         (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], "line 4 has 37 columns, line 1 36"),
         (lambda lines: [lines[0], "x" + lines[1], *lines[2:]], "line 2 holds 'x"),
-        (lambda lines: [line.rsplit(",", 3)[0] for line in lines], "has 33 columns"),
+        (lambda lines: [line.rsplit(",", 3)[0] for line in lines], "26 joints without names; name them with --joints"),
         (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
         (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
         (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),

@@ -61,7 +61,7 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     content = torch_file.load(write(tmp_path / "a.pt", {"x": Tensor(base)}))
     storage = content["x"].storage
     transposed = torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
-    np.testing.assert_array_equal(transposed.numpy(), base.T[1:3])
+    np.testing.assert_array_equal(torch_file.to_numpy(transposed), base.T[1:3])
     possible = {
         ((1, 4), (2**70, 1)): base[:1],  # the stride of an axis of one element says nothing
         ((5, 3), (0, 4)): np.broadcast_to(base[:, 0], (5, 3)),
@@ -69,7 +69,8 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
         ((), ()): base[0, 0],
     }
     for (shape, strides), expected in possible.items():
-        np.testing.assert_array_equal(torch_file._rebuild_tensor(storage, 0, shape, strides).numpy(), expected)
+        tensor = torch_file._rebuild_tensor(storage, 0, shape, strides)
+        np.testing.assert_array_equal(torch_file.to_numpy(tensor), expected)
     impossible = [
         (0, (4, 4), (4, 1)),
         (11, (2,), (1,)),

@@ -33,7 +33,7 @@ MAX_FRAMES = 20_000_000
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("dataset", help="write a folder of motions over a grid of commands")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="made anew; must not exist")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to create; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled model by default")
     parser.add_argument("--format", choices=tuple(motion_file.FORMATS), default="npz", help="of the motions")
     parser.add_argument(

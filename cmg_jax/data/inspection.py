@@ -9,7 +9,7 @@ import numpy as np
 from cmg_jax.data import clips, evidence, readers
 from cmg_jax.data.assume import ISAACLAB, Assume
 from cmg_jax.data.clips import Clip, Rejected
-from cmg_jax.data.layouts import CSV_NAMED, Content
+from cmg_jax.data.layouts import CSV_NAMED, OTHER, Content
 from cmg_jax.data.parts import Bodies
 from cmg_jax.data.readers import Group, Reading
 from cmg_jax.errors import InputError
@@ -181,7 +181,7 @@ def check_quaternion_order(group: Group, assume: Assume) -> Check:
     if not verdict.proven:
         return Check(name, UNKNOWN, verdict.words)
     proven, other = (poses.order, poses.other_order)[:: -1 if verdict.choice else 1]
-    expected = assume.quaternion or poses.order
+    expected = assume.quaternion or (proven if group.layout is OTHER else poses.order)
     if proven == expected:
         return Check(name, OK, f"{proven}: {verdict.words}")
     return Check(name, WRONG, f"{proven}, where {other} belongs: {verdict.words}")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmg_jax.data.clips import Rejected
-from cmg_jax.data.tables import Table
+from cmg_jax.data.tables import Table, rate
 from cmg_jax.pickled_numpy import Placeholder
 from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
 
@@ -42,6 +42,15 @@ ROLLOUTS = Layout(
     body_quat="body_rotations",
 )
 QPOS = Layout("MuJoCo trajectory (qpos)", ("qpos",), joint_vel=("qvel",))
+OTHER = Layout(
+    "joints and a root",
+    ("joint_pos", "dof_pos", "joint_positions", "dof_positions", "joints", "dof", "q"),
+    ("root_pos", "root_position", "root_translation", "root_trans", "base_pos", "base_position", "pelvis_pos"),
+    ("root_quat", "root_rot", "root_rotation", "root_quaternion", "root_orientation", "base_quat", "base_rot"),
+    joint_vel=("joint_vel", "dof_vel", "joint_velocities", "dof_velocities", "dq"),
+)
+"""Of no program that is known: the order of its quaternions has to be proven, or said."""
+
 LAYOUTS: tuple[Layout, ...] = (
     ROLLOUTS,
     Layout(
@@ -96,6 +105,7 @@ LAYOUTS: tuple[Layout, ...] = (
         body_quat="ref_global_rotation_quat",
     ),
     QPOS,
+    OTHER,
 )
 """The first whose keys are all there is taken."""
 
@@ -103,6 +113,7 @@ JOINT_NAMES = ("dof_names", "joint_names", "joints_list")
 BODY_NAMES = ("body_names", "link_body_list", "link_names")
 RATES = ("fps", "framerate", "frame_rate", "frequency", "motion_fps", "mocap_framerate", "mocap_frame_rate")
 STEPS = ("dt", "timestep", "time_step")
+TIMES = ("time", "times", "t", "timestamps", "timestamp")
 
 ABSURD = 1e9
 """Numbers beyond are none of a motion's: damage, read as NaN."""
@@ -149,7 +160,8 @@ class Content(NamedTuple):
         value = None if key is None else self.arrays[key]
         if key is None or not isinstance(value, np.ndarray | list | tuple):
             return None
-        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in np.ravel(np.array(value)))
+        listed = value.ravel() if isinstance(value, np.ndarray) else value
+        names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in listed)
         numbered = all(name.strip().lower().removeprefix(kind).strip("_ ").isdigit() for name in names)
         return None if numbered else names
 
@@ -165,6 +177,8 @@ class Content(NamedTuple):
         if key := self.key(STEPS):
             step = self._number(key)
             return 1 / step if step else 0.0
+        if (key := self.key(TIMES)) and np.ndim(self.arrays[key]) == 1:
+            return rate(self.array(key, 1))
         metadata = self.arrays.get("metadata")
         if isinstance(metadata, np.ndarray | str) and np.ndim(metadata) == 0:
             try:

@@ -127,6 +127,8 @@ def _settle(
         if taken.note:
             note("body order", taken.note)
         raw += parts.clips(content, _fps(content, assume), NAMELESS, taken)
+        if isinstance(content.arrays, Table) and "not_read" in content.arrays:
+            note("numbers", f"columns that are not read: {', '.join(content.arrays['not_read'])}")
     bodies = _bodies([content for content, _ in members])
     raw = _lengths_of_quaternions(raw, note)
     raw = _angles(raw, assume, note, ask)
@@ -352,6 +354,9 @@ def _quaternions(content: Content, poses: Poses, verdict: Verdict, assume: Assum
         return assume.quaternion
     if content.layout is layouts.CSV_NAMED:
         return poses.order
+    if verdict.choice == 1 and content.layout is layouts.OTHER:
+        note("quaternion order", f"quaternions read as {poses.other_order}")
+        return poses.other_order
     if verdict.choice == 1:
         note(
             "quaternion order",
@@ -360,7 +365,9 @@ def _quaternions(content: Content, poses: Poses, verdict: Verdict, assume: Assum
             True,
         )
         return poses.other_order
-    if not verdict.proven and min(poses.tilts().values()) > evidence.FALLEN:
+    if not verdict.proven and content.layout is layouts.OTHER:
+        ask("quaternion order", f"in which order are its quaternions? {verdict.words}; say --assume quaternion=...")
+    elif not verdict.proven and min(poses.tilts().values()) > evidence.FALLEN:
         ask(
             "quaternion order",
             f"{verdict.words}: a robot that lies, or no quaternions; --assume quaternion={poses.order} reads it so",

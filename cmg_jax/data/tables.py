@@ -41,7 +41,7 @@ def read(path: Path, robot: Robot = G1) -> Table:
     header, table = _parse(_text(path))
     columns = _by_place(table, robot) if header is None else _by_name(header, table)
     if (time := columns.pop("time", None)) is not None:
-        columns["fps"] = _rate(time)
+        columns["fps"] = rate(time)
     return Table(columns)
 
 
@@ -101,21 +101,29 @@ def _number(cell: str) -> bool:
 
 def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
     """A table without a header: root position, root quaternion, joints; frame numbers or times may stand before."""
-    known = {robot.num_joints, *(len(names) for names in ROBOTS.values())}
     width, out = table.shape[1], {}
-    leading = next((count for count in (0, 1, 2) if width - ROOT_COLUMNS - count in known), None)
+    known = {robot.num_joints, *(len(names) for names in ROBOTS.values())}
+    fits = [count for count in (0, 1, 2) if _is_rotation(table[:, count + 3 : count + 7]) and width > count + 7]
+    fits += [count for count in (0, 1, 2) if width - ROOT_COLUMNS - count in known]
+    leading = next((count for count in fits if (np.diff(table[:, :count], axis=0) > 0).all()), None)
     if leading is None:
         raise Rejected(
             f"has {width} columns; root position, root quaternion and {robot.num_joints} joints are "
             f"{ROOT_COLUMNS + robot.num_joints}; a header may name others"
         )
     for column in table.T[:leading]:
-        if not (np.diff(column) > 0).all():
-            raise Rejected(f"has {width} columns, of which the first is neither a frame number nor a time")
-        if not (column == np.round(column)).all():
+        if not _whole(column):
             out["time"] = column
     table = table[:, leading:]
     return out | {"root_pos": table[:, :3], "root_rot": table[:, 3:7], "dof_pos": table[:, 7:]}
+
+
+def _whole(column: np.ndarray) -> bool:
+    return bool((column == np.round(column)).all())
+
+
+def _is_rotation(columns: np.ndarray) -> bool:
+    return columns.shape[1] == 4 and bool((np.abs(np.linalg.norm(columns, axis=-1) - 1) < 0.1).all())
 
 
 def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
@@ -130,6 +138,8 @@ def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
             out["time"] = table[:, at] * (1e-3 if key == "ms" else 1)
         elif kind != "frame":
             found[kind][key] = at
+        elif not _whole(table[:, at]):
+            out.setdefault("time", table[:, at])  # an index of times
     if set(found["position"]) != set("xyz"):
         raise Rejected(f"its header names no root position x y z ({', '.join(header[:8])} ...)")
     out["root_pos"] = table[:, [found["position"][axis] for axis in "xyz"]]
@@ -148,6 +158,8 @@ def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
         out["dof_names"] = list(joints)
     if set(found["velocity"]) >= set(joints):
         out["dof_vel"] = table[:, [found["velocity"][name] for name in joints]]
+    if found["joint"] and found["other"]:
+        out["not_read"] = list(found["other"])
     if "root_euler" in out:
         out["root_quat"] = _from_euler(out.pop("root_euler"), out["dof_pos"])
     return out
@@ -201,7 +213,7 @@ def in_degrees(joint_pos: np.ndarray) -> bool:
     return bool(finite.size and 2 * np.pi < np.quantile(finite, 0.999) and finite.max() < 200)
 
 
-def _rate(time: np.ndarray) -> float:
+def rate(time: np.ndarray) -> float:
     """Frames per second of times in s, or in ms, us or ns where no robot is recorded so slowly."""
     step = np.diff(time)
     if len(step) < 1 or not (step > 0).all():

@@ -61,7 +61,7 @@ def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(10, 3))
     for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
         middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
-        half = max(half, 0.05)  # a command that hardly varies has no range of its own to divide
+        half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
         axis.hist(
             values, bins=60, range=(middle - half, middle + half), weights=np.full(len(values), seconds / len(values))
         )
