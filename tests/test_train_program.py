@@ -75,7 +75,7 @@ def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
     result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
     assert result.returncode == 0, result.stderr
     assert rows(out) == rows(whole[0])
