@@ -10,7 +10,7 @@ import cmg_jax
 from cmg_jax import InputError, evaluation
 from cmg_jax.robot import G1, odometry
 from cmg_jax.robot.g1 import G1_29_JOINTS
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.conftest import SHARED, needs_shared, refused_line, run_here
 
 
 def striding(speed, frames=100, fps=50.0):
@@ -133,14 +133,14 @@ def test_models_that_cannot_be_measured_are_refused(small_model, model):
         evaluation.evaluate(model, settings=evaluation.Settings(frames=60))
 
 
-def test_the_program_prints_and_writes_a_report(tmp_path):
+def test_the_program_prints_and_writes_a_report(tmp_path, capsys):
     out = tmp_path / "report"
     arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
-    result = run_program("cmg-jax", "evaluate", *arguments)
+    result = run_here(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
     written = json.loads((out / "report.json").read_text())
     assert len(written["tracking"]["rows"]) == 2
     assert (out / "report.png").stat().st_size > 20_000
-    assert_one_clear_line(run_program("cmg-jax", "evaluate", "--grid=a:0:0"), "numbers separated by commas")
-    assert_one_clear_line(run_program("cmg-jax", "evaluate", tmp_path / "none"), "not a model directory")
+    assert "numbers separated by commas" in refused_line(capsys, "evaluate", "--grid=a:0:0")
+    assert "not a model directory" in refused_line(capsys, "evaluate", tmp_path / "none")

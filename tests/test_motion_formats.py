@@ -21,7 +21,7 @@ from cmg_jax.motion_file import Motion, twist
 from cmg_jax.robot import G1, odometry, rotation
 from cmg_jax.robot.bodies import body_poses, body_states, breadth_first
 from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_here
 
 FORMATS = {
     "npz": "walk.npz",
@@ -293,9 +293,10 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 
-def test_the_program_writes_what_it_is_told(tmp_path):
+def test_the_program_writes_what_it_is_told(tmp_path, capsys):
     arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
-    result = run_program(
+    result = run_here(
+        capsys,
         "cmg-jax", "generate", *arguments, "--out", "w.npz", "--format", "mjlab", "--joints", 23, "--root", "odometry",
         cwd=tmp_path,
     )  # fmt: skip
@@ -305,5 +306,5 @@ def test_the_program_writes_what_it_is_told(tmp_path):
         speed = np.linalg.norm(arrays["body_lin_vel_w"][5:, 0, :2], axis=-1)
         assert 0.6 < speed.mean() < 1.2
         assert speed.std() > 0.01, "feet do not walk as evenly as a command"
-    bad = run_program("cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
+    bad = run_here(capsys, "cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
     assert_one_clear_line(bad, "must end in .pkl")

@@ -28,15 +28,21 @@ from cmg_jax.generators.base import first_frames
 from cmg_jax.robot import G1
 from cmg_jax.robot.bodies import body_poses, qpos
 from cmg_jax.robot.g1 import G1_29_JOINTS
-from tests.conftest import assert_one_clear_line, refused_line, run_program
+from tests.conftest import assert_one_clear_line, refused_line, run_here, run_program
 
 
 def generate(tmp_path, *arguments, **environment):
     return run_program("cmg-jax", "generate", *arguments, cwd=tmp_path, **environment)
 
 
-def test_info_prints_the_card():
-    result = run_program("cmg-jax", "info")
+@pytest.fixture
+def here(tmp_path, capsys):
+    """`cmg-jax generate` in this process: for all but what is about the process itself, or about pictures by OpenGL."""
+    return lambda *arguments: run_here(capsys, "cmg-jax", "generate", *arguments, cwd=tmp_path)
+
+
+def test_info_prints_the_card(capsys):
+    result = run_here(capsys, "cmg-jax", "info")
     assert result.returncode == 0, result.stderr
     for words in ("4 experts", "61 -> 512 -> 512 -> 58", "1,330,412", "trained vx", "recipe", "left_knee_joint"):
         assert words in result.stdout
@@ -82,9 +88,9 @@ def test_every_output_of_one_environment(tmp_path, bundled):
         assert np.abs(np.asarray(video.convert("RGB"), dtype=float) - first).mean() > 1, "nothing moves"
 
 
-def test_csv_is_the_36_column_layout(tmp_path):
-    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.csv").returncode == 0
-    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.npz").returncode == 0
+def test_csv_is_the_36_column_layout(tmp_path, here):
+    assert here("--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.csv").returncode == 0
+    assert here("--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.npz").returncode == 0
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     assert table.shape == (51, 36)
     with np.load(tmp_path / "walk.npz") as walk:
@@ -93,10 +99,9 @@ def test_csv_is_the_36_column_layout(tmp_path):
         np.testing.assert_allclose(table[:, 7:], walk["dof_positions"], atol=1e-5)
 
 
-def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
+def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled, here):
     (tmp_path / "drive.csv").write_text("0,0.3,0,0\n0.2,1.0,0.1,-0.2\n")
-    result = generate(
-        tmp_path,
+    result = here(
         "--envs",
         700,
         "--schedule",
@@ -124,10 +129,10 @@ def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
     assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300
 
 
-def test_seed_decides(tmp_path):
+def test_seed_decides(tmp_path, here):
     read = []
     for seed in (1, 1, 2):
-        generate(tmp_path, "--seconds", 0.2, "--seed", seed, "--out", "a.npz")
+        here("--seconds", 0.2, "--seed", seed, "--out", "a.npz")
         with np.load(tmp_path / "a.npz") as walk:
             read.append(walk["dof_positions"])
     np.testing.assert_array_equal(read[0], read[1])
@@ -153,26 +158,25 @@ def test_mp4_keeps_the_models_frame_rate(tmp_path):
     assert frames == 21
 
 
-def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path):
-    result = generate(tmp_path, "--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
+def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path, here):
+    result = here("--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
     assert result.returncode == 0
     assert "warning: vx +4.00 is outside the trained range -0.43 .. +1.51" in result.stderr
     assert (tmp_path / "a.npz").exists()
 
 
-def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model):
+def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model, here):
     config = dataclasses.replace(small_model.config, command_dim=3)
     params = jax.jit(config.network.init)(jax.random.key(0), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     stats = small_model.stats._replace(command_min=-jnp.ones(3), command_max=jnp.ones(3))
     cmg_jax.save(dataclasses.replace(small_model, config=config, params=params, stats=stats), tmp_path / "model")
-    result = generate(tmp_path, "--model", "model", "--seconds", 1, "--out", "a.npz", "--plot", "a.png")
+    result = here("--model", "model", "--seconds", 1, "--out", "a.npz", "--plot", "a.png")
     assert result.returncode == 0, result.stderr
     with np.load(tmp_path / "a.npz") as walk:
         assert walk["dof_positions"].shape == (31, 3)
         assert walk["fps"].item() == 30
-    assert_one_clear_line(
-        generate(tmp_path, "--model", "model", "--video", "a.gif"), "MJCF of the model's robot is not known"
-    )
+    refused = here("--model", "model", "--video", "a.gif")
+    assert_one_clear_line(refused, "MJCF of the model's robot is not known")
 
 
 BAD_ARGUMENTS = [
@@ -216,13 +220,15 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "large.csv"]
 
 
-def test_the_program_itself_exits_with_2(tmp_path):
+def test_the_program_itself_exits_with_2(tmp_path, capsys):
     assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
-    assert_one_clear_line(run_program("cmg-jax"), "COMMAND")
-    assert_one_clear_line(run_program("cmg-jax", "info", "absent", cwd=tmp_path), "absent is not a model directory")
+    assert_one_clear_line(run_here(capsys, "cmg-jax"), "COMMAND")
+    absent = run_here(capsys, "cmg-jax", "info", "absent", cwd=tmp_path)
+    assert_one_clear_line(absent, "absent is not a model directory")
     shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
-    assert_one_clear_line(run_program("cmg-jax", "info", "damaged", cwd=tmp_path), "damaged", "convert the model again")
+    damaged = run_here(capsys, "cmg-jax", "info", "damaged", cwd=tmp_path)
+    assert_one_clear_line(damaged, "damaged", "convert the model again")
 
 
 def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
@@ -244,7 +250,8 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
 
     def command():
         Finalized()
-        time.sleep(20)
+        for _ in range(400):  # a long sleep would be slept to its end
+            time.sleep(0.05)
 
     try:
         assert program.run("cmg-jax test", command) == 130
