@@ -130,11 +130,15 @@ def loaded(path: Path, _: CMGModel) -> Any:
     return model.params, model.stats, model.initial_motion, repr(model.config)
 
 
+def clips_of(path: Path, _: CMGModel) -> Any:
+    return [clip._asdict() for clip in readers.read(path).clips]
+
+
 def motion_kind(name: str, format_name: str, **kwargs: Any) -> Kind:
     def make(path: Path, _: CMGModel) -> None:
         motion_file.write(path, walk(), format_name, bodies=True)
 
-    return Kind(make, lambda path, _: [clip._asdict() for clip in readers.read(path).clips], name, **kwargs)
+    return Kind(make, clips_of, name, **kwargs)
 
 
 def compressed_motion(path: Path, _: CMGModel) -> None:
@@ -157,7 +161,7 @@ KINDS = {
     "motion NPZ": motion_kind("walk.npz", "npz", parts=False),
     "motion NPZ, compressed": Kind(
         compressed_motion,
-        lambda path, _: [clip._asdict() for clip in readers.read(path).clips],
+        clips_of,
         "walk.npz",
         parts=False,
     ),
