@@ -212,5 +212,5 @@ def check_body_order(group: Group) -> Check:
         remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
         return Check(name, WRONG, f"{said}; body {row} is the {found} where {expected[row]} belongs{others}{remark}")
     known = indices([link for link in expected if link in links], links)
-    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "an order of their own: read by name"
+    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"
     return Check(name, OK, f"{said}, each in its place, in {order}")
