@@ -146,7 +146,9 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
     if poses.readings and poses.readings[0].error <= evidence.FAR:
         said += "" if group.named else f"; read in {evidence.ORDERS.get(order, 'the given')} order"
         where = f"the bodies are where they put them (to {1000 * poses.readings[0].error:.1f} mm)"
-        return Check(name, WRONG if contradicts else OK, f"{said}; {where}")
+        if contradicts:
+            return Check(name, WRONG, f"{said}, not in MuJoCo's; {where}")
+        return Check(name, OK, f"{said}; {where}")
     if poses.readings:
         error = poses.readings[0].error
         return Check(name, WRONG, f"{said}; the bodies are {error:.2f} m from where the joints put them")
