@@ -26,10 +26,12 @@ class PickleError(InputError):
 class Placeholder:
     """Stands where the file has an object that is not built. It knows what it was, and does nothing."""
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "state")
 
     def __init__(self, name: str):
-        self.name = " ".join(name.split())[:MAX_NAME]
+        self.name = name if len(name) <= MAX_NAME and name.isprintable() else " ".join(name.split())[:MAX_NAME]
+        self.state: Any = None
+        """The attributes that the file would set, as they stand there."""
 
     def __repr__(self) -> str:
         return f"<{self.name}, not read>"

@@ -30,6 +30,9 @@ OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 MAX_GROWTH = 8
 """Built bytes for each byte of the pickle; honest files need two."""
 
+MAX_NESTING = 32
+"""Arrays of objects directly in one another."""
+
 MAX_UNPACKED = (16 * 2**20, 64)
 """A compressed file may unpack to so many bytes, or to so many times its size where that is more."""
 
@@ -209,6 +212,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.built = 0
+        self.nesting: dict[int, tuple[int, np.ndarray]] = {}
 
     def load(self) -> Any:
         while True:
@@ -388,6 +392,12 @@ class _Machine:
         self.built += len(value) if isinstance(value, bytes) else 0
         if self.built > MAX_GROWTH * (self.position + 4096):
             raise PickleError("unpacks to far more than its size; honest files do not")
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            # NumPy frees an array of arrays by recursion, without a limit. The arrays are kept, so are their ids.
+            depth = 1 + max((self.nesting.get(id(item), (0,))[0] for item in value.flat), default=0)
+            self.nesting[id(value)] = depth, value
+            if depth > MAX_NESTING:
+                raise PickleError(f"holds arrays in arrays, {depth} deep")
         return value
 
     def op_build(self, _: Any) -> None:
@@ -400,7 +410,9 @@ class _Machine:
                 raise PickleError("is damaged: an array without its state")
             target.set_state(state)
             self._counted(_finished(target))
-        else:  # The attributes of any other object are left out.
+        elif type(target) is Placeholder:
+            target.state = state
+        else:  # Attributes of a dictionary and the like are left out.
             _finished(target)
 
     def op_persid(self, argument: Any) -> None:

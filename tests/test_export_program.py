@@ -28,13 +28,15 @@ def arrays(content) -> dict[str, np.ndarray]:
 
 def test_convert_export_convert_is_bit_identical(tmp_path):
     source = DATA / "final.pt"  # of torch.save
-    first = load_model(source)[0]
+    first = load_model(source, names=("hip", "knee"))[0]
     (tmp_path / "again.pt").write_bytes(torch_file(first))
     second, _, _ = load_model(tmp_path / "again.pt")
     jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
     jax.tree.map(np.testing.assert_array_equal, first.stats, second.stats)
     (original, ours) = (reader.load(path) for path in (source, tmp_path / "again.pt"))
-    assert list(ours) == list(original) == ["model_state_dict", "stats"]
+    assert list(original) == ["model_state_dict", "stats"]
+    assert list(ours) == [*original, "joint_names"]
+    assert second.config.joint_names == first.config.joint_names == ("hip", "knee")
     assert list(ours["model_state_dict"]) == list(original["model_state_dict"]), "the order of the module"
     weights = arrays(original["model_state_dict"])
     for name, array in arrays(ours["model_state_dict"]).items():

@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.cli.program import progress_bars
+from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.data import assume, build, dataset
 from cmg_jax.data.build import Options, Row
 from cmg_jax.data.containers import SUFFIXES, is_motion_file
 from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target
 from cmg_jax.viz import plot
 
+PROGRAM = "cmg-jax data"
 EPISODES_SHOWN = 5
 """Rows of a file of many episodes that the table shows, if nothing was dropped."""
 
@@ -59,12 +60,15 @@ def _data(arguments: argparse.Namespace) -> None:
     picture: Path = arguments.plot or out.with_suffix(".png")
     if out.suffix != ".npz":
         raise InputError(f"{out}: a data set is written as .npz")
-    for path in (out, picture):
-        require_parent(path)
+    if arguments.plot:
+        plot.require_target("--plot", picture)
+    elif picture.exists() and not out.exists():
+        raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
     low, high = arguments.percentiles
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
     files = list_files(arguments.sources)
+    require_file_target(out, files)
     options = Options(
         fps=arguments.fps,
         assume=assume.of_arguments(arguments),
@@ -81,8 +85,9 @@ def _data(arguments: argparse.Namespace) -> None:
     print(summary(made))
     dataset.save(out, made)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    plot.plot_speeds(picture, made.command, made.seconds)
-    print(f"wrote {picture}")
+    with beside_the_result(PROGRAM, picture):
+        plot.plot_speeds(picture, made.command, made.seconds)
+        print(f"wrote {picture}")
 
 
 def list_files(sources: list[Path]) -> list[Path]:

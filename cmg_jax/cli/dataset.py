@@ -13,9 +13,9 @@ import numpy as np
 from cmg_jax import checkpoint, evaluation, motion_file, rollout
 from cmg_jax.cli.evaluate import parse_grid
 from cmg_jax.cli.generate import warn_beyond_range
-from cmg_jax.cli.program import Progress, progress_bars
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_directory, require_parent
 from cmg_jax.generators.base import first_frames, standing_frame
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
@@ -33,7 +33,7 @@ MAX_FRAMES = 20_000_000
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("dataset", help="write a folder of motions over a grid of commands")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="made anew; must not exist")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to create; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled model by default")
     parser.add_argument("--format", choices=tuple(motion_file.FORMATS), default="npz", help="of the motions")
     parser.add_argument(
@@ -66,19 +66,21 @@ def _dataset(arguments: argparse.Namespace) -> None:
     warn_beyond_range(PROGRAM, model, commands)
     with progress_bars() as progress:
         trajectory = generate(model, commands, steps, arguments.seed, arguments.standing)
-        with atomic_path(out) as partial:
+        with atomic_directory(out) as partial:
             partial.mkdir()
             rows, shown = _write(partial, model, trajectory, commands, arguments, progress)
             write_index(partial / INDEX, rows)
+        with beside_the_result(PROGRAM, out / SHEET):
             pictures = progress("pictures", contact_sheet.num_pictures(len(shown)))
-            drawn_by = contact_sheet.draw(partial / SHEET, shown, pictures)
+            drawn_by = contact_sheet.draw(out / SHEET, shown, pictures)
+            print(f"wrote {out / SHEET} (drawn by {drawn_by})")
     error = np.array([[row[f"walked_{part}"] - row[part] for part in evaluation.COMPONENTS] for row in rows])
     vx, vy, yaw = np.sqrt(np.square(error).mean(axis=0))
     size = sum(path.stat().st_size for path in out.iterdir())
     print(
         f"{len(rows)} motions of {steps + 1} frames at {model.config.fps:g} fps, {len(grid)} commands; "
         f"walked velocity against the command (RMSE): vx {vx:.3f} m/s, vy {vy:.3f} m/s, yaw {yaw:.3f} rad/s\n"
-        f"wrote {out}: {INDEX}, {SHEET} (drawn by {drawn_by}) and {len(rows)} files "
+        f"wrote {out}: {INDEX} and {len(rows)} files "
         f"{arguments.format} ({size / 1e6:.1f} MB)"
     )
 

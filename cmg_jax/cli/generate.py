@@ -1,6 +1,8 @@
 """`cmg-jax generate`: commands in; motion, plot and video out."""
 
 import argparse
+import contextlib
+import functools
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +13,10 @@ import numpy as np
 
 from cmg_jax import checkpoint, motion_file, rollout
 from cmg_jax.cli import bulk
-from cmg_jax.cli.program import Progress, progress_bars, warn
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn
 from cmg_jax.commands import schedule
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target, require_parent
 from cmg_jax.generators.base import first_frames
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
@@ -107,18 +109,21 @@ def _generate(arguments: argparse.Namespace) -> None:
             motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
         )
         frames = motion.joint_pos[..., 0].size
+        beside = functools.partial(beside_the_result, PROGRAM) if arguments.out else contextlib.nullcontext
         if arguments.out:
             bodies = on_g1 and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
             advance = progress("body poses", frames) if bodies else lambda _: None
             motion_file.write(arguments.out, motion, name, bodies=bodies, progress=advance)
             _say_written(arguments.out, " without body poses" if name == "npz" and not bodies else "")
         if arguments.plot:
-            plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
-            _say_written(arguments.plot)
+            with beside(arguments.plot):
+                plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
+                _say_written(arguments.plot)
         if arguments.video:
-            pictures = render.num_pictures(first, arguments.video)
-            drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
-            _say_written(arguments.video, f" (drawn by {drawn_by})")
+            with beside(arguments.video):
+                pictures = render.num_pictures(first, arguments.video)
+                drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
+                _say_written(arguments.video, f" (drawn by {drawn_by})")
     steps = len(commands)
     print(
         f"{arguments.envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
@@ -176,11 +181,14 @@ def _check(arguments: argparse.Namespace) -> str | None:
             continue
         if path.suffix not in known:
             raise InputError(f"--{option} {path}: the name must end in {' or '.join(known)}")
-        if path.is_dir() and not bulk.wanted(arguments):
-            raise InputError(f"--{option} {path}: is a directory")
-        require_parent(path)
-    if arguments.plot or arguments.video:
+        if path.suffix == bulk.SUFFIX:
+            require_parent(path)
+        else:
+            require_file_target(path, [arguments.schedule] if arguments.schedule else [])
+    if arguments.plot:
         plot.pyplot()
+    if arguments.video:
+        render.require_writer(arguments.video)
     if arguments.out is None:
         if arguments.format or arguments.joints:
             raise InputError(

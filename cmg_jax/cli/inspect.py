@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.cli.program import beside_the_result
 from cmg_jax.data import assume, clips, inspection
 from cmg_jax.data.containers import SUFFIXES
 from cmg_jax.data.inspection import Inspection
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
 from cmg_jax.viz import inspection_page, plot
 
+PROGRAM = "cmg-jax inspect"
 SMOOTHING = 0.6
 """s over which the velocity of the root is averaged: about a stride."""
 
@@ -32,15 +32,13 @@ def add_parser(subparsers: Any) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     picture: Path | None = arguments.plot
     if picture is not None:
-        if picture.suffix not in plot.SUFFIXES:
-            raise InputError(f"--plot {picture}: the name must end in {' or '.join(plot.SUFFIXES)}")
-        require_parent(picture)
-        plot.pyplot()
+        plot.require_target("--plot", picture)
     found = inspection.inspect(arguments.file, assume.of_arguments(arguments))
     print(text(arguments.file, found))
     if picture is not None:
-        inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
-        print(f"wrote {picture}")
+        with beside_the_result(PROGRAM, picture):
+            inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
+            print(f"wrote {picture}")
     return int(any(check.verdict in (inspection.WRONG, inspection.ASK) for check in found.checks))
 
 

@@ -5,11 +5,14 @@ import argparse
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cmg_jax.errors import InputError
+from cmg_jax.files import first_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,7 +28,9 @@ def run(name: str, command: Callable[[], int | None]) -> int:
     sys.unraisablehook = _unraisable  # and leaves coroutines to the garbage collector when a restore fails
     threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
     try:
-        return command() or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: warn(name, " ".join(str(message).split()))
+            return command() or 0
     except (InputError, OSError) as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -45,6 +50,15 @@ def _unraisable(unraisable: Any) -> None:
 
 def warn(name: str, message: str) -> None:
     print(f"{name}: warning: {message}", file=sys.stderr)
+
+
+@contextmanager
+def beside_the_result(name: str, path: Path) -> Iterator[None]:
+    """Around a picture of a result that is written already: what goes wrong with it is a warning, and no failure."""
+    try:
+        yield
+    except Exception as error:  # of any library that draws
+        warn(name, f"the result is written, but not {path}: {first_line(error)}")
 
 
 Progress = Callable[[str, int], Callable[[int], Any]]

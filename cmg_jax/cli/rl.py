@@ -7,13 +7,14 @@ from typing import Any
 
 from cmg_jax import checkpoint
 from cmg_jax.cli.evaluate import parse_grid
-from cmg_jax.cli.program import progress_bars
+from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.commands import schedule
 from cmg_jax.envs import run_config
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target, require_parent
 from cmg_jax.viz import plot, render
 
+PROGRAM = "cmg-jax rl"
 GRID = "-0.3,0,0.3,0.6,0.9,1.2:0:-0.6,0,0.6"
 CONTROL_FPS = 50.0
 
@@ -72,8 +73,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
-    plot.pyplot()
     _require_rl()
+    plot.pyplot()
     from cmg_jax.envs import rl_run
 
     with progress_bars() as progress:
@@ -94,8 +95,10 @@ def _train(arguments: argparse.Namespace) -> None:
         rows = rl_run.train(config, arguments.out, report)
     curve = arguments.out / "curve.png"
     kind = "floating" if config.env.get("floating") else "fixed"
-    plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
-    print(f"wrote {arguments.out / 'metrics.csv'}, {curve} and {len(rows)} checkpoints")
+    print(f"wrote {arguments.out / 'metrics.csv'} and {len(rows)} checkpoints")
+    with beside_the_result(PROGRAM, curve):
+        plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
+        print(f"wrote {curve}")
 
 
 def _play(arguments: argparse.Namespace) -> None:
@@ -106,10 +109,10 @@ def _play(arguments: argparse.Namespace) -> None:
         raise InputError(f"--seconds {arguments.seconds}: from 0.1 to 600")
     if not arguments.run.is_dir():
         raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
-    require_parent(video)
+    require_file_target(video)
     render.choose_gl()
-    plot.pyplot()
     _require_rl()
+    render.require_writer(video)
     from cmg_jax.envs import rl_run
 
     commands = schedule.hold(arguments.command or [(0.8, 0.0, 0.0)], arguments.seconds, CONTROL_FPS)

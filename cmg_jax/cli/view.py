@@ -16,7 +16,7 @@ from cmg_jax.cli.program import warn
 from cmg_jax.data import assume, clips, readers
 from cmg_jax.data.clips import Rejected
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target
 from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
@@ -86,9 +86,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.port < 65536:
         raise InputError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     if arguments.record:
-        require_parent(arguments.record)
-        if arguments.record.is_dir():
-            raise InputError(f"--record {arguments.record}: is a directory")
+        require_file_target(arguments.record, [arguments.schedule] if arguments.schedule else [])
     assume.of_arguments(arguments)
 
 

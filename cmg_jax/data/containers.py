@@ -5,6 +5,7 @@ The first bytes say what a file is, not its name. Nothing in a file is ever exec
 
 import bz2
 import gzip
+import io
 import lzma
 import zipfile
 import zlib
@@ -95,28 +96,26 @@ def _is_table(value: Any) -> bool:
 
 def _load_npz(path: Path) -> Mapping[str, Any]:
     """The arrays; what cannot be read is in its place, with the reason."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                name.removesuffix(".npy"): _array(archive, name) for name in archive.namelist() if name.endswith(".npy")
-            }
-    except OSError:
-        raise
-    except (*ZIP_ERRORS, TypeError) as error:
-        raise Rejected(f"is damaged: {first_line(error)}") from None
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                names = [name for name in archive.namelist() if name.endswith(".npy")]
+                return {name.removesuffix(".npy"): _array(archive.read(name)) for name in names}
+        except (*ZIP_ERRORS, TypeError) as error:
+            raise Rejected(f"is damaged: {first_line(error)}") from None
 
 
-def _array(archive: zipfile.ZipFile, name: str) -> Any:
-    with archive.open(name) as stream:
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(np.lib.format.read_magic(stream))
-        if read_header is not None and read_header(stream)[2].hasobject:
-            try:  # a pickle: names as objects are common, and what else there is does no harm unread
-                value = safe_pickle.load(stream.read())
-            except safe_pickle.PickleError as error:
-                return error
-            return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    with archive.open(name) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+def _array(member: bytes) -> Any:
+    """The array of a member that was read as a whole: only then its checksum has been compared."""
+    stream = io.BytesIO(member)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(np.lib.format.read_magic(stream))
+    if read_header is not None and read_header(stream)[2].hasobject:
+        try:  # a pickle: names as objects are common, and what else there is does no harm unread
+            value = safe_pickle.load(stream.read())
+        except safe_pickle.PickleError as error:
+            return error
+        return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)

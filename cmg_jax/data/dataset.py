@@ -9,7 +9,7 @@ import numpy as np
 from cmg_jax.data import evidence
 from cmg_jax.errors import InputError
 from cmg_jax.file_kinds import file_kind
-from cmg_jax.files import ZIP_ERRORS, atomic_path, first_line
+from cmg_jax.files import atomic_path, first_line, read_npz
 from cmg_jax.normalization import MotionStats
 from cmg_jax.robot import g1, joints
 
@@ -72,22 +72,22 @@ def load(path: Path) -> Dataset:
     if kind.name != "npz":
         raise InputError(f"{path}: no data set: it is {kind.text}; make one with cmg-jax data")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except OSError:
-        raise
-    except (*ZIP_ERRORS, TypeError) as error:
-        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error}, so no data set; make one with cmg-jax data") from None
     names = [field.name for field in dataclasses.fields(Dataset)]
     if missing := [name for name in names if name not in arrays]:
         raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
-    dataset = Dataset(
-        *(arrays[name] for name in names[:4]),
-        clip_names=tuple(map(str, arrays["clip_names"])),
-        joint_names=tuple(map(str, arrays["joint_names"])),
-        fps=float(arrays["fps"]),
-    )
-    frames = len(dataset.motion)
+    try:
+        dataset = Dataset(
+            *(arrays[name] for name in names[:4]),
+            clip_names=tuple(map(str, arrays["clip_names"])),
+            joint_names=tuple(map(str, arrays["joint_names"])),
+            fps=float(arrays["fps"]),
+        )
+        frames = len(dataset.motion)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
     if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
         raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
     shapes = {"motion": (frames, 2 * len(dataset.joint_names)), "command": (frames, 3)}
@@ -95,6 +95,8 @@ def load(path: Path) -> Dataset:
         array, shape = getattr(dataset, name), shapes.get(name, (frames,))
         if array.shape != shape:
             raise InputError(f"{path}: {name} has shape {array.shape}; it must be {shape}")
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} is of {array.dtype}; it must be numbers")
         bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)
         if bad.any():
             raise InputError(f"{path}: {name} is not finite in frame {int(bad.argmax())}")

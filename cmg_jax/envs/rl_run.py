@@ -3,7 +3,7 @@
 DIR/config.yaml    the configuration
 DIR/metrics.csv    a row for each evaluation
 DIR/curve.png      reward and joint error over steps
-DIR/checkpoints/   the policy at each evaluation
+DIR/checkpoints/   the policy at each evaluation, with a digest of its arrays
 """
 
 import dataclasses
@@ -21,19 +21,23 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
+from cmg_jax import array_files, digests
 from cmg_jax.commands import sampler, smoother
 from cmg_jax.envs import run_config
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.run_config import RunConfig
 from cmg_jax.envs.wrapper import ReferenceMotionWrapper, wrap_env_fn
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, clear_write_errors, first_line
+from cmg_jax.files import atomic_directory, clear_write_errors, first_line
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot import joints, root_pose
 from cmg_jax.training.metrics import MetricsLog
 
 SHOWN_HEIGHT = 0.85
 """m, of a pelvis that stands fast, in pictures: the feet just above the floor."""
+
+DIGEST = "sha256"
+"""Of a checkpoint's other arrays, as one of them; older checkpoints lack it."""
 
 
 class Parts(NamedTuple):
@@ -100,10 +104,10 @@ def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     with clear_write_errors(directory):
-        directory.mkdir()
-        (directory / "checkpoints").mkdir()
-        with atomic_path(directory / "config.yaml") as partial:
-            partial.write_text(run_config.text(config))
+        with atomic_directory(directory) as partial:
+            partial.mkdir()
+            (partial / "checkpoints").mkdir()
+            (partial / "config.yaml").write_text(run_config.text(config))
         log = MetricsLog(directory, 0)
 
         def report(step: int, metrics: Any) -> None:
@@ -115,8 +119,7 @@ def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]
             progress(row)
 
         def keep(step: int, _: Any, params: Any) -> None:
-            with atomic_path(directory / "checkpoints" / f"{step:012d}") as partial:
-                _checkpointer().save(partial.absolute(), _numbered(params))
+            _keep(directory, step, params)
 
         try:
             ppo.train(
@@ -216,19 +219,32 @@ def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, com
     return policy, Motion(fps, names, joint_pos, joint_vel, commands[1:], *root)
 
 
+def _keep(directory: Path, step: int, params: Any) -> None:
+    arrays = _numbered(params)
+    digest = np.frombuffer(bytes.fromhex(digests.of_arrays(arrays)), np.uint8)
+    with atomic_directory(directory / "checkpoints" / f"{step:012d}") as partial:
+        array_files.save(partial, arrays | {DIGEST: digest})
+
+
 def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
     found = sorted(path for path in (directory / "checkpoints").glob("*") if path.name.isdigit())
     if not found:
         raise InputError(f"{directory}: holds no checkpoint")
-    like = (
-        running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
-        network.policy_network.init(jax.random.PRNGKey(0)),
-        network.value_network.init(jax.random.PRNGKey(0)),
+    like = jax.eval_shape(
+        lambda: (
+            running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
+            network.policy_network.init(jax.random.PRNGKey(0)),
+            network.value_network.init(jax.random.PRNGKey(0)),
+        )
     )
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     try:
-        arrays = _checkpointer().restore(found[-1].absolute())
-        leaves = [jnp.asarray(arrays[name]) for name in _numbered(like)]
-        if [leaf.shape for leaf in leaves] != [jnp.shape(leaf) for leaf in jax.tree.leaves(like)]:
+        arrays = array_files.load(found[-1])
+        digest = arrays.pop(DIGEST, None)
+        if digest is not None and bytes(np.asarray(digest)).hex() != digests.of_arrays(arrays):
+            raise ValueError("damaged")
+        leaves = [jnp.asarray(arrays[_name(index)]) for index in range(len(shapes))]
+        if [leaf.shape for leaf in leaves] != shapes:
             raise ValueError("its arrays are of another network")
     except Exception as error:  # orbax and tensorstore raise many kinds
         raise InputError(f"{found[-1]}: cannot be read ({first_line(error)})") from error
@@ -236,13 +252,11 @@ def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
 
 
 def _numbered(params: Any) -> dict[str, np.ndarray]:
-    return {f"{index:03d}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
+    return {_name(index): np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
 
 
-def _checkpointer() -> Any:
-    import orbax.checkpoint as ocp
-
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True))
+def _name(index: int) -> str:
+    return f"{index:03d}"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

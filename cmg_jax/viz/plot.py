@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path
+from cmg_jax.files import atomic_path, require_file_target
 from cmg_jax.motion_file import Motion
 from cmg_jax.robot.joints import LIMBS
 
@@ -31,6 +31,14 @@ def pyplot() -> Any:
     return plt
 
 
+def require_target(option: str, path: Path) -> None:
+    """Raise InputError unless a picture can be written as `path`, the value of `option`. Call it before long work."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{option} {path}: the name must end in {' or '.join(SUFFIXES)}")
+    require_file_target(path)
+    pyplot()
+
+
 def save(figure: Any, path: Path) -> None:
     """Write a figure to `path`, and close it.
 
@@ -52,7 +60,11 @@ def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
     plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(10, 3))
     for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
-        axis.hist(values, bins=60, weights=np.full(len(values), seconds / len(values)))
+        middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
+        half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
+        axis.hist(
+            values, bins=60, range=(middle - half, middle + half), weights=np.full(len(values), seconds / len(values))
+        )
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds")

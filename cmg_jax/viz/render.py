@@ -4,6 +4,7 @@
 
 import contextlib
 import ctypes.util
+import importlib.util
 import itertools
 import os
 import sys
@@ -41,6 +42,13 @@ def choose_gl() -> None:
             return
 
 
+def require_writer(path: Path) -> None:
+    """Raise InputError unless what a video to `path` needs is installed: before the work, not after it."""
+    pyplot()
+    if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif")
+
+
 def render_motion(
     path: Path, motion: Motion, progress: Callable[[int], Any] = lambda _: None, beside: Motion | None = None
 ) -> str:
@@ -60,6 +68,7 @@ def render_motion(
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
+    require_writer(path)
     frame_rate, shown = _shown(motion, path)
     shows = [one.qpos() for one in (motion, beside) if one is not None]
     focuses = [_smooth(positions[:, :3], width=round(motion.fps)) for positions in shows]
@@ -235,10 +244,8 @@ def _write_gif(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
 
 
 def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
-    try:
-        from imageio_ffmpeg import write_frames
-    except ImportError:
-        raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
+    from imageio_ffmpeg import write_frames
+
     # Otherwise it starts ffmpeg by a bare fork, which may hang in a process with threads and of which jax warns.
     os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     first = next(frames)
