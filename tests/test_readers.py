@@ -137,6 +137,9 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
         assert [found.name for found in reading.clips] == ["dict[0-walk]", "dict[1-stroll]"]
         assert_same(reading.clips[0], clip)
         assert_same(reading.clips[1], slower)
+    partly = readers.read(save(tmp_path / "partly.pkl", {**several, "2-cut": {"dof": clip.joint_pos}}))
+    assert len(partly.clips) == 2
+    assert partly.notes[0].text.startswith("partly[2-cut] is left out: it has dof but no root under root_rot")
     (tmp_path / "packed.pkl").write_bytes(gzip.compress(pickle.dumps(list(several.values()))))
     assert [found.name for found in readers.read(tmp_path / "packed.pkl").clips] == ["packed[0]", "packed[1]"]
     trajectory = {

@@ -194,7 +194,11 @@ def joints_by_limits(poses: Poses) -> Verdict:
     best = int(np.argmin(beyond))
     others = beyond[:best] + beyond[best + 1 :]
     proven = bool(others) and min(others) > 5 * beyond[best] + 0.001
-    words = ", ".join(f"{value:.3f} {_words(choice)}" for value, choice in zip(beyond, poses.choices, strict=True))
+    nearest = sorted(beyond)[:2]  # of four that are possible, two say enough
+    listed = [
+        f"{value:.3f} {_words(choice)}" for value, choice in zip(beyond, poses.choices, strict=True) if value in nearest
+    ]
+    words = ", ".join(listed)
     return Verdict(best, proven, f"beyond the limits by {words.replace(' ', ' rad on average ', 1)}")
 
 

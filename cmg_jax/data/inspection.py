@@ -149,7 +149,9 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
     if poses.readings and poses.readings[0].error <= evidence.FAR:
         said += "" if group.named else f"; read in {evidence.ORDERS.get(order, 'the given')} order"
         where = f"the bodies are where they put them (to {1000 * poses.readings[0].error:.1f} mm)"
-        return Check(name, WRONG if contradicts else OK, f"{said}; {where}")
+        if contradicts:
+            return Check(name, WRONG, f"{said}, not in MuJoCo's; {where}")
+        return Check(name, OK, f"{said}; {where}")
     if poses.readings:
         error = poses.readings[0].error
         return Check(name, WRONG, f"{said}; the bodies are {error:.2f} m from where the joints put them")
@@ -216,5 +218,5 @@ def check_body_order(group: Group) -> Check:
         remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
         return Check(name, WRONG, f"{said}; body {row} is the {found} where {expected[row]} belongs{others}{remark}")
     known = indices([link for link in expected if link in links], links)
-    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "an order of their own: read by name"
+    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"
     return Check(name, OK, f"{said}, each in its place, in {order}")

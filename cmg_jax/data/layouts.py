@@ -143,7 +143,8 @@ class Content(NamedTuple):
             raise Rejected(f"has no {key}")
         value = self.arrays[key]
         try:
-            array = np.asarray(value, np.float64)
+            with np.errstate(all="ignore"):
+                array = np.asarray(value, np.float64)
         except (TypeError, ValueError):
             raise Rejected(f"{key} is no array of numbers{_why(value)}") from None
         if array.ndim == dims + 1 and array.shape[-1] == 1:

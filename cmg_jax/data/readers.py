@@ -1,10 +1,10 @@
-"""Motion files read into clips, whoever wrote them; the one way in for all who read motion.
+"""Motion files read into clips: the one way in for all that reads motion.
 
 What the file says counts before its layout, and names before places. What the robot proves to be otherwise is put
 right, with a note; what is suspicious and cannot be proven is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,10 @@ class Note(NamedTuple):
     text: str
     wrong: bool = False
     """The file is not what its layout says."""
+
+
+Say = Callable[..., None]
+"""Takes the check and the text of a note."""
 
 
 class Group(NamedTuple):
@@ -95,18 +99,36 @@ def examine(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008
       Rejected: no motion file, damaged, or without something needed.
       OSError: it cannot be opened.
     """
-    contents = [layouts.content(name, arrays) for name, arrays in containers.load(path, assume.robot).items()]
+    motions = containers.load(path, assume.robot)
     alike: dict[Any, list[tuple[Content, Columns]]] = {}
-    for content in contents:
-        taken = parts.columns(content)
-        names = parts.joint_names(content)
-        if names and len(names) != taken.joint_pos.shape[-1]:
-            raise Rejected(f"names {len(names)} joints and holds {taken.joint_pos.shape[-1]}")
-        alike.setdefault((content.layout.name, names, taken.joint_pos.shape[-1]), []).append((content, taken))
     notes: dict[Note, None] = {}
     questions: dict[Note, None] = {}
+    for name, arrays in motions.items():
+        try:
+            content, taken = _taken(name, arrays, assume)
+        except Rejected as rejected:
+            if len(motions) == 1:
+                raise
+            notes[Note("numbers", f"{name} is left out: it {rejected}")] = None
+            continue
+        key = (content.layout.name, parts.joint_names(content), taken.joint_pos.shape[-1])
+        alike.setdefault(key, []).append((content, taken))
+    if not alike:
+        raise Rejected(next((note.text for note in notes), "holds no motion"))
     groups = [_settle(members, assume, notes, questions) for members in alike.values()]
+    contents = [content for members in alike.values() for content, _ in members]
     return Reading(contents, groups, list(notes), list(questions))
+
+
+def _taken(name: str, arrays: Mapping[str, Any], assume: Assume) -> tuple[Content, Columns]:
+    """A motion and its columns, all that it needs being there."""
+    content = layouts.content(name, arrays)
+    taken = parts.columns(content)
+    names, count = parts.joint_names(content), taken.joint_pos.shape[-1]
+    if names and len(names) != count:
+        raise Rejected(f"names {len(names)} joints and holds {count}")
+    _fps(content, assume)
+    return content, taken
 
 
 def _settle(
@@ -203,7 +225,7 @@ def _finite(raw: Sequence[Clip], bodies: Bodies | None) -> tuple[list[Clip], Bod
     return found, bodies._replace(position=bodies.position[mask])
 
 
-def _lengths_of_quaternions(raw: Sequence[Clip], note: Any) -> list[Clip]:
+def _lengths_of_quaternions(raw: Sequence[Clip], note: Say) -> list[Clip]:
     lengths = np.concatenate([np.linalg.norm(clip.root_quat, axis=-1) for clip in raw])
     if not (np.abs(lengths - 1) < LENGTH_TOLERANCE).all():
         return list(raw)
@@ -214,7 +236,7 @@ def _lengths_of_quaternions(raw: Sequence[Clip], note: Any) -> list[Clip]:
     ]
 
 
-def _angles(raw: list[Clip], assume: Assume, note: Any, ask: Any) -> list[Clip]:
+def _angles(raw: list[Clip], assume: Assume, note: Say, ask: Say) -> list[Clip]:
     every = np.concatenate([clip.joint_pos.ravel() for clip in raw])
     degrees = assume.angles == "degrees" or (assume.angles is None and in_degrees(every))
     finite = np.abs(every[np.isfinite(every)])
@@ -256,8 +278,8 @@ def _joints(
     poses: Poses | None,
     choices: list[Candidate],
     assume: Assume,
-    note: Any,
-    ask: Any,
+    note: Say,
+    ask: Say,
 ) -> tuple[Candidate | None, Verdict | None]:
     """Which joint is which."""
     layout = content.layout
@@ -316,7 +338,7 @@ def _joints(
     return meant[0], verdict
 
 
-def _doubt_names(poses: Poses, named: Candidate, ask: Any) -> None:
+def _doubt_names(poses: Poses, named: Candidate, ask: Say) -> None:
     """Names that the limits of their joints contradict."""
     other = Candidate("", ISAACLAB, evidence.breadth_first(named.robot))
     over, over_other = poses.beyond(named.robot), poses.beyond(other.robot)
@@ -348,7 +370,7 @@ def _by_axes(arrays: Mapping[str, Any], choices: Sequence[Candidate]) -> Verdict
     return Verdict(best, True, "the axes in pose_aa are theirs") if proven else None
 
 
-def _quaternions(content: Content, poses: Poses, verdict: Verdict, assume: Assume, note: Any, ask: Any) -> str:
+def _quaternions(content: Content, poses: Poses, verdict: Verdict, assume: Assume, note: Say, ask: Say) -> str:
     """The order in which the quaternions are read."""
     if assume.quaternion is not None:
         return assume.quaternion

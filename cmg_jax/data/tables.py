@@ -1,4 +1,4 @@
-"""Tables of numbers as text (CSV), whoever wrote them: which column is what, by its name before its place."""
+"""Tables of numbers as text (CSV): which column is what, by its name before its place."""
 
 import re
 from collections.abc import Sequence
