@@ -62,7 +62,9 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
         turned = _hinge(legs.axis[:, link], angle[..., link])
         rotation = _times(_times(rotation, jnp.asarray(legs.rotation[:, link], jnp.float32)), turned)
     points = position[..., None, :] + _apply(rotation[..., None, :, :], jnp.asarray(legs.soles, jnp.float32))
-    return points - jnp.asarray(legs.radius[..., None] * [0.0, 0.0, 1.0], jnp.float32)
+    below = legs.radius[..., None] * [0.0, 0.0, 1.0]
+    same = (below == below[0, 0]).all()  # then one vector: XLA rounds sums of many otherwise
+    return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
 
 
 def ground_height(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
