@@ -83,6 +83,20 @@ def test_states_and_models_may_be_numpy_arrays_and_nothing_on_the_way_is_nan(nam
             np.testing.assert_allclose(one, other, atol=1e-5, err_msg=function)
 
 
+@pytest.mark.parametrize("name", CONTRACT)
+def test_a_state_of_numpy_arrays_may_be_closed_over(name, pooled):
+    generator = ALL[name]()
+    state = jax.jit(generator.init)(pooled, jax.random.key(0), COMMANDS[0])
+    restored = jax.tree.map(np.asarray, state)
+
+    def run(model, state):
+        changed = generator.set_command(model, state, COMMANDS[1])
+        return changed, generator.step(model, state), generator.lookahead(model, state, (0, 1))
+
+    expected, found = jax.jit(run)(pooled, state), jax.jit(lambda model: run(model, restored))(pooled)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, atol=1e-5), found, expected)
+
+
 def test_switch_takes_a_state_of_numpy_arrays(pooled):
     for generator, to in ((ALL["realtime"](), ALL["bank"]()), (ALL["wrapped"](), ALL["loop"]())):
         state = generator.init(pooled, jax.random.key(0), COMMANDS[0])

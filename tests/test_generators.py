@@ -266,7 +266,7 @@ def test_a_new_command_acts_on_the_frame_last_served(mode, model):
         np.testing.assert_array_equal(flat(following)[~changed], flat(plain)[~changed])
 
 
-def test_a_reset_row_starts_anew_and_the_others_go_on(mode, model):
+def test_a_reset_row_starts_again_and_the_others_go_on(mode, model):
     name, generator = mode
     generator = jitted(generator)
     state = generator.init(model, jax.random.key(0), commands(2), first(1))

@@ -75,7 +75,7 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
         np.testing.assert_allclose(ahead, expected, atol=1e-5)
 
 
-def test_only_rows_that_are_reset_are_drawn_anew(model):
+def test_only_rows_that_are_reset_are_drawn_again(model):
     generator = jitted(cmg_jax.mirrored(cmg_jax.streaming(0)))
     state = generator.init(model, KEY, commands(1))
     draws = []
