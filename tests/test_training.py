@@ -14,7 +14,7 @@ from cmg_jax import InputError
 from cmg_jax.data.windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
 from cmg_jax.model import CMGConfig
 from cmg_jax.networks import pack_experts
-from cmg_jax.robot import G1, odometry
+from cmg_jax.robot import G1, Robot, odometry
 from cmg_jax.robot.g1 import G1_29_JOINTS
 from cmg_jax.training import trainer as training
 from cmg_jax.training.loss import feet_losses, frame_loss, predict
@@ -51,7 +51,7 @@ def to_params(arrays, prefix=""):
 
 @pytest.mark.parametrize("name", ["cut", "through"])
 def test_loss_and_gradients_agree_with_pytorch(name, torch_step):
-    config = CMGConfig(6, 2, 3, (8,), (8, 8), ("a", "b", "c"))
+    config = CMGConfig(6, 2, 3, (8,), (8, 8), Robot("abc", ("a", "b", "c")))
     motion, command = (jnp.asarray(torch_step[key], jnp.float32) for key in ("motion", "command"))
     teacher = jnp.broadcast_to(torch_step["teacher"][:, None], command.shape[:2])
 
