@@ -2,6 +2,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import json
+import re
 import shutil
 
 import jax
@@ -205,6 +206,9 @@ def test_names_without_sides_and_axes_that_are_no_images_are_told(directory, tmp
         feet.sole_points(found.standing_joint_pos, found)
     named = Robot.from_mjcf(tmp_path / "plain.xml", feet=("shoe_one", "shoe_two"), mirror=("_one", "_two"))
     assert named.mirror.sign.tolist() == Robot.from_mjcf(directory / "minnow.xml").mirror.sign.tolist()
+    (tmp_path / "fixed.xml").write_text(re.sub("<freejoint/>|<keyframe>.*</keyframe>", "", MJCF))
+    with pytest.raises(InputError, match="the root of the robot fixed cannot move"):
+        feet.check(Robot.from_mjcf(tmp_path / "fixed.xml"))
     (tmp_path / "odd.xml").write_text(MJCF.replace('name="knee_R" axis="0 1 0"', 'name="knee_R" axis="0 0 1"'))
     with pytest.raises(InputError, match="no mirror images of each other, by their axes: knee_R and knee_L"):
         _ = Robot.from_mjcf(tmp_path / "odd.xml").mirror

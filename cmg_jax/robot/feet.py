@@ -122,8 +122,10 @@ def _mass_and_soles(robot: Robot, positions: np.ndarray, with_mass: bool) -> tup
 
 
 def check(robot: Robot) -> None:
-    """Raise InputError unless the feet of a robot are known and can stand on a floor."""
+    """Raise InputError unless the feet of a robot are known and can carry it over a floor."""
     _soles(robot)
+    if not robot.is_floating:
+        raise InputError(f"the root of the robot {robot.name} cannot move; give its first body a <freejoint/>")
 
 
 class _Soles(NamedTuple):

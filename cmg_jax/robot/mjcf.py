@@ -38,7 +38,7 @@ def compiled(text: str, name: str = "MJCF") -> Any:
         raise InputError(f"{name}: its MJCF refers to something outside of itself ({found[0].strip()})")
     try:
         return mujoco.MjModel.from_xml_string(text)
-    except ValueError as error:
+    except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{name}: MuJoCo cannot read it: {first_line(error)}") from None
 
 
@@ -60,7 +60,7 @@ def read(path: Path) -> Any:
             if "file" not in str(error):
                 raise
         return _without_files(mujoco, mujoco.MjSpec.from_file(str(path))).compile()
-    except ValueError as error:
+    except (ValueError, mujoco.FatalError) as error:
         raise InputError(f"{path}: MuJoCo cannot read it: {first_line(error)}") from None
 
 
