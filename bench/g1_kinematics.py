@@ -11,7 +11,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from cmg_jax.robot import g1
+from cmg_jax.robot import G1
 
 POSES = 1000
 
@@ -19,7 +19,7 @@ POSES = 1000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mjcf", type=Path, help="the public g1.xml")
-    ours, public = g1.mj_model(), mujoco.MjModel.from_xml_path(str(parser.parse_args().mjcf))
+    ours, public = G1.mj_model, mujoco.MjModel.from_xml_path(str(parser.parse_args().mjcf))
     assert [ours.body(i).name for i in range(ours.nbody)] == [public.body(i).name for i in range(public.nbody)]
     rng = np.random.default_rng(0)
     poses = np.zeros((POSES, 36))

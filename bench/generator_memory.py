@@ -33,7 +33,7 @@ def state_bytes(generator: cmg_jax.Generator, model: CMGModel, envs: int) -> int
 
 def serve(generator: cmg_jax.Generator, model: CMGModel, steps: int) -> jax.Array:
     key, command_key = jax.random.split(jax.random.key(0))
-    trained = sampler.CommandRange(model.stats.command_min, model.stats.command_max)
+    trained = sampler.trained_range(model)
     command = sampler.uniform(command_key, trained, 64)
 
     @jax.jit

@@ -20,7 +20,6 @@ import numpy as np
 import cmg_jax
 from cmg_jax.commands import sampler
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import g1
 
 CHUNK = 1000
 INTERVAL = (50, 300)
@@ -34,11 +33,11 @@ def main() -> None:
     arguments = parser.parse_args()
     model = cmg_jax.load(arguments.model) if arguments.model else cmg_jax.default_model()
     generator = cmg_jax.guarded(cmg_jax.streaming(0), hold=False)
-    limits = jnp.asarray(g1.joint_limits(model.config.joint_names))
+    limits = jnp.asarray(model.config.robot.joint_limits)
 
     def draw(key: jax.Array) -> jax.Array:
         command_key, standing_key = jax.random.split(key)
-        trained = sampler.CommandRange(model.stats.command_min, model.stats.command_max)
+        trained = sampler.trained_range(model)
         return sampler.with_standing(standing_key, sampler.uniform(command_key, trained, arguments.envs), 0.05)
 
     @jax.jit

@@ -19,9 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rollouts", type=Path)
     rows = []
-    for clip in readers.read(parser.parse_args().rollouts, readers.LAFAN1_FPS):
+    for clip in readers.read(parser.parse_args().rollouts).clips:
         assert clip.command is not None
-        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
         root = clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]
         changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
         for first, last in pairwise([0, *changes.tolist(), len(feet)]):

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     data = dataset.load(arguments.data)
-    model_config = CMGConfig(data.motion.shape[1], 3, 4, (512,), (512, 512), data.joint_names, data.fps)
+    model_config = CMGConfig(data.motion.shape[1], 3, 4, (512,), (512, 512), data.robot, data.fps)
     stats = jax.tree.map(jnp.asarray, data.stats())
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
     for batch_size in arguments.batch_size:

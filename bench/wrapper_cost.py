@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from brax.envs.base import Wrapper
 from brax.envs.wrappers.training import VmapWrapper
-from mujoco_playground._src.wrapper import wrap_for_brax_training
+from mujoco_playground import wrapper as playground
 
 import cmg_jax
 from cmg_jax.bench.measure import Section, compile_program, device, draw_commands, seconds
@@ -70,16 +70,18 @@ def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
     """Environments that are vectorised and reset themselves."""
     sampler = functools.partial(draw_commands, model)
     streaming = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), TICK)
-    bank = cmg_jax.bank(pool(model), lookahead_frames=max(env.wrapping["lookahead"]))
+    bank = cmg_jax.bank(lookahead_frames=max(env.wrapping["lookahead"]))
     options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
     bodies = env.wrapping["key_bodies"]
-    robot = kinematics(joint_names=model.config.joint_names, bodies=bodies)
+    robot = kinematics(model.config.robot, bodies=bodies)
     inside: Any = Inside(env, model, streaming, sampler, robot=robot, **options)
     return {
-        "environment alone": wrap_for_brax_training(env, episode_length=EPISODE),
-        "around it, bank": wrap_env_fn(model, bank, sampler, key_bodies=bodies, **options)(env, EPISODE),
+        "environment alone": playground.wrap_for_brax_training(env, episode_length=EPISODE),
+        "around it, bank": wrap_env_fn(model.replace(bank=pool(model)), bank, sampler, key_bodies=bodies, **options)(
+            env, EPISODE
+        ),
         "around it, streaming": wrap_env_fn(model, streaming, sampler, key_bodies=bodies, **options)(env, EPISODE),
-        "inside of vmap, streaming": wrap_for_brax_training(inside, episode_length=EPISODE),
+        "inside of vmap, streaming": playground.wrap_for_brax_training(inside, episode_length=EPISODE),
     }
 
 

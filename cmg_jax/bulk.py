@@ -33,11 +33,11 @@ def draw(model: CMGModel, key: jax.Array, index: jax.Array) -> tuple[jax.Array, 
     Each depends on the key and its own index alone, however the work is cut. Frames come from the model's pool,
     commands evenly from its trained range.
     """
-    trained = sampler.CommandRange(model.stats.command_min, model.stats.command_max)
+    trained = sampler.trained_range(model)
 
     def one(index: jax.Array) -> tuple[jax.Array, jax.Array]:
         frame_key, command_key = jax.random.split(jax.random.fold_in(key, index))
-        return first_frames(model, frame_key, 1, None)[0], sampler.uniform(command_key, trained, 1)[0]
+        return first_frames(model, frame_key, 1)[0], sampler.uniform(command_key, trained, 1)[0]
 
     return jax.vmap(one)(index)
 

@@ -33,17 +33,18 @@ def compile_ahead(
     """Compile for one size, now: no call of what is returned compiles anything.
 
     Of a generator, `init`, `step`, `reset` and `set_command` are compiled, at the same time on as many threads;
-    `lookahead` and `resume` compile when they are called. Arguments have the one size and are arrays: float32
+    `lookahead` compiles when it is called. Arguments have the one size and are arrays: float32
     (`done` and `changed` bool), keys of `jax.random.key`. For a script that steps from Python, or a server; a
     jitted rollout compiles as a whole anyway.
 
     Args:
-      model: the model, or one of the same architecture in later calls.
+      model: the model. Later calls may take another one of the same architecture, robot and rate, in the same
+        precision, with a pool of first frames of the same size (and a bank of the same size, or none, as here).
       envs: B.
       steps: T; compiles `cmg_jax.generate`.
       generator: any generator whose commands are given; compiles its functions.
       time_major: as for `cmg_jax.generate`.
-      donate: the state given to `step`, `reset` and `set_command` is used up, and its memory used again.
+      donate: the state given to `step`, `reset` and `set_command` is donated: its memory is used for the new one.
 
     Returns:
       `generate` of (model, motion [B, D], commands [B, T, C]), or the generator, whose `reset` takes

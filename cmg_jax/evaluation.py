@@ -1,6 +1,6 @@
 """How good a model's motion is: what it walks like under commands, in figures that need no reference motion.
 
-The velocity really walked is read off the stance foot (`cmg_jax.robot.odometry`), so the model must be of the G1.
+The velocity really walked is read off the stance foot (`cmg_jax.robot.odometry`), so the robot's feet must be known.
 """
 
 import itertools
@@ -16,8 +16,7 @@ from cmg_jax.data.dataset import Dataset
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.model import CMGModel, expert_coefficients
-from cmg_jax.robot import g1, odometry
-from cmg_jax.robot.joints import is_g1
+from cmg_jax.robot import Robot, odometry
 
 PARTS = ("held commands", "changing commands", "starting and stopping", "drift")
 """What `evaluate` tells its `progress`, in this order."""
@@ -54,7 +53,7 @@ def evaluate(
     """All figures of a model, as JSON can hold them.
 
     Args:
-      model: of the G1, with commands vx, vy [m/s] and yaw rate [rad/s].
+      model: of a robot whose feet are known, with commands vx, vy [m/s] and yaw rate [rad/s].
       grid: commands to walk under, each held from a standing start.
       settings: see `Settings`.
       progress: called with the name of each part before it begins.
@@ -64,13 +63,12 @@ def evaluate(
       InputError: a model of another robot, data of another one, or a run too short to measure.
     """
     settings = settings or Settings()
-    if not is_g1(model.config.joint_names) or model.config.command_dim != 3:
-        raise InputError("evaluation needs a model of the G1's joints, with commands vx, vy and yaw rate")
+    model.config.check_walks("evaluation")
     if not 0 <= settings.seed < 2**32:
         raise InputError(f"seed {settings.seed} is not a number from 0 to {2**32 - 1}")
     if settings.frames < settings.settle_seconds * model.config.fps + 50:
         raise InputError(f"frames {settings.frames} are too few to measure after {settings.settle_seconds:g} s")
-    if data is not None and (data.joint_names, data.fps) != (model.config.joint_names, model.config.fps):
+    if data is not None and (data.robot, data.fps) != (model.config.robot, model.config.fps):
         raise InputError("the data's joints or frame rate are not those of the model")
     cut = None if data is None else pieces(data, settings.frames)
     commands = np.asarray(grid, np.float32).reshape(-1, 3)
@@ -82,7 +80,7 @@ def evaluate(
     progress(PARTS[2])
     report = {
         "tracking": tracking(model, held, commands, settings),
-        "quality": quality(held, model.config.joint_names, model.config.fps),
+        "quality": quality(held, model.config.robot, model.config.fps),
         "switching": switching(model, switched, changing, settings),
         "start_stop": start_stop(model, settings),
         "gate": gate_usage(model, held, commands),
@@ -90,7 +88,7 @@ def evaluate(
     progress(PARTS[3])
     report["drift"] = drift(model, commands, settings)
     if data is not None and cut is not None:
-        report["data"] = quality(cut[0], data.joint_names, data.fps) | {"rmse": _walked_in_data(data, *cut)}
+        report["data"] = quality(cut[0], data.robot, data.fps) | {"rmse": _walked_in_data(data, *cut)}
     return report
 
 
@@ -129,17 +127,17 @@ def tracking(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, sett
 def walked(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
     """Velocity really walked, frame by frame, [B, T, 3]."""
     joint_pos = trajectory[..., : model.config.num_joints]
-    return np.asarray(odometry.stance_velocity(joint_pos, model.config.joint_names, model.config.fps))
+    return np.asarray(odometry.stance_velocity(joint_pos, model.config.robot, model.config.fps))
 
 
-def quality(motion: np.ndarray, joint_names: Sequence[str], fps: float) -> dict[str, float]:
+def quality(motion: np.ndarray, robot: Robot, fps: float) -> dict[str, float]:
     """What motions [B, T, D] are like whatever the command: limits, agreement, sliding, jerk, steps."""
-    position, velocity = motion[..., : len(joint_names)], motion[..., len(joint_names) :]
-    low, high = g1.joint_limits(joint_names).T
+    position, velocity = np.split(motion, 2, axis=-1)
+    low, high = robot.joint_limits.T
     beyond = np.maximum(position - high, low - position)
     central = (position[:, 2:] - position[:, :-2]) * (fps / 2)
     jerk = np.diff(position, n=3, axis=1) * fps**3
-    contact = odometry.contacts(position, joint_names, fps)
+    contact = odometry.contacts(position, robot, fps)
     return {
         "frames_beyond_limits": float((beyond > 0).any(axis=-1).mean()),
         "furthest_beyond_limits_rad": max(float(beyond.max()), 0.0),
@@ -185,7 +183,7 @@ def pieces(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
 def _walked_in_data(data: Dataset, motion: np.ndarray, command: np.ndarray) -> dict[str, float]:
     """How far, stride by stride, the odometry of the data is from its own commands: where this is large, so is the
     error of a model that has learnt them perfectly (pelvises that tilt, feet that slide, commands that change)."""
-    velocity = odometry.stance_velocity(motion[..., : len(data.joint_names)], data.joint_names, data.fps)
+    velocity = odometry.stance_velocity(motion[..., : data.robot.num_joints], data.robot, data.fps)
     error = odometry.smooth(np.asarray(velocity), round(STRIDE_SECONDS * data.fps)) - command[:, :-1]
     return _named(np.sqrt(np.square(error).mean(axis=(0, 1))))
 

@@ -3,16 +3,20 @@
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import re
 import secrets
 import shutil
 import struct
 import sys
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from cmg_jax.errors import InputError
 
@@ -28,8 +32,10 @@ ZIP_ERRORS = (
     MemoryError,
     LookupError,
     OSError,  # a seek to before the file
+    SyntaxError,  # NumPy's, of an array's header
+    tokenize.TokenError,
 )
-"""All that zipfile raises on damaged input."""
+"""All that zipfile, and NumPy in an archive, raise on damaged input."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -44,6 +50,23 @@ def require_parent(path: Path) -> None:
     """Raise InputError unless the directory that `path` is to be written into exists."""
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: no directory {path.absolute().parent}; create it first")
+
+
+def require_file_target(path: Path, reads: Iterable[Path] = ()) -> None:
+    """Raise InputError unless a file may be written as `path`, which is none of `reads`. Call it before long work."""
+    require_parent(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory, which no file replaces; choose another name")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is not a regular file; choose another name")
+    if path.exists() and any(source.exists() and path.samefile(source) for source in reads):
+        raise InputError(f"{path}: is a file to read, which would be lost; choose another name")
+
+
+def files_in(directory: Path) -> list[str]:
+    """All that `directory` holds at any depth but plain directories, as paths relative to it, sorted."""
+    found = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(directory).as_posix() for path in found)
 
 
 @contextlib.contextmanager
@@ -63,37 +86,74 @@ def clear_write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, *, once: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` if the block ends without an error.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write a file to; it takes the name `path` if the block ends without an error.
 
-    Works for a file and for a directory, which must then be absent or may be replaced. An existing
-    directory is exchanged for the new one in one system call where the system has it (Linux). A process
-    that is killed inside the block leaves its hidden `.NAME.*.partial` behind, which may be deleted.
-
-    With `once`, for a directory that several processes make at once, the first one stays and the others are dropped.
+    A file of this name is replaced, a directory never. A process that is killed inside the block leaves
+    its hidden `.NAME.*.partial` behind, which may be deleted.
 
     Raises:
-      InputError: the parent directory does not exist, or the disk refuses.
+      InputError: no file may be written as `path`, or the disk refuses.
     """
-    path = Path(path).resolve()  # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    require_file_target(path)
+    with _partial(path) as partial:
+        yield partial
+        partial.replace(path)  # the system refuses where a directory has taken the name
+
+
+@contextlib.contextmanager
+def atomic_directory(
+    path: Path, *, require_ours: Callable[[Path], None] | None = None, once: bool = False
+) -> Iterator[Path]:
+    """A path beside `path` to make a directory at; it takes the name `path` if the block ends without an error.
+
+    Args:
+      path: must not exist, unless one of the following is given.
+      require_ours: called with an existing `path`, which is replaced with all that it holds; it raises InputError
+        unless each of its files is ours. The two directories are exchanged in one system call where
+        the system has it (Linux).
+      once: several processes make the directory at once; the first one stays and the others are dropped.
+
+    Raises:
+      InputError: `path` exists, its parent does not, or the disk refuses.
+    """
+    path = Path(os.path.realpath(path))
     require_parent(path)
+    with _partial(path) as partial:
+        if path.exists() and not once:
+            _require_replaceable(path, require_ours)
+        yield partial
+        if once:
+            _rename_once(partial, path)
+        elif path.exists():
+            _require_replaceable(path, require_ours)
+            _exchange(partial, path)
+        else:
+            partial.rename(path)
+
+
+def _require_replaceable(path: Path, require_ours: Callable[[Path], None] | None) -> None:
+    if require_ours is None:
+        raise InputError(f"{path} exists; choose another name")
+    require_ours(path)
+
+
+@contextlib.contextmanager
+def _partial(path: Path) -> Iterator[Path]:
     # The suffix stays: writers choose the format by it.
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         with clear_write_errors(path):
             yield partial
-            if once:
-                _rename_once(partial, path)
-            elif path.is_dir():
-                _exchange(partial, path)
-            else:
-                partial.replace(path)
     finally:
-        # What is left under the partial name is the unfinished new one, or the old one exchanged.
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        else:
-            partial.unlink(missing_ok=True)
+        # What is left under this name is the unfinished new one, or the old one exchanged. That it
+        # cannot be deleted is no failure of the writing.
+        with contextlib.suppress(OSError):
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 def _rename_once(new: Path, path: Path) -> None:
@@ -119,3 +179,27 @@ def _exchange(new: Path, old: Path) -> None:
         aside.rename(old)
         raise
     aside.rename(new)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, each checked as a whole.
+
+    `numpy.load` compares a checksum only where an array ends with its member, so an array whose header has become
+    that of a smaller one is read as such.
+
+    Raises:
+      OSError: the file cannot be opened.
+      InputError: damaged, or no NPZ file of plain arrays.
+    """
+    arrays = {}
+    with path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                for name in archive.namelist():
+                    content = io.BytesIO(archive.read(name))
+                    arrays[name.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)
+                    if content.read(1):
+                        raise ValueError(f"{name} is longer than its array")
+        except (*ZIP_ERRORS, TypeError) as error:
+            raise InputError(f"{path}: is damaged, or no NPZ file of plain arrays ({first_line(error)})") from error
+    return arrays

@@ -5,6 +5,7 @@ Inside a jitted rollout use the pure functions (`cmg_jax.pregenerated`, `cmg_jax
 
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cmg_jax.generators.base import Generator
 from cmg_jax.generators.pregenerated import pregenerated
 from cmg_jax.generators.rolling import realtime, streaming
 from cmg_jax.model import CMGModel
+from cmg_jax.robot import Robot
 from cmg_jax.robot.kinematics import Kinematics, kinematics
 
 TIMED_CALLS = 100
@@ -38,8 +40,9 @@ class CMGMotionGenerator:
       mode: "pregenerated", "realtime" or "streaming".
       buffer_size: frames of the realtime buffer, or of streaming's look-ahead.
       preload_duration: frames of a pregenerated trajectory.
-      mjcf: the robot that body transforms are computed on; our G1 by default.
+      robot: the robot that body transforms are computed on; the model's by default.
       seed: of the draws of first frames.
+      timed: wait at every call that makes or reads motion until it is done, for `get_performance_stats`.
 
     Raises:
       InputError: another mode, sizes that make no generator, or a model that cannot be read.
@@ -53,19 +56,21 @@ class CMGMotionGenerator:
         *,
         buffer_size: int = 100,
         preload_duration: int = 500,
-        mjcf: Path | str | None = None,
+        robot: Robot | None = None,
         seed: int = 0,
+        timed: bool = False,
     ):
         if num_envs < 1:
             raise InputError(f"num_envs {num_envs} is less than 1")
         self.model = default_model() if model is None else model if isinstance(model, CMGModel) else load(model)
         self.num_envs = num_envs
-        self._modes = {
-            "pregenerated": lambda: pregenerated(preload_duration),
-            "realtime": lambda: realtime(buffer_size),
-            "streaming": lambda: streaming(buffer_size),
+        self._modes: dict[str, Callable[[bool], Generator[Any]]] = {
+            "pregenerated": lambda serve_first: pregenerated(preload_duration, serve_first=serve_first),
+            "realtime": lambda _: realtime(buffer_size),
+            "streaming": lambda _: streaming(buffer_size),
         }
-        self._mjcf = mjcf
+        self._timed = timed
+        self._robot = robot or self.model.config.robot
         self._kinematics: Kinematics | None = None
         self._key = jax.random.key(seed)
         self._milliseconds: deque[float] = deque(maxlen=TIMED_CALLS)
@@ -73,7 +78,7 @@ class CMGMotionGenerator:
         self._use(mode)
 
     def reset(self, env_ids: Any = None, init_motion: Any = None, commands: Any = None) -> None:
-        """Start environments anew.
+        """Start environments again.
 
         Args:
           env_ids: which [N]; all by default.
@@ -82,23 +87,23 @@ class CMGMotionGenerator:
         """
         rows = self._rows(env_ids)
         self._key, motion_key, key = jax.random.split(self._key, 3)
-        motion = base.first_frames(self.model, motion_key, self.num_envs, None)
+        motion = base.first_frames(self.model, motion_key, self.num_envs)
         if init_motion is not None:
             motion = self._put(motion, rows, "init_motion", init_motion)
         command = self._command() if commands is None else self._put(self._command(), rows, "commands", commands)
         if self._state is None:
-            self._state = self._timed(self._init, self.model, key, command, motion)
+            self._state = self._call(self._generator.init, self.model, key, command, motion)
         else:
             done = jnp.zeros(self.num_envs, bool).at[rows].set(True)
-            self._state = self._timed(self._generator.reset, self.model, self._state, done, key, command, motion)
+            self._state = self._call(self._generator.reset, self.model, self._state, done, key, command, motion)
 
     def get_motion(self, env_ids: Any = None) -> tuple[jax.Array, jax.Array]:
         """The next frame: joint positions [N, J] rad and joint velocities [N, J] rad/s. Resets first if need be."""
-        rows = self._rows(env_ids)
+        rows = None if env_ids is None else self._rows(env_ids)
         if self._state is None:
             self.reset()
-        self._state, frame = self._timed(self._generator.step, self.model, self._state)
-        return frame.joint_pos[rows], frame.joint_vel[rows]
+        self._state, frame = self._call(self._generator.step, self.model, self._state)
+        return frame if rows is None else (frame.joint_pos[rows], frame.joint_vel[rows])
 
     def get_full_motion_data(self, env_ids: Any = None) -> dict[str, jax.Array]:
         """The next frame as `dof_pos` [N, J], `dof_vel` [N, J] and `motion_raw` [N, D]."""
@@ -120,11 +125,11 @@ class CMGMotionGenerator:
           [N, bodies, 4] wxyz.
 
         Raises:
-          InputError: no MJX is installed, or the MJCF lacks one of the model's joints.
+          InputError: no MJX is installed, or the robot's MJCF is not known.
         """
-        robot = self._robot()
+        forward = self._forward()
         joint_pos, joint_vel = self.get_motion(env_ids)
-        poses = robot.body_poses(joint_pos, base_pos, base_rot)
+        poses = forward.body_poses(joint_pos, base_pos, base_rot)
         return {
             "dof_positions": joint_pos,
             "dof_velocities": joint_vel,
@@ -135,7 +140,7 @@ class CMGMotionGenerator:
     @property
     def body_names(self) -> tuple[str, ...]:
         """Names of the bodies, in the order of `body_positions`."""
-        return self._robot().bodies
+        return self._forward().bodies
 
     def update_commands(self, commands: Any, env_ids: Any = None) -> None:
         """Go on under new commands [N, C], physical, from the frame last served."""
@@ -144,7 +149,7 @@ class CMGMotionGenerator:
         if self._state is None:
             self.reset(commands=command)
         else:
-            self._state = self._timed(self._generator.set_command, self.model, self._state, command)
+            self._state = self._call(self._generator.set_command, self.model, self._state, command)
 
     def switch_mode(self, new_mode: str) -> None:
         """Go on in another mode, from the frame last served and under the same commands."""
@@ -154,26 +159,33 @@ class CMGMotionGenerator:
         self._use(new_mode)
         if state is not None:
             self._key, key = jax.random.split(self._key)
-            self._state = base.switch(generator, self._generator._replace(resume=self._resume), self.model, state, key)
+            # The frame last served is not served once more.
+            to = self._modes[new_mode](False)
+            self._state = base.switch(generator, to._replace(init=jax.jit(to.init)), self.model, state, key)
 
     def get_performance_stats(self) -> dict[str, float]:
         """`avg_inference_ms`, `max_inference_ms` and `min_inference_ms` of the last 100 calls that made or
-        read motion, compilation included; zeros before the first."""
+        read motion, compilation included; zeros before the first.
+
+        Raises:
+          InputError: made without `timed=True`, so that no call waited for its result.
+        """
+        if not self._timed:
+            raise InputError("calls are timed only where the generator is made with timed=True")
         times = self._milliseconds or [0.0]
         return {f"{name}_inference_ms": float(of(times)) for name, of in (("avg", np.mean), ("max", max), ("min", min))}
 
     def _use(self, mode: str) -> None:
         if mode not in self._modes:
             raise InputError(f"mode {mode!r} is not one of {', '.join(self._modes)}")
-        generator: Generator = self._modes[mode]()
-        donated = {
+        generator = self._modes[mode](True)
+        donated: dict[str, Any] = {
             name: jax.jit(getattr(generator, name), donate_argnums=1) for name in ("step", "reset", "set_command")
         }
-        self.mode, self._generator = mode, generator._replace(**donated)
-        self._init, self._resume = jax.jit(generator.init), jax.jit(generator.resume)
+        self.mode, self._generator = mode, generator._replace(init=jax.jit(generator.init), **donated)
 
     def _command(self) -> jax.Array:
-        zero = jnp.zeros((self.num_envs, self.model.config.command_dim))
+        zero = jnp.zeros((self.num_envs, self.model.config.command_dim), jnp.float32)
         # A copy: the state that holds it is donated by the call that it is given to.
         return zero if self._state is None else jnp.copy(self._state.command)
 
@@ -190,14 +202,16 @@ class CMGMotionGenerator:
     def _put(self, values: jax.Array, rows: np.ndarray, name: str, given: Any) -> jax.Array:
         return values.at[rows].set(base.check_array(name, given, (len(rows), values.shape[-1])))
 
-    def _timed(self, function: Any, *arguments: Any) -> Any:
+    def _call(self, function: Any, *arguments: Any) -> Any:
         start = time.perf_counter()
-        out = jax.block_until_ready(function(*arguments))
-        self._milliseconds.append((time.perf_counter() - start) * 1e3)
+        out = function(*arguments)
+        if self._timed:
+            jax.block_until_ready(out)
+            self._milliseconds.append((time.perf_counter() - start) * 1e3)
         return out
 
-    def _robot(self) -> Kinematics:
+    def _forward(self) -> Kinematics:
         if self._kinematics is None:
-            robot = kinematics(self._mjcf, joint_names=self.model.config.joint_names)
-            self._kinematics = robot._replace(body_poses=jax.jit(robot.body_poses))
+            forward = kinematics(self._robot)
+            self._kinematics = forward._replace(body_poses=jax.jit(forward.body_poses))
         return self._kinematics

@@ -1,11 +1,12 @@
 """Many trajectories on disk: zarr 3 arrays that any number of processes write, a chunk of environments at a time.
 
-    DIR.zarr/zarr.json    a zarr group; its attributes say what the store holds (`StoreConfig`)
+    DIR.zarr/zarr.json    a zarr group; its attributes say what the store holds (`StoreConfig`), with their digest
     DIR.zarr/motion/      [envs, T+1, D] float32 or float16, physical: joint_pos [rad], then joint_vel [rad/s]
     DIR.zarr/command/     [envs, C] float32, held by each environment; or [T, C], the same for all
 
 A chunk is one shard file of each array that has environments, and it is done when they are there: tensorstore writes
 a shard beside its name, syncs it, renames it and syncs the directory, so a file with the name is whole and durable.
+Each piece of a shard, and the list of them, has a checksum that is compared whenever it is read.
 """
 
 import dataclasses
@@ -15,11 +16,11 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from cmg_jax import digests
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, first_line
+from cmg_jax.files import atomic_directory, first_line
 from cmg_jax.model import CMGModel
 from cmg_jax.version import __version__
 
@@ -114,11 +115,7 @@ class MotionStore(NamedTuple):
 
 def fingerprint(model: CMGModel) -> str:
     """A digest of all arrays of a model."""
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path((model.params, model.stats, model.initial_motion)):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
+    return digests.of_arrays((model.params, model.stats, model.initial_motion))
 
 
 def configure(
@@ -167,7 +164,7 @@ def create_or_open(path: Path, config: StoreConfig, commands: np.ndarray | None)
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         return _same(open_store(path), config)
-    with atomic_path(path, once=True) as partial:
+    with atomic_directory(path, once=True) as partial:
         partial.mkdir()
         _create(partial, config, commands)
     return _same(open_store(path), config)
@@ -254,6 +251,7 @@ def _create(path: Path, config: StoreConfig, commands: np.ndarray | None) -> Non
     if commands is not None:
         command.write(commands).result()
     attributes = {"format": FORMAT, **dataclasses.asdict(config), "made_by": f"cmg_jax {__version__}"}
+    attributes = digests.sealed(json.loads(json.dumps(attributes)))
     group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     # By tensorstore, because it syncs what it writes.
     files = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}).result()
@@ -285,10 +283,12 @@ def _read_config(path: Path) -> StoreConfig:
     try:
         content = json.loads((path / "zarr.json").read_text())
         attributes = dict(content["attributes"])
-    except (FileNotFoundError, LookupError, TypeError, ValueError):
+    except (FileNotFoundError, LookupError, TypeError, ValueError, RecursionError):
         attributes = {}
     if attributes.get("format") != FORMAT:
         raise InputError(f"{path} is not of the format {FORMAT!r}; choose another directory")
+    if digests.SEAL in attributes and not digests.is_intact(attributes):  # stores before this digest lack it
+        raise InputError(f"{path}: its zarr.json is damaged or was edited; make the store again")
     try:
         fields = {field.name: attributes[field.name] for field in dataclasses.fields(StoreConfig)}
         config = StoreConfig(**{**fields, "joint_names": tuple(map(str, fields["joint_names"]))})

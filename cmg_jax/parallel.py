@@ -14,10 +14,14 @@ from jax.sharding import PartitionSpec as P
 
 from cmg_jax import rollout
 from cmg_jax.errors import InputError
-from cmg_jax.generators import base, ring
-from cmg_jax.generators.base import Generator, MotionFrame, State
-from cmg_jax.generators.rows import SHARD_AXIS
+from cmg_jax.generators import base, rows
+from cmg_jax.generators.base import Generator, MotionFrame, S
 from cmg_jax.model import CMGModel
+
+SHARD_AXIS = "environments"
+"""The mesh axis that rows are sharded over."""
+ROWS = P(SHARD_AXIS)
+"""An array with rows first, each device its part."""
 
 
 def mesh(devices: Any = None) -> Mesh:
@@ -36,7 +40,7 @@ def shard_rows(tree: Any, over: Mesh) -> Any:
     Raises:
       InputError: the rows do not go evenly over this process's devices.
     """
-    sharding = NamedSharding(over, P(SHARD_AXIS))
+    sharding = NamedSharding(over, ROWS)
     local = len(over.local_devices)
     for leaf in jax.tree.leaves(tree):
         _check_even(len(leaf), local)
@@ -56,11 +60,11 @@ def generate(
     def local(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
         return rollout.generate(model, motion, commands, time_major=time_major)
 
-    rows = P(None, SHARD_AXIS) if time_major else P(SHARD_AXIS)
-    return _on_shards(over, local, (P(), P(SHARD_AXIS), P(SHARD_AXIS)), rows)(model, motion, commands)
+    out = P(None, SHARD_AXIS) if time_major else ROWS
+    return _on_shards(over, local, (P(), ROWS, ROWS), out)(model, motion, commands)
 
 
-def sharded(generator: Generator, over: Mesh) -> Generator:
+def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
     """`generator` with its rows over the devices of a mesh.
 
     Keeps the contract. Draws are those of one device, and so is every frame, to the last bits that another
@@ -72,71 +76,66 @@ def sharded(generator: Generator, over: Mesh) -> Generator:
       over: from `mesh`.
 
     Raises:
-      InputError: (in `init` and `resume`) the rows do not go evenly over the devices.
+      InputError: (in `init`) the rows do not go evenly over the devices.
     """
-    rows = P(SHARD_AXIS)
 
     def specs(model: CMGModel) -> Any:
         """Where in a state the rows are: along the axes that grow with the batch."""
 
-        def state_of(batch: int) -> State:
-            command = jax.ShapeDtypeStruct((batch, model.config.command_dim), np.float32)
+        def state_of(num_envs: int) -> S:
+            command = jax.ShapeDtypeStruct((num_envs, model.config.command_dim), np.float32)
             return jax.eval_shape(generator.init, model, jax.random.key(0), command)
 
         return jax.tree.map(_row_spec, state_of(2), state_of(3))
 
-    # What can only be seen outside of a trace is looked at here, on all rows.
-    def check_motion(model: CMGModel, motion: Any, batch: int) -> Any:
-        return None if motion is None else base.check_array("motion", motion, (batch, model.config.motion_dim))
+    def init(model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int) -> S:
+        _check_even(num_envs, over.size)
 
-    def make(function: Callable[..., State]) -> Callable[..., State]:
-        def made(model: CMGModel, key: jax.Array, command: Any, motion: Any = None, **options: Any) -> State:
-            if command is None and "batch" in options:
-                _check_even(options["batch"], over.size)
-                options["batch"] //= over.size
-            elif command is not None:
-                command = base.check_command(model, command)
-                _check_even(len(command), over.size)
-                motion = check_motion(model, motion, len(command))
+        def local(model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None) -> S:
+            return generator.init(model, key, command, motion, num_envs=num_envs // over.size)
 
-            def local(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> State:
-                return function(model, key, command, motion, **options)
+        return _on_shards(over, local, (P(), P(), ROWS, ROWS), specs(model))(model, key, command, motion)
 
-            wrapped = _on_shards(over, local, (P(), P(), rows, rows), specs(model))
-            return wrapped(model, key, command, motion)
+    def step(model: CMGModel, state: S) -> tuple[S, MotionFrame]:
+        spec = specs(model)
+        return _on_shards(over, generator.step, (P(), spec), (spec, ROWS))(model, state)
 
-        return made
-
-    def step(model: CMGModel, state: State) -> tuple[State, MotionFrame]:
-        state_spec = specs(model)
-        return _on_shards(over, generator.step, (P(), state_spec), (state_spec, rows))(model, state)
-
-    def reset(model: CMGModel, state: State, done: Any, key: jax.Array, command: Any, motion: Any = None) -> State:
-        state_spec, batch = specs(model), len(state.command)
-        done = base.check_mask("done", done, batch)
-        command = None if command is None else base.check_command(model, command, batch)
-        motion = check_motion(model, motion, batch)
-        wrapped = _on_shards(over, generator.reset, (P(), state_spec, rows, P(), rows, rows), state_spec)
+    def reset(
+        model: CMGModel,
+        state: S,
+        done: jax.Array,
+        key: jax.Array,
+        command: jax.Array | None,
+        motion: jax.Array | None,
+    ) -> S:
+        spec = specs(model)
+        wrapped = _on_shards(over, generator.reset, (P(), spec, ROWS, P(), ROWS, ROWS), spec)
         return wrapped(model, state, done, key, command, motion)
 
-    def set_command(model: CMGModel, state: State, command: Any, changed: Any = None) -> State:
-        state_spec, batch = specs(model), len(state.command)
-        command = base.check_command(model, command, batch)
-        changed = None if changed is None else base.check_mask("changed", changed, batch)
-        wrapped = _on_shards(over, generator.set_command, (P(), state_spec, rows, rows), state_spec)
-        return wrapped(model, state, command, changed)
+    def set_command(model: CMGModel, state: S, command: jax.Array, changed: jax.Array | None) -> S:
+        spec = specs(model)
+        return _on_shards(over, generator.set_command, (P(), spec, ROWS, ROWS), spec)(model, state, command, changed)
 
-    def lookahead(model: CMGModel, state: State, offsets: Any) -> MotionFrame:
-        state_spec = specs(model)
-        offsets = ring.offsets_column(offsets)[:, 0]
-        return _on_shards(over, generator.lookahead, (P(), state_spec, P()), rows)(model, state, offsets)
+    def lookahead(model: CMGModel, state: S, offsets: jax.Array | np.ndarray) -> MotionFrame:
+        return _on_shards(over, generator.lookahead, (P(), specs(model), P()), ROWS)(model, state, offsets)
 
-    return Generator(make(generator.init), step, reset, set_command, lookahead, make(generator.resume))
+    return base.checked(
+        init=init,
+        step=step,
+        reset=reset,
+        set_command=set_command,
+        lookahead=lookahead,
+        horizon=generator.horizon,
+    )
 
 
 def _on_shards(over: Mesh, function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+    def local(*arguments: Any) -> Any:
+        with rows.shards_of(SHARD_AXIS):
+            return function(*arguments)
+
     # The rows' counts and clocks decide locally; that scalars agree between devices is the generators' to keep.
-    return jax.shard_map(function, mesh=over, in_specs=in_specs, out_specs=out_specs, check_vma=False)
+    return jax.shard_map(local, mesh=over, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def _row_spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:

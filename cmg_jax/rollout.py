@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from cmg_jax import normalization
 from cmg_jax.model import CMGModel, apply_normalized
@@ -20,8 +21,8 @@ of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
 
 def generate(
     model: CMGModel,
-    motion: jax.Array,
-    commands: jax.Array,
+    motion: ArrayLike,
+    commands: ArrayLike,
     *,
     time_major: bool = False,
     block_rows: int | None = None,
@@ -68,7 +69,7 @@ def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int
         block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
     num_blocks = max(-(-rows // max(block_rows, 1)), 1)
     size = -(-rows // num_blocks)
-    return jnp.minimum(jnp.arange(num_blocks) * size, rows - size), size
+    return jnp.minimum(jnp.arange(num_blocks, dtype=jnp.int32) * size, rows - size), size
 
 
 def _generate_blocks(

@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import checkpoint
+from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import Parser, run
 from cmg_jax.errors import InputError
 from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
 from cmg_jax.normalization import MotionStats
-from cmg_jax.robot import joints
-from converters import reference, state_dict, stats, torch_file
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.g1 import robot_of
+from converters import joint_names, reference, source, state_dict, stats
 
 PROGRAM = "cmg-convert"
 CHECK_TOLERANCE = 1e-4
@@ -31,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Convert a PyTorch CMG checkpoint into a cmg_jax model directory.")
-    parser.add_argument("source", type=Path, metavar="SRC.pt", help="cmg_best.pt, cmg_ckpt_N.pt or cmg_final.pt")
+    parser.add_argument(
+        "source", type=Path, metavar="SRC.pt", help="cmg_best.pt, cmg_ckpt_N.pt, cmg_final.pt, or .safetensors"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model directory to write")
     parser.add_argument(
         "--stats",
@@ -39,6 +43,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="cmg_training_data.pt (also gives a pool of initial frames), cmg_stats.yaml, or a checkpoint with stats",
     )
+    parser.add_argument(
+        "--weights", metavar="NAME", help="which weights, where the file has several: ema_model, say, or model.student"
+    )
+    parser.add_argument(
+        "--joint-names",
+        metavar="NAMES",
+        help="names of the model's joints in its order, separated by commas, or a file of them; needed where neither "
+        "the checkpoint nor the data set names them and they are not the G1's 29",
+    )
+    robot_options.add_arguments(parser, "that the model is of")
     parser.add_argument("--fps", type=float, default=50.0, help="frames per second of the model (default 50)")
     parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
     parser.add_argument("--force", action="store_true", help="replace DIR if it exists")
@@ -49,7 +63,15 @@ def _convert(arguments: argparse.Namespace) -> None:
     if not (math.isfinite(arguments.fps) and arguments.fps > 0):
         raise InputError(f"--fps {arguments.fps} is not a positive number of frames per second")
     checkpoint.check_target(arguments.out, overwrite=arguments.force)
-    model, rows, tensors = load_model(arguments.source, arguments.stats, arguments.fps, arguments.description)
+    model, rows, tensors = load_model(
+        arguments.source,
+        arguments.stats,
+        arguments.fps,
+        arguments.description,
+        weights=arguments.weights,
+        names=None if arguments.joint_names is None else joint_names.parse(arguments.joint_names),
+        robot=robot_options.from_arguments(arguments),
+    )
     print(_table(rows))
     error = check(model, tensors)
     checkpoint.save(model, arguments.out, overwrite=arguments.force)
@@ -60,49 +82,70 @@ def _convert(arguments: argparse.Namespace) -> None:
         f"\n{config.num_experts} experts, layers {_arrow(config)}, "
         f"{sum(leaf.size for leaf in jax.tree.leaves(model.params)):,} parameters, {config.fps:g} fps, "
         f"{0 if pool is None else len(pool)} initial frames\n"
+        f"joints: {dict(config.provenance)['joints']}\n"
         f"independent NumPy forward pass: largest difference {error:.1e}\n"
         f"wrote {arguments.out} ({size / 1e6:.1f} MB)"
     )
 
 
 def load_model(
-    source: Path, stats_file: Path | None = None, fps: float = 50.0, description: str = ""
+    path: Path,
+    stats_file: Path | None = None,
+    fps: float = 50.0,
+    description: str = "",
+    *,
+    weights: str | None = None,
+    names: Sequence[str] | None = None,
+    robot: Robot = G1,
 ) -> tuple[CMGModel, tuple[state_dict.Row, ...], dict[str, np.ndarray]]:
     """The model in a PyTorch file, the conversion table, and the state_dict's arrays for `check`.
 
+    Args:
+      path: the checkpoint.
+      stats_file: where the stats are, if not in the checkpoint; a data set also gives the pool of first frames.
+      fps: frames per second of the model.
+      description: a line for its card.
+      weights: which weights, where the file has several.
+      names: its joints, in its order; by default those that the files name, or all of `robot`.
+      robot: the robot that the model is of.
+
     Raises:
-      InputError: the file cannot be used; the message names it.
+      InputError: a file cannot be used; the message names it.
     """
-    content = torch_file.load(source)
-    with _naming(source):
-        tensors = state_dict.find(content)
+    content = source.load(path)
+    with _naming(path):
+        where, tensors = state_dict.find(content, weights)
         converted = state_dict.convert(tensors)
-    dims = (converted.motion_dim, converted.command_dim)
-    found, samples = None, None
-    if isinstance(content, dict) and "stats" in content:
-        with _naming(source):
-            found = stats.parse(content["stats"], *dims)
+        raw = stats.find(content)
+        found = None if raw is None else stats.parse(raw, converted.motion_dim, converted.command_dim)
+    data = None
     if stats_file is not None:
-        raw, samples = stats.read(stats_file)
+        data = stats.read(stats_file)
         with _naming(stats_file):
-            given = stats.parse(raw, *dims)
+            raw = stats.find(data)
+            if raw is None:
+                raise InputError("holds no stats")
+            given = stats.parse(raw, converted.motion_dim, converted.command_dim)
         if found is not None and not stats.same(found, given):
             raise InputError(
-                f"{stats_file}: its stats are not those that {source} carries; "
+                f"{stats_file}: its stats are not those that {path} carries; "
                 "leave --stats out, or give the data set that this model was trained on"
             )
         found = found or given
     if found is None:
-        raise InputError(f"{source}: holds no stats; pass cmg_training_data.pt or cmg_stats.yaml as --stats")
+        raise InputError(f"{path}: holds no stats; pass cmg_training_data.pt or cmg_stats.yaml as --stats")
     pool = None
-    if samples is not None and stats_file is not None:
+    if stats_file is not None and isinstance(data, dict) and "samples" in data:
         with _naming(stats_file):
-            pool = jnp.asarray(stats.initial_motions(samples, converted.motion_dim))
+            pool = jnp.asarray(stats.initial_motions(data["samples"], converted.motion_dim))
+    with _naming(path):
+        names, origin = joint_names.choose(converted.motion_dim // 2, names, content, data, robot=robot)
 
     provenance = {
-        "source": source.name,
-        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
-        "weights": ", ".join(sorted({row.dtype for row in converted.rows})),
+        "source": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights": f"{where or 'the file itself'}, {', '.join(sorted({row.dtype for row in converted.rows}))}",
+        "joints": origin,
         **({"stats": stats_file.name} if stats_file else {}),
         **({"description": description} if description else {}),
     }
@@ -112,7 +155,7 @@ def load_model(
         num_experts=converted.num_experts,
         gate_dims=converted.gate_dims,
         hidden_dims=converted.hidden_dims,
-        joint_names=joints.names_for(converted.motion_dim // 2),
+        robot=robot_of(tuple(names), robot),
         fps=fps,
         provenance=tuple(provenance.items()),
     )

@@ -9,6 +9,7 @@ Everything is read off the weights: number of experts, layers and widths, D and 
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,14 +18,15 @@ import numpy as np
 
 from cmg_jax.errors import InputError
 from cmg_jax.networks import pack_experts
+from converters import stats, tree
 from converters.torch_file import Tensor
 
-# What DataParallel and torch.compile put before every key.
-WRAPPERS = ("module.", "_orig_mod.")
 REMEDY = "save the whole network's state_dict again"
 MAX_MISSING = 1000  # keys up to which the missing ones are named
 GATE_KEY = re.compile(r"gating\.gating_network\.(\d{1,3})\.(weight|bias)")
 EXPERT_KEY = re.compile(r"layers\.(\d{1,3})\.expert_(weight|biase)s\.(\d{1,4})")
+CMG_KEY = re.compile(rf"(?:.*\.)??((?:{GATE_KEY.pattern})|(?:{EXPERT_KEY.pattern}))")
+MAX_PARAMETERS = 2**28
 
 
 class Row(NamedTuple):
@@ -48,48 +50,83 @@ class Converted:
     hidden_dims: tuple[int, ...]
     rows: tuple[Row, ...]
     tensors: dict[str, np.ndarray]
-    """The state_dict's own arrays in float32, wrapper prefixes removed."""
+    """The state_dict's own arrays in float32, prefixes removed."""
 
     @property
     def command_dim(self) -> int:
         return self.input_dim - self.motion_dim
 
 
-def find(content: Any) -> Mapping[str, Tensor]:
-    """The state_dict in a checkpoint: the file itself, or its entry `model_state_dict`.
+def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Tensor | np.ndarray]]:
+    """The weights of a CMG in a checkpoint: where they are in it, and the arrays under the names of the module.
+
+    They may lie at any depth and behind any prefix (of DataParallel, torch.compile, AveragedModel).
+
+    Args:
+      content: what the file holds.
+      chosen: where to take them from, if they are in several places.
 
     Raises:
-      InputError: there is none.
+      InputError: there are none, or several; the message lists what the file holds.
     """
-    if isinstance(content, dict):
-        inner = content.get("model_state_dict", content)
-        if isinstance(inner, dict) and inner and all(isinstance(value, Tensor) for value in inner.values()):
-            return inner
-        if "samples" in content:
-            raise InputError("a training data set, not a checkpoint; give the checkpoint and pass this file as --stats")
-    raise InputError("holds no state_dict (a dict of tensors, or one under 'model_state_dict')")
+    leaves = tree.leaves(content)
+    arrays = [leaf for leaf in leaves if isinstance(leaf.value, Tensor | np.ndarray)]
+    groups: dict[str, list[tree.Leaf]] = {}
+    for leaf in arrays:
+        if match := CMG_KEY.fullmatch(leaf.name):
+            groups.setdefault(leaf.name[: match.start(1)], []).append(leaf)
+    whole = [where for where, group in groups.items() if len({_part(where, leaf) for leaf in group}) == 2]
+    places = whole or list(groups)
+    if chosen is not None:
+        chosen = f"{chosen.strip('.')}." if chosen.strip(".") else ""
+        places = [where for where in places if where.startswith(chosen)]
+        places = [chosen] if chosen in places else places
+    if not groups and isinstance(content, dict) and "samples" in content:
+        raise InputError("a training data set, not a checkpoint; give the checkpoint and pass this file as --stats")
+    if not groups:
+        raise InputError(f"not a CMG: no tensors gating.gating_network.* and layers.*.expert_*; {tree.listing(leaves)}")
+    if len(places) != 1:
+        found = ", ".join(repr(where.rstrip(".") or ".") for where in (places or groups))
+        raise InputError(f"holds the weights of a CMG in {found}; choose one with --weights NAME")
+    (where,) = places
+    nodes = {leaf.node for leaf in groups[where]}
+    weights: dict[str, Tensor | np.ndarray] = {}
+    for leaf in [*groups[where], *filter(_may_be_weights, arrays)]:
+        # Beside the weights in their own dictionary; if each module has its own, anywhere below. What a CMG does not
+        # use is refused by `convert`.
+        if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1):
+            name = leaf.name.removeprefix(where)
+            if name in weights:
+                raise InputError(f"two entries mean the same parameter {leaf.name!r}")
+            weights[name] = leaf.value
+    return where.rstrip("."), weights
 
 
-def convert(state_dict: Mapping[str, Tensor]) -> Converted:
-    """Map every key to a parameter.
+def _may_be_weights(leaf: tree.Leaf) -> bool:
+    """Whether an array that is not named as a CMG's is one of another network; not a counter, and not stats."""
+    is_stats = leaf.name.rpartition(".")[2] in stats.FIELDS
+    return leaf.value.dtype.kind in "fV" and not is_stats and not CMG_KEY.fullmatch(leaf.name)  # V: bfloat16
+
+
+def _part(where: str, leaf: tree.Leaf) -> str:
+    """Which half of the network it belongs to."""
+    return leaf.name.removeprefix(where).partition(".")[0]
+
+
+def convert(weights: Mapping[str, Tensor | np.ndarray]) -> Converted:
+    """Map every name to a parameter.
 
     Raises:
-      InputError: a key is unknown or missing, shapes do not fit together, or a weight is not finite.
+      InputError: a name is unknown or missing, shapes do not fit together, or a weight is not finite.
     """
-    return _Conversion(state_dict).run()
+    return _Conversion(weights).run()
 
 
 class _Conversion:
-    def __init__(self, state_dict: Mapping[str, Tensor]):
-        self.source: dict[str, str] = {}
-        for key in state_dict:
-            name = str(key)
-            while name.startswith(WRAPPERS):
-                name = name.split(".", 1)[1]
-            if name in self.source:
-                raise InputError(f"keys {self.source[name]!r} and {key!r} mean the same parameter")
-            self.source[name] = key
-        self.tensors = state_dict
+    def __init__(self, weights: Mapping[str, Tensor | np.ndarray]):
+        self.source = weights
+        if sum(math.prod(array.shape) for array in weights.values()) > MAX_PARAMETERS:
+            raise InputError(f"holds more than {MAX_PARAMETERS:,} weights, which no CMG has")
         self.rows: list[Row] = []
         self.arrays: dict[str, np.ndarray] = {}
 
@@ -182,22 +219,21 @@ class _Conversion:
 
     def _read(self, name: str, shape: tuple[int | None, ...], target: str) -> np.ndarray:
         """One tensor in float32, checked against the sizes already known (None: any)."""
-        key = self.source[name]
-        tensor = self.tensors[key]
+        tensor = self.source[name]
         fits = len(tensor.shape) == len(shape) and all(
             want in (None, have) and have > 0 for want, have in zip(shape, tensor.shape, strict=True)
         )
         if not fits:
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise InputError(f"{key} has shape {tensor.shape} where {wanted} belongs; {REMEDY}")
-        values = tensor.numpy()
+            raise InputError(f"{name} has shape {tensor.shape} where {wanted} belongs; {REMEDY}")
+        values = tensor.numpy() if isinstance(tensor, Tensor) else tensor
         if values.dtype.kind not in "fV":  # ml_dtypes.bfloat16 is of kind V
-            raise InputError(f"{key} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")
+            raise InputError(f"{name} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")
         with np.errstate(over="ignore"):
             values = values.astype(np.float32)
         if not np.isfinite(values).all():
-            raise InputError(f"{key} holds NaN or infinite weights; use an earlier checkpoint")
-        self.rows.append(Row(str(key), tensor.shape, target, str(tensor.dtype)))
+            raise InputError(f"{name} holds NaN or infinite weights; use an earlier checkpoint")
+        self.rows.append(Row(name, tensor.shape, target, str(tensor.dtype)))
         self.arrays[name] = values
         return values
 

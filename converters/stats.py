@@ -8,7 +8,9 @@ import yaml
 
 from cmg_jax.errors import InputError
 from cmg_jax.files import first_line
-from converters import torch_file
+from cmg_jax.safe_pickle import Placeholder
+from converters import source, tree
+from converters.torch_file import to_numpy
 
 MAX_INITIAL_MOTIONS = 4096
 FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
@@ -18,17 +20,37 @@ REMEDY = "use the stats of the data that this model was trained on"
 Stats = dict[str, np.ndarray]
 
 
-def read(path: Path) -> tuple[Any, Any]:
-    """(stats, samples) of a `.yaml` or `.pt` file, either of them None where it has none."""
-    if path.suffix.lower() in (".yaml", ".yml"):
-        try:
-            return yaml.safe_load(path.read_text()), None
-        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
-            raise InputError(f"{path}: not a YAML file ({first_line(error)})") from error
-    content = torch_file.load(path)
-    if not isinstance(content, dict) or "stats" not in content:
-        raise InputError(f"{path}: holds no stats")
-    return content["stats"], content.get("samples")
+def find(content: Any) -> Any:
+    """The stats in what a file holds: its entry `stats`, or wherever its arrays are; None where none is.
+
+    Raises:
+      InputError: they are in several places.
+    """
+    if isinstance(content, dict) and "stats" in content:
+        return content["stats"]
+    groups: dict[str, dict[str, Any]] = {}
+    for leaf in tree.leaves(content):
+        where, _, name = leaf.name.rpartition(".")
+        groups.setdefault(where, {})[name] = leaf.value
+    some = {where: group for where, group in groups.items() if set(FIELDS) & set(group)}
+    found = {where: group for where, group in some.items() if set(FIELDS) <= set(group)} or some
+    if len(found) > 1:
+        raise InputError(f"holds stats in {', '.join(map(repr, found))}; pass those of its data set as --stats")
+    return next(iter(found.values()), None)
+
+
+def read(path: Path) -> Any:
+    """What a `.yaml` file, a data set or a checkpoint holds.
+
+    Raises:
+      InputError: no such file.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return source.load(path)
+    try:
+        return yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: not a YAML file ({first_line(error)})") from error
 
 
 def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
@@ -37,6 +59,8 @@ def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
     Raises:
       InputError: a field is missing, of the wrong length, not finite, or cannot normalize.
     """
+    if isinstance(raw, Placeholder):
+        raise InputError(f"its stats are stored as {raw.name}, which is not read; pass them as --stats")
     if not isinstance(raw, dict):
         raise InputError("its stats are not a dictionary of arrays")
     if missing := [name for name in FIELDS if name not in raw]:
@@ -57,8 +81,9 @@ def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
         index = int(np.argmax(stats["command_min"] >= stats["command_max"]))
         low, high = stats["command_min"][index], stats["command_max"][index]
         raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}; {REMEDY}")
-    num_joints = raw.get("num_joints")
-    if isinstance(num_joints, int) and num_joints * 2 != motion_dim:
+    num_joints = raw.get("num_joints", motion_dim // 2)
+    num_joints = num_joints if isinstance(num_joints, int) else to_numpy(num_joints)
+    if num_joints is not None and np.ndim(num_joints) == 0 and num_joints * 2 != motion_dim:
         raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers; {REMEDY}")
     return stats
 
@@ -79,13 +104,8 @@ def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
     frames = []
     for index in np.linspace(0, len(samples) - 1, count).round().astype(int):
         window = samples[index].get("motion") if isinstance(samples[index], dict) else None
-        window = window.numpy() if isinstance(window, torch_file.Tensor) else window
-        if (
-            not isinstance(window, np.ndarray)
-            or window.ndim != 2
-            or window.shape[1:] != (motion_dim,)
-            or not len(window)
-        ):
+        window = to_numpy(window)
+        if window is None or window.ndim != 2 or window.shape[1] != motion_dim or not len(window):
             raise InputError(f"sample {index} is not a window of frames of {motion_dim} numbers")
         frames.append(window[0].astype(np.float32))
     pool = np.stack(frames)
@@ -95,13 +115,23 @@ def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
 
 
 def _vector(value: Any, name: str) -> np.ndarray:
-    if isinstance(value, torch_file.Tensor):
-        value = value.numpy()
-    plain = isinstance(value, list) and all(isinstance(number, int | float) for number in value)
-    if not plain and not (isinstance(value, np.ndarray) and value.dtype.kind in "fiu"):
+    """An array, or a list of numbers of any kind, as a vector in float32."""
+    if isinstance(value, Placeholder):
+        raise InputError(f"stats {name} is stored as {value.name}, which is not read; save it as a list of numbers")
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        numbers = [number if isinstance(number, int | float) else to_numpy(number) for number in value]
+        plain = all(number is not None and np.ndim(number) == 0 for number in numbers)
+        value = numbers if plain else None
+    else:
+        value = to_numpy(value)
+    if value is None:
         raise InputError(f"stats {name} is not a list of numbers")
     try:
         with np.errstate(over="ignore"):
-            return np.asarray(value, np.float32)
+            values = np.asarray(value, np.float32)
     except OverflowError:
         raise InputError(f"stats {name} holds a number that is not finite") from None
+    # A mean that kept the axis it was taken over.
+    return values.reshape(-1) if values.ndim and values.size == max(values.shape) else values

@@ -18,32 +18,56 @@ import numpy as np
 from cmg_jax import safe_pickle
 from cmg_jax.errors import InputError
 from cmg_jax.files import ZIP_ERRORS
+from cmg_jax.safe_pickle import PickleError, Placeholder
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_DIMENSIONS = 8
+MAX_EXPANDED = 2**24
+"""Elements of a tensor that repeats those of a smaller storage."""
 
-STORAGE_DTYPES: dict[str, np.dtype] = {
-    "DoubleStorage": np.dtype(np.float64),
-    "FloatStorage": np.dtype(np.float32),
-    "HalfStorage": np.dtype(np.float16),
-    "BFloat16Storage": np.dtype(ml_dtypes.bfloat16),
-    "LongStorage": np.dtype(np.int64),
-    "IntStorage": np.dtype(np.int32),
-    "ShortStorage": np.dtype(np.int16),
-    "CharStorage": np.dtype(np.int8),
-    "ByteStorage": np.dtype(np.uint8),
-    "BoolStorage": np.dtype(np.bool_),
+MAX_UNPACKED = 64
+"""Bytes for each byte of a compressed record."""
+
+DTYPES: dict[str, np.dtype] = {
+    "Double": np.dtype(np.float64),
+    "Float": np.dtype(np.float32),
+    "Half": np.dtype(np.float16),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16),
+    "Long": np.dtype(np.int64),
+    "Int": np.dtype(np.int32),
+    "Short": np.dtype(np.int16),
+    "Char": np.dtype(np.int8),
+    "Byte": np.dtype(np.uint8),
+    "Bool": np.dtype(np.bool_),
+    "ComplexFloat": np.dtype(np.complex64),
+    "ComplexDouble": np.dtype(np.complex128),
+    "QInt8": np.dtype(np.int8),
+    "QUInt8": np.dtype(np.uint8),
+    "QInt32": np.dtype(np.int32),
+    "Untyped": np.dtype(np.uint8),
 }
+"""By the name of the storage's class, without "Storage"."""
 
 
 class Storage:
     """A run of elements in the file; `read` fetches its bytes."""
 
-    def __init__(self, dtype: np.dtype, size: int, read: Callable[[], bytes] | None = None):
+    def __init__(self, dtype: np.dtype, size: int, read: Callable[[], bytes] | None = None, big_endian: bool = False):
         self.dtype = dtype
         self.size = size
         self.read = read
+        self.big_endian = big_endian
+
+    def elements(self) -> np.ndarray:
+        if self.read is None:
+            raise InputError("a tensor's data is missing from the file")
+        raw = np.frombuffer(self.read(), np.uint8)
+        if self.big_endian and self.dtype.kind != "c":
+            raw = raw.view(f"u{self.dtype.itemsize}").byteswap()
+        elif self.big_endian:  # the two halves of a number on their own
+            raw = raw.view(f"u{self.dtype.itemsize // 2}").byteswap()
+        return raw.view(self.dtype)
 
 
 class Tensor:
@@ -61,87 +85,114 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """A copy of the tensor in its own dtype."""
-        if self.storage.read is None:
-            raise InputError("a tensor's data is missing from the file")
-        elements = np.frombuffer(self.storage.read(), self.dtype)
         step = self.dtype.itemsize
         # `_rebuild_tensor` has checked that the last element lies inside the storage.
         view = np.lib.stride_tricks.as_strided(
-            elements[self.offset :], self.shape, [n * step for n in self.strides], writeable=False
+            self.storage.elements()[self.offset :], self.shape, [n * step for n in self.strides], writeable=False
         )
         return view.copy()
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+def to_numpy(value: Any) -> np.ndarray | None:
+    """The array that a tensor or a NumPy array is; None for anything else."""
+    if isinstance(value, Tensor):
+        return value.numpy()
+    numbers = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufV"  # V: bfloat16
+    return np.asarray(value) if numbers else None
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor | Placeholder:
+    if isinstance(storage, Placeholder):
+        return Placeholder(f"torch.Tensor of {storage.name}")
     if not isinstance(storage, Storage) or len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
-        raise safe_pickle.PickleError("holds a tensor without a storage or with odd axes")
-    if not all(type(n) is int and 0 <= n <= storage.size for n in (offset, *shape, *strides)):
-        raise safe_pickle.PickleError("holds a tensor with sizes or strides that its storage does not have")
+        raise PickleError("holds a tensor without a storage or with odd axes")
+    if not all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)):
+        raise PickleError("holds a tensor with sizes or strides that its storage does not have")
+    # Elements along an axis that is empty do not multiply, but NumPy counts them.
+    if math.prod(max(n, 1) for n in shape) > max(storage.size, MAX_EXPANDED):
+        raise PickleError(f"holds a tensor of shape {tuple(shape)} that is larger than its storage")
+    strides = tuple(stride if n > 1 and math.prod(shape) else 0 for n, stride in zip(shape, strides, strict=True))
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > storage.size or (math.prod(shape) and last >= storage.size):
-        raise safe_pickle.PickleError(f"holds a tensor of shape {tuple(shape)} that reaches past its storage")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
+    if math.prod(shape) and last >= storage.size:
+        raise PickleError(f"holds a tensor of shape {tuple(shape)} that reaches past its storage")
+    return Tensor(storage, min(offset, storage.size), tuple(shape), strides)
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
+def _first(data: Any, *_: Any) -> Any:
+    """A parameter, or a tensor moved to another device, is its data."""
     return data
 
 
+def _subclass(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
+    """An instance of a subclass of Tensor is the tensor."""
+    handler = getattr(function, "handler", None)
+    return Placeholder(f"torch.Tensor by {function.name}") if handler is None else handler(*arguments)
+
+
 TORCH_GLOBALS: dict[str, safe_pickle.Handler] = {
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._utils._rebuild_device_tensor_from_numpy": _first,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _first,
+    "torch._tensor._rebuild_from_type_v2": _subclass,
     "torch.Size": lambda sizes=(): tuple(sizes),
-    "torch.device": lambda *_: None,
-    **{f"torch.{name}": safe_pickle.refused(f"torch.{name} called as a function") for name in STORAGE_DTYPES},
 }
 
 
-def _storage_of(persistent_id: Any) -> tuple[np.dtype, str, int]:
-    """dtype, key and number of elements from a storage's persistent id."""
+def _storage_of(persistent_id: Any) -> tuple[np.dtype | None, str, int]:
+    """dtype, None for an unknown one, key and number of elements from a storage's persistent id."""
     kind, storage_type, key, _location, size = persistent_id[:5]
-    name = getattr(storage_type, "name", "").removeprefix("torch.")
-    fits = kind == "storage" and name in STORAGE_DTYPES and isinstance(key, str) and type(size) is int and size >= 0
-    if not fits:
-        raise safe_pickle.PickleError("refers to data that is no tensor storage")
-    return STORAGE_DTYPES[name], key, size
+    fits = isinstance(storage_type, Placeholder) and isinstance(key, str) and type(size) is int
+    if kind != "storage" or not fits or size < 0:
+        raise PickleError("refers to data that is no tensor storage")
+    return DTYPES.get(storage_type.name.rpartition(".")[2].removesuffix("Storage")), key, size
 
 
 def load(path: Path) -> Any:
-    """The object saved in `path`, tensors as `Tensor`.
+    """The object saved in `path`, tensors as `Tensor`, what is not plain data as `safe_pickle.Placeholder`.
 
     Raises:
-      InputError: not a PyTorch file, damaged, or holding anything but plain data and tensors.
+      InputError: not a PyTorch file, or damaged.
     """
     try:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             return _Archive(path).load() if is_zip else _load_legacy(file)
-    except safe_pickle.PickleError as error:
+    except PickleError as error:
         raise InputError(f"{path}: {error}") from error
 
 
 class _Archive:
-    """A torch zip file: `data.pkl`, and one stored (never compressed) record a storage."""
+    """A torch zip file: `data.pkl`, and one record a storage."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.names = self._guarded(lambda archive: archive.namelist())
+        records = self._guarded(lambda archive: archive.infolist())
+        self.names = {record.filename for record in records}
+        self.checked = any(record.CRC for record in records)
+        """False where torch was told to leave out the checksums (`torch.serialization.set_crc32_options`)."""
         pickles = [name for name in self.names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise InputError(f"{path}: a zip file, but not a PyTorch checkpoint (it has no data.pkl)")
         self.root = pickles[0].removesuffix("data.pkl")
         if f"{self.root}constants.pkl" in self.names:
             raise InputError(f"{path}: a TorchScript archive; save the model's state_dict with torch.save instead")
-        if f"{self.root}byteorder" in self.names and self.record("byteorder") != b"little":
-            raise InputError(f"{path}: saved on a big-endian machine; save it again on a little-endian one")
+        order = self.record("byteorder") if f"{self.root}byteorder" in self.names else b"little"
+        if order not in (b"little", b"big"):
+            raise InputError(f"{path}: damaged: its byte order is neither little nor big")
+        self.big_endian = order == b"big"
 
     def load(self) -> Any:
         return safe_pickle.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
 
-    def _persistent_load(self, persistent_id: Any) -> Storage:
+    def _persistent_load(self, persistent_id: Any) -> Storage | Placeholder:
         dtype, key, size = _storage_of(persistent_id)
-        return Storage(dtype, size, lambda: self.record(f"data/{key}", size * dtype.itemsize))
+        if dtype is None:
+            return Placeholder(persistent_id[1].name)
+        return Storage(dtype, size, lambda: self.record(f"data/{key}", size * dtype.itemsize), self.big_endian)
 
     def record(self, name: str, expected_bytes: int | None = None) -> bytes:
         """One record, its checksum verified."""
@@ -151,12 +202,16 @@ class _Archive:
 
         def read(archive: zipfile.ZipFile) -> bytes:
             info = archive.getinfo(full_name)
-            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-                raise zipfile.BadZipFile(f"record {full_name} is compressed, which torch.save never does")
-            if info.file_size > self.path.stat().st_size:
+            if info.compress_size > self.path.stat().st_size:
                 raise zipfile.BadZipFile(f"record {full_name} is larger than the file")
+            if info.file_size > (
+                info.compress_size if info.compress_type == zipfile.ZIP_STORED else info.compress_size * MAX_UNPACKED
+            ):
+                raise zipfile.BadZipFile(f"record {full_name} unpacks to far more than its size")
             if expected_bytes is not None and info.file_size != expected_bytes:
                 raise zipfile.BadZipFile(f"record {full_name} has {info.file_size} bytes, not {expected_bytes}")
+            if not self.checked:
+                info.CRC = None  # pyright: ignore[reportAttributeAccessIssue]  # zipfile then checks none
             return archive.read(info)
 
         return self._guarded(read)
@@ -174,35 +229,36 @@ def _load_legacy(file: BinaryIO) -> Any:
     """Pickles of magic number, protocol, system, object, storage keys; then each storage's elements."""
     try:
         magic = safe_pickle.load(file)
-    except safe_pickle.PickleError:
+    except PickleError:
         magic = None
     if magic != LEGACY_MAGIC:
-        raise safe_pickle.PickleError("not a PyTorch checkpoint (neither a torch zip file nor the older format)")
+        raise PickleError("not a PyTorch checkpoint (neither a torch zip file nor the older format)")
     if safe_pickle.load(file) != LEGACY_PROTOCOL:
-        raise safe_pickle.PickleError("an unknown version of the older PyTorch format; save it again with torch.save")
-    system = safe_pickle.load(file)
-    if not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise safe_pickle.PickleError("saved on a big-endian machine in the older format; save it again")
+        raise PickleError("an unknown version of the older PyTorch format; save it again with torch.save")
+    safe_pickle.load(file)  # about the machine; the numbers are little-endian on any
     storages: dict[str, Storage] = {}
 
     def persistent_load(persistent_id: Any) -> Storage:
         dtype, key, size = _storage_of(persistent_id)
         if len(persistent_id) > 5 and persistent_id[5] is not None:
-            raise safe_pickle.PickleError("uses storage views of PyTorch < 0.4; save it again")
+            raise PickleError("uses storage views of PyTorch < 0.4; save it again")
+        if dtype is None:
+            # Without the size of an element, what comes after it in the file cannot be found.
+            raise PickleError(f"holds a {persistent_id[1].name}; save it again without it")
         return storages.setdefault(key, Storage(dtype, size))
 
     content = safe_pickle.load(file, allowed=TORCH_GLOBALS, persistent_load=persistent_load)
     keys = safe_pickle.load(file)
     if not isinstance(keys, list) or {str(key) for key in keys} != set(storages):
-        raise safe_pickle.PickleError("is damaged: its list of storages does not match its tensors")
+        raise PickleError("is damaged: its list of storages does not match its tensors")
     for key in keys:
         storage = storages[str(key)]
         header = file.read(8)
         if len(header) != 8 or struct.unpack("<q", header)[0] != storage.size:
-            raise safe_pickle.PickleError(f"is cut short or damaged at storage {key}")
+            raise PickleError(f"is cut short or damaged at storage {key}")
         wanted = storage.size * storage.dtype.itemsize
         if wanted > os.fstat(file.fileno()).st_size - file.tell():
-            raise safe_pickle.PickleError(f"is cut short at storage {key}")
+            raise PickleError(f"is cut short at storage {key}")
         data = file.read(wanted)
         storage.read = lambda data=data: data
     return content

@@ -12,6 +12,7 @@ os.environ["XLA_FLAGS"] = (
     + " --xla_force_host_platform_device_count=8"
 )
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from hypothesis import settings
 import cmg_jax
 from cmg_jax.model import CMGConfig, CMGModel
 from cmg_jax.normalization import MotionStats
+from cmg_jax.robot import Robot
 from tests.generator_tools import sampler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -56,9 +58,14 @@ def shared_compilations(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(scope="session")
-def model() -> CMGModel:
+def reference_model() -> CMGModel:
     """Converted from a checkpoint of the PyTorch original, which the golden outputs belong to."""
     return cmg_jax.load(REFERENCE_MODEL)
+
+
+@pytest.fixture(scope="session")
+def model(reference_model: CMGModel) -> CMGModel:
+    return reference_model
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +83,9 @@ def golden() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def small_model() -> CMGModel:
     """A random model whose every size differs from the default's."""
-    config = CMGConfig(6, 2, 5, (7,), (9, 8, 4), ("a", "b", "c"), fps=30.0, provenance=(("made", "by a test"),))
+    config = CMGConfig(
+        6, 2, 5, (7,), (9, 8, 4), Robot("abc", ("a", "b", "c")), fps=30.0, provenance=(("made", "by a test"),)
+    )
     rng = np.random.default_rng(11)
     initialize = jax.jit(config.network.init)
     params = initialize(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 2)))["params"]
@@ -86,15 +95,15 @@ def small_model() -> CMGModel:
 
 
 @pytest.fixture(scope="session")
-def motions(model: CMGModel) -> cmg_jax.MotionBank:
+def motions(reference_model: CMGModel) -> cmg_jax.MotionBank:
     """17 motions of 20 frames."""
-    return cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=6)
+    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, chunk=6)
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> CMGModel:
     """A random network of three joints, without a pool: every episode begins at the mean."""
-    config = CMGConfig(6, 3, 2, (7,), (9, 8), ("a", "b", "c"))
+    config = CMGConfig(6, 3, 2, (7,), (9, 8), Robot("abc", ("a", "b", "c")))
     params = jax.jit(config.network.init)(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
     return CMGModel(params, MotionStats(jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), low, high), None, config)
@@ -115,6 +124,24 @@ def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) ->
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
+def run_here(
+    capsys: pytest.CaptureFixture[str], *arguments: Any, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """As `run_program`, in this process: without the seconds that a new one takes to start, to load and to compile."""
+    from cmg_jax.cli.main import main
+    from converters.cli import main as convert
+
+    program, *rest = map(str, arguments)
+    capsys.readouterr()
+    with contextlib.chdir(cwd or Path.cwd()):
+        try:
+            code = {"cmg-jax": main, "cmg-convert": convert}[program](rest)
+        except SystemExit as stop:  # argparse's own way out
+            code = stop.code
+    captured = capsys.readouterr()
+    return subprocess.CompletedProcess(arguments, int(code or 0), captured.out, captured.err)
+
+
 def take_interrupts() -> None:
     """For `preexec_fn`: a program started in the background of a shell inherits that Ctrl-C is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -122,17 +149,10 @@ def take_interrupts() -> None:
 
 def refused_line(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
     """What `cmg-jax` says of bad arguments, run in this process; exit code 2, nothing on standard output."""
-    from cmg_jax.cli.main import main
-
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as stop:  # argparse's own way out
-        code = stop.code
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.out == ""
-    (line,) = captured.err.strip().splitlines()
-    return line
+    result = run_here(capsys, "cmg-jax", *arguments)
+    assert_one_clear_line(result)
+    assert result.stdout == ""
+    return result.stderr.strip()
 
 
 def assert_one_clear_line(result: subprocess.CompletedProcess[str], *words: str) -> None:

@@ -2,16 +2,17 @@
 
 import numpy as np
 
+from cmg_jax.data.clips import Clip
 from cmg_jax.data.dataset import RIGHT, Dataset
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1, odometry
+from cmg_jax.robot.g1 import G1_29_JOINTS
 
 FPS = 50.0
 
 
 def walking(clips: int, frames: int) -> Dataset:
     """Clips that stand for 0.4 s and then swing their legs, each at another speed."""
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     time = np.arange(frames) / FPS - 0.4
     motion, command = [], []
     for clip in range(clips):
@@ -32,6 +33,20 @@ def walking(clips: int, frames: int) -> Dataset:
         np.repeat(np.arange(clips), frames).astype(np.int32),
         first_foot.reshape(-1),
         tuple(f"clip {clip}" for clip in range(clips)),
-        G1_29_JOINTS,
+        G1,
         FPS,
     )
+
+
+def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
+    """A robot that walks on an arc without sliding, elbows and shoulders bent as no other joint is."""
+    time = np.arange(frames) / fps
+    joint_pos = np.tile(G1.standing_joint_pos, (frames, 1)).astype(np.float64)
+    swing = 0.4 * np.sin(2 * np.pi * hertz * time)
+    for side, phase in (("right", 1), ("left", -1)):
+        for joint, scale in (("hip_pitch", -1.0), ("knee", 0.5), ("shoulder_pitch", 0.6), ("hip_yaw", 0.05)):
+            joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += phase * scale * swing
+        joint_pos[:, G1_29_JOINTS.index(f"{side}_knee_joint")] += 0.4
+        joint_pos[:, G1_29_JOINTS.index(f"{side}_elbow_joint")] = 1.3 + 0.2 * phase * swing
+    root_pos, root_quat = odometry.walked_root(joint_pos, G1, fps)
+    return Clip("walk", fps, G1, joint_pos, None, root_pos.astype(float), root_quat.astype(float))

@@ -31,7 +31,9 @@ def flat(frame: MotionFrame) -> np.ndarray:
 
 
 def jitted(generator):
-    return generator._replace(**{name: jax.jit(getattr(generator, name)) for name in generator._fields})
+    """With every function jitted; offsets of look-ahead are known, as in a rollout."""
+    functions = {name: jax.jit(getattr(generator, name)) for name in ("init", "step", "reset", "set_command")}
+    return generator._replace(**functions, lookahead=jax.jit(generator.lookahead, static_argnums=2))
 
 
 def play(generator, model, state, steps):

@@ -21,8 +21,8 @@ def test_a_bank_holds_what_the_network_makes(model, motions):
 
 
 def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motions):
-    generator = cmg_jax.bank(motions, lookahead_frames=3)
-    state = generator.init(model, jax.random.key(0), None, batch=400)
+    generator, model = cmg_jax.bank(lookahead_frames=3), model.replace(bank=motions)
+    state = generator.init(model, jax.random.key(0), None, num_envs=400)
     played = flat(to_frame(model, motions.frames))
     seen = set()
     for _ in range(25):
@@ -39,42 +39,53 @@ def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motio
 
 
 def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
-    generator = cmg_jax.bank(motions)
+    generator = cmg_jax.bank()
     reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
-    state = generator.init(model, jax.random.key(0), None, batch=300)
+    state = generator.init(model.replace(bank=motions), jax.random.key(0), None, num_envs=300)
     everything = jnp.ones(300, bool)
     middle = float(np.median(motions.command[:, 0]))
     for low, high in ((-9.0, middle), (middle, 9.0)):
         limits = {"command_low": jnp.array([low, -9.0, -9.0]), "command_high": jnp.array([high, 9.0, 9.0])}
-        state = state._replace(bank=state.bank._replace(**limits))
-        state = reset(model, state, everything, jax.random.key(1), None)
+        state = reset(model.replace(bank=motions._replace(**limits)), state, everything, jax.random.key(1), None)
         assert (state.command[:, 0] >= low).all()
         assert (state.command[:, 0] <= high).all()
         assert len(np.unique(state.motion_index)) >= 8
-    nothing = state._replace(bank=state.bank._replace(command_low=state.bank.command_low + 100))
-    assert len(np.unique(reset(model, nothing, everything, jax.random.key(2), None).motion_index)) == 17
+    nothing = model.replace(bank=motions._replace(command_low=motions.command_low + 100))
+    assert len(np.unique(reset(nothing, state, everything, jax.random.key(2), None).motion_index)) == 17
 
 
 def test_a_command_takes_the_nearest_motion(model, motions):
-    generator = cmg_jax.bank(motions)
+    generator, model = cmg_jax.bank(), model.replace(bank=motions)
     state = generator.init(model, jax.random.key(0), motions.command[jnp.array([3, 3, 8])] + 0.001)
     np.testing.assert_array_equal(state.motion_index, [3, 3, 8])
     state = generator.set_command(model, state, motions.command[jnp.array([5, 6, 7])], jnp.array([True, False, True]))
     np.testing.assert_array_equal(state.motion_index, [5, 3, 7])
     np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
-    with pytest.raises(InputError, match="motion cannot be given"):
-        generator.init(model, jax.random.key(0), state.command, first(1, 3))
+
+
+def test_a_given_frame_is_followed_by_what_follows_the_frame_most_like_it(model, motions):
+    generator, model = cmg_jax.bank(lookahead_frames=2), model.replace(bank=motions)
+    played = flat(to_frame(model, motions.frames))
+    motion, frame = np.array([4, 4, 9, 12]), np.array([0, 6, 11, 16])
+    given = jnp.asarray(played[frame, motion]) + 1e-3
+    state = generator.init(model, jax.random.key(0), motions.command[motion], given)
+    np.testing.assert_array_equal(flat(generator.step(model, state)[1]), played[frame + 1, motion])
+    done = np.array([False, True, False, True])
+    state = generator.init(model, jax.random.key(0), motions.command[np.array([1, 1, 2, 3])])
+    after = generator.reset(model, state, done, jax.random.key(1), motions.command[motion], given)
+    for name, wanted in (("motion_index", motion), ("frame_index", frame)):
+        np.testing.assert_array_equal(getattr(after, name), np.where(done, wanted, getattr(state, name)))
 
 
 # Resets from a bank.
 
 
 @pytest.mark.parametrize(
-    "make", [lambda **bank: cmg_jax.streaming(4, **bank), lambda **bank: cmg_jax.realtime(6, **bank)]
+    "make", [lambda: cmg_jax.streaming(4, from_bank=True), lambda: cmg_jax.realtime(6, from_bank=True)]
 )
 def test_a_reset_from_a_bank_plays_its_motion_and_goes_on(make, model, motions):
-    generator = make(bank=motions)
-    state = generator.init(model, jax.random.key(0), None, batch=BATCH)
+    generator, model = make(), model.replace(bank=motions)
+    state = generator.init(model, jax.random.key(0), None, num_envs=BATCH)
     generator = jitted(generator)
     frames, names = np.asarray(motions.frames), np.asarray(motions.command)
     for _ in range(3):
@@ -97,8 +108,8 @@ def test_a_reset_from_a_bank_plays_its_motion_and_goes_on(make, model, motions):
 
 
 def test_a_reset_from_a_bank_never_runs_the_network(model, motions):
-    generator = cmg_jax.streaming(4, bank=motions)
-    state = jax.jit(generator.init, static_argnames="batch")(model, jax.random.key(0), None, batch=BATCH)
+    generator, model = cmg_jax.streaming(4, from_bank=True), model.replace(bank=motions)
+    state = jax.jit(generator.init, static_argnames="num_envs")(model, jax.random.key(0), None, num_envs=BATCH)
     program = jax.make_jaxpr(generator.reset)(model, state, jnp.arange(BATCH) < 3, jax.random.key(0), None)
     assert "dot_general" not in str(program)
     assert "dot_general" in str(
@@ -107,19 +118,27 @@ def test_a_reset_from_a_bank_never_runs_the_network(model, motions):
 
 
 def test_draws_from_the_bank_keep_to_its_range(model, motions):
-    generator = cmg_jax.streaming(4, bank=motions)
+    generator = cmg_jax.streaming(4, from_bank=True)
     reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
-    state = generator.init(model, jax.random.key(0), None, batch=200)
+    state = generator.init(model.replace(bank=motions), jax.random.key(0), None, num_envs=200)
     middle = float(np.median(motions.command[:, 0]))
     for low, high in ((-9.0, middle), (middle, 9.0)):
         limits = {"command_low": jnp.array([low, -9.0, -9.0]), "command_high": jnp.array([high, 9.0, 9.0])}
-        state = state._replace(bank=state.bank._replace(**limits))
-        state = reset(model, state, jnp.ones(200, bool), jax.random.key(0), None)
+        pooled = model.replace(bank=motions._replace(**limits))
+        state = reset(pooled, state, jnp.ones(200, bool), jax.random.key(0), None)
         assert (state.command[:, 0] >= low).all()
         assert (state.command[:, 0] <= high).all()
         assert len(np.unique(state.command[:, 0])) >= 8
 
 
-def test_a_bank_of_motions_too_short_is_refused(motions):
-    with pytest.raises(InputError, match="20 frames each; 21 are needed"):
-        cmg_jax.streaming(20, bank=motions)
+@pytest.mark.parametrize(
+    "generator",
+    [cmg_jax.streaming(20, from_bank=True), cmg_jax.realtime(21, from_bank=True), cmg_jax.bank(lookahead_frames=20)],
+)
+def test_a_bank_that_is_missing_or_too_short_is_refused(generator, model, motions):
+    for each, words in (
+        (model, "the model has none"),
+        (model.replace(bank=motions), "20 frames each; 21 are needed"),
+    ):
+        with pytest.raises(InputError, match=words):
+            generator.init(each, jax.random.key(0), commands(1))

@@ -134,7 +134,7 @@ def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole
     assert first < len(done) < CHUNKS
     with pytest.raises(InputError, match="not finished"):
         cmg_jax.load_bank(store, cmg_jax.load(tiny))
-    written = {path: path.stat().st_mtime_ns for chunk in done for path in store.glob(f"motion/c/{chunk}/0/0")}
+    written = {path: path.stat().st_mtime_ns for path in (store / f"motion/c/{chunk}/0/0" for chunk in done)}
     result = finish(start(tiny, store, *OPTIONS))
     assert result.returncode == 0, result.stderr
     assert f"going on with {store}: {len(done)} of {CHUNKS} chunks are there" in result.stdout
@@ -192,10 +192,10 @@ def test_a_bank_loads_and_plays_it(tiny_model, whole):
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), expected, atol=1e-5)
     np.testing.assert_array_equal(motions.command, motion_store.read(store, store.command[:40]))
     np.testing.assert_array_equal(motions.command_high, motions.command.max(0))
-    generator = cmg_jax.bank(motions)
-    state = generator.init(tiny_model, jax.random.key(0), motions.command[jnp.array([31, 2])])
+    generator, playing = cmg_jax.bank(), tiny_model.replace(bank=motions)
+    state = generator.init(playing, jax.random.key(0), motions.command[jnp.array([31, 2])])
     index = int(state.frame_index[0])
-    _, frame = generator.step(tiny_model, state)
+    _, frame = generator.step(playing, state)
     served = flat(frame)[0]
     assert min(np.abs(served - expected[step, 31]).max() for step in (index, (index + 1) % 12)) < 1e-5
     everything = cmg_jax.load_bank(whole, tiny_model, dtype="float16")

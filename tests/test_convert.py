@@ -1,10 +1,8 @@
 import dataclasses
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -14,10 +12,10 @@ import pytest
 import cmg_jax
 from cmg_jax.model import apply_normalized
 from cmg_jax.networks import pack_experts, unpack_experts
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
 from converters import reference, torch_file
 from converters.cli import check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.kill_tools import MOMENTS, kill_at
 from tests.torch_files import Tensor, read_tensors, write, write_pickle
 
 FILES = {
@@ -29,8 +27,12 @@ FILES = {
 }
 
 
+JOINTS = ("hip", "knee")
+"""Of the network in `DATA`; its files do not name them."""
+
+
 def convert(source: str, stats: str | None):
-    return load_model(DATA / source, DATA / stats if stats else None)
+    return load_model(DATA / source, DATA / stats if stats else None, names=JOINTS)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_a_large_data_set_gives_4096_frames_spread_over_it(tmp_path):
     stats = read_tensors(torch_file.load(DATA / "final.pt"))["stats"]
     samples = [{"motion": np.full((2, 4), index, np.float32)} for index in range(5000)]
     path = write(tmp_path / "data.pt", {"samples": samples, "stats": stats})
-    pool = np.asarray(load_model(DATA / "best.pt", path)[0].initial_motion)
+    pool = np.asarray(load_model(DATA / "best.pt", path, names=JOINTS)[0].initial_motion)
     assert pool.shape == (4096, 4)
     assert (pool[0, 0], pool[-1, 0]) == (0, 4999)
     assert (np.diff(pool[:, 0]) >= 1).all()
@@ -120,19 +122,20 @@ def architecture(motion_dim, command_dim, experts, gate_dims, hidden_dims, seed=
 )
 def test_any_architecture_is_read_off_its_weights(tmp_path, sizes):
     motion_dim, command_dim, experts, gate_dims, hidden_dims = sizes
-    model, _, tensors = load_model(write(tmp_path / "a.pt", architecture(*sizes)))
+    names = tuple(f"wheel_{index}" for index in range(motion_dim // 2))
+    model, _, tensors = load_model(write(tmp_path / "a.pt", architecture(*sizes)), names=names)
     config = model.config
     assert (config.motion_dim, config.command_dim, config.num_experts) == (motion_dim, command_dim, experts)
     assert (config.gate_dims, config.hidden_dims) == (gate_dims, hidden_dims)
     assert check(model, tensors) < 1e-5
     cmg_jax.save(model, tmp_path / "model")
     assert cmg_jax.load(tmp_path / "model").config == config
-    known = {58: G1_29_JOINTS, 46: G1_23_JOINTS}
-    assert config.joint_names == known.get(motion_dim, tuple(f"joint_{i}" for i in range(motion_dim // 2)))
+    assert config.joint_names == names
 
 
 def test_a_swapped_transpose_would_be_noticed(tmp_path):
-    model, _, tensors = load_model(write(tmp_path / "a.pt", architecture(6, 2, 2, (8,), (8, 8))))
+    path = write(tmp_path / "a.pt", architecture(6, 2, 2, (8,), (8, 8)))
+    model, _, tensors = load_model(path, names=("a", "b", "c"))
     layer = model.params["layers_1"]
     transposed = pack_experts(unpack_experts(layer["kernel"], layer["bias"]).swapaxes(1, 2))
     wrong = dataclasses.replace(model, params=model.params | {"layers_1": {**layer, "kernel": transposed}})
@@ -196,7 +199,10 @@ BAD_CHECKPOINTS = {
         lambda s, _: [s.clear(), s.update({"fc.weight": Tensor(np.zeros((2, 2), np.float32))})],
         "not a CMG",
     ),
-    "same key twice": (lambda s, _: s.update({f"module.{k}": v for k, v in list(s.items())}), "same parameter"),
+    "two networks": (
+        lambda s, _: s.update({f"module.{k}": Tensor(v.array) for k, v in list(s.items())}),
+        "in 'model_state_dict', 'model_state_dict.module'; choose one with --weights NAME",
+    ),
     "whole-number weights": (
         lambda s, _: s.update({"layers.2.expert_biases.0": Tensor(np.zeros(4, np.int64))}),
         "dtype int64",
@@ -246,10 +252,11 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         ("a training data set, not a checkpoint", DATA / "training_data.pt", *out),
         ("holds no stats", DATA / "final.pt", "--stats", DATA / "best.pt", *out),
         ("not a YAML file", DATA / "best.pt", "--stats", tmp_path / "a.yaml", *out),
-        ("not a dictionary", DATA / "best.pt", "--stats", tmp_path / "list.yaml", *out),
+        ("holds no stats", DATA / "best.pt", "--stats", tmp_path / "list.yaml", *out),
+        ("stats lack motion_std, command_min", DATA / "best.pt", "--stats", tmp_path / "part.yaml", *out),
         ("not those that", DATA / "final.pt", "--stats", tmp_path / "other.yaml", *out),
         ("No such file", tmp_path / "absent.pt", *out),
-        ("Is a directory", tmp_path, *out),
+        ("is a directory", tmp_path, *out),
         ("--fps nan", DATA / "final.pt", "--fps", "nan", *out),
         ("--fps -5", DATA / "final.pt", "--fps", "-5", *out),
         ("exists", DATA / "final.pt", "--out", tmp_path),
@@ -261,6 +268,7 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         cases.append(("not a YAML file", DATA / "best.pt", "--stats", tmp_path / f"{name}.yaml", *out))
     (tmp_path / "a.yaml").write_text("a: [1, 2")
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
+    (tmp_path / "part.yaml").write_text("motion_mean: [0, 0, 0, 0]\ncommand_max: [1, 1]\n")
     (tmp_path / "other.yaml").write_text((DATA / "stats.yaml").read_text().replace("- 1.5", "- 2.5"))
     for words, *arguments in cases:
         assert_refused(capsys, tmp_path, words, *arguments)
@@ -269,7 +277,7 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
 def test_the_program_converts_and_prints_its_table(tmp_path):
     result = run_program(
         "cmg-convert", DATA / "final.pt", "--out", "model", "--stats", DATA / "training_data.pt", "--fps", "30",
-        "--description", "a small one", cwd=tmp_path,
+        "--description", "a small one", "--joint-names", "hip,knee", cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -285,10 +293,12 @@ def test_the_program_converts_and_prints_its_table(tmp_path):
     assert model.initial_motion is not None
     assert model.initial_motion.shape == (9, 4)
 
-    again = run_program("cmg-convert", DATA / "ckpt_4.pt", "--out", "model", cwd=tmp_path)
+    again = run_program("cmg-convert", DATA / "ckpt_4.pt", "--out", "model", "--joint-names", "hip,knee", cwd=tmp_path)
     assert_one_clear_line(again, "model exists", "--force")
     assert cmg_jax.load(tmp_path / "model").config.fps == 30
-    forced = run_program("cmg-convert", DATA / "ckpt_4.pt", "--out", "model", "--force", cwd=tmp_path)
+    forced = run_program(
+        "cmg-convert", DATA / "ckpt_4.pt", "--out", "model", "--joint-names", "hip,knee", "--force", cwd=tmp_path
+    )
     assert forced.returncode == 0, forced.stderr
     assert cmg_jax.load(tmp_path / "model").config.fps == 50
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -297,7 +307,10 @@ def test_the_program_converts_and_prints_its_table(tmp_path):
 def test_a_hostile_file_is_refused_and_does_not_run(tmp_path):
     write_pickle(tmp_path / "hostile.pt", pickle.dumps({"model_state_dict": Hostile()}, 2))
     (tmp_path / "hostile_legacy.pt").write_bytes(pickle.dumps(Hostile(), 2))
-    for name, words in (("hostile.pt", "system"), ("hostile_legacy.pt", "not a PyTorch checkpoint")):
+    for name, words in (
+        ("hostile.pt", "model_state_dict (posix.system)"),
+        ("hostile_legacy.pt", "the file (posix.system)"),
+    ):
         result = run_program("cmg-convert", name, "--out", "model", cwd=tmp_path)
         assert_one_clear_line(result, name, words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hostile.pt", "hostile_legacy.pt"]
@@ -312,6 +325,8 @@ def test_torch_is_never_imported(tmp_path):
         str(tmp_path / "model"),
         "--stats",
         str(DATA / "training_data.pt"),
+        "--joint-names",
+        "hip,knee",
     ]
     program = (
         f"import sys; sys.argv = {arguments!r}; from converters.cli import main; code = main();"
@@ -322,23 +337,17 @@ def test_torch_is_never_imported(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(tmp_path):
-    program = Path(sys.executable).with_name("cmg-convert")
-    command = [program, DATA / "final.pt", "--out", tmp_path / "model", "--force", "--fps", "60"]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    whole = time.perf_counter() - start
-    old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0)[0]
-    for fraction in (0.6, 0.75, 0.85, 0.95):
-        cmg_jax.save(old, tmp_path / "model", overwrite=True)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(fraction * whole)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        found = cmg_jax.load(tmp_path / "model")
-        expected = old if found.config.fps == 30 else load_model(DATA / "final.pt", fps=60.0)[0]
-        assert found.config == expected.config
-        jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+@pytest.mark.parametrize("moment", MOMENTS[::2])
+def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(moment, tmp_path):
+    old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0, names=JOINTS)[0]
+    cmg_jax.save(old, tmp_path / "model")
+    program = "from converters.cli import main\nsys.exit(main(sys.argv[1:]))"
+    given = ("--force", "--fps", 60, "--joint-names", "hip,knee")
+    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *given)
+    found = cmg_jax.load(tmp_path / "model")
+    expected = old if moment == MOMENTS[0] else load_model(DATA / "final.pt", fps=60.0, names=JOINTS)[0]
+    assert found.config == expected.config
+    jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
 
 
 # The real files, where they are.

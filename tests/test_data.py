@@ -13,8 +13,9 @@ from cmg_jax.data import build, clips, dataset, readers
 from cmg_jax.data.build import Options
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.dataset import LEFT, RIGHT
-from cmg_jax.robot import g1, odometry
-from cmg_jax.robot.joints import G1_29_JOINTS, mirror_motion
+from cmg_jax.robot import G1, Robot, odometry
+from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax.robot.joints import mirror_motion
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.data_tools import walking
 
@@ -29,7 +30,7 @@ def circle(fps=30.0, seconds=4.0, speed=0.8, turn=0.5, **changes):
     phase = np.arange(29) * 0.3
     joint_pos = 0.3 * np.sin(2 * np.pi * time[:, None] + phase)
     joint_vel = 0.3 * 2 * np.pi * np.cos(2 * np.pi * time[:, None] + phase)
-    clip = Clip("circle", fps, G1_29_JOINTS, joint_pos, joint_vel, root, quat)
+    clip = Clip("circle", fps, G1, joint_pos, joint_vel, root, quat)
     return clip._replace(**changes)
 
 
@@ -71,16 +72,16 @@ def test_joints_go_by_name():
     order = np.random.default_rng(0).permutation(29)
     clip = circle()
     shuffled = clip._replace(
-        joint_names=tuple(G1_29_JOINTS[index] for index in order),
+        robot=G1.with_joints([G1_29_JOINTS[index] for index in order]),
         joint_pos=clip.joint_pos[:, order],
         joint_vel=clip.joint_vel[:, order],
     )
-    taken = clips.take_joints(shuffled, G1_29_JOINTS)
+    taken = clips.take_joints(shuffled, G1)
     np.testing.assert_array_equal(taken.joint_pos, clip.joint_pos)
     np.testing.assert_array_equal(taken.joint_vel, clip.joint_vel)
     missing = tuple("x" + name if "knee" in name else name for name in G1_29_JOINTS)
     with pytest.raises(Rejected, match="has no joint left_knee_joint and 1 more"):
-        clips.take_joints(clip._replace(joint_names=missing), G1_29_JOINTS)
+        clips.take_joints(clip._replace(robot=Robot("other", missing)), G1)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def write_all(path, clip):
 def test_every_format_reads_the_same_motion(name, tmp_path):
     clip = circle()
     write_all(tmp_path, clip)
-    (read,) = readers.read(tmp_path / name)
+    (read,) = readers.read(tmp_path / name).clips
     assert read.joint_names == G1_29_JOINTS
     assert read.fps == 30
     for field in ("joint_pos", "root_pos", "root_quat"):
@@ -178,7 +179,7 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
 
 
 def test_commands_become_what_is_walked_under_them():
-    still = g1.standing_joint_pos(G1_29_JOINTS)
+    still = G1.standing_joint_pos
     # Stands, strides at 1.5 Hz, and strides half as far: 3, 4 and 2 s; the last command is held for a moment only.
     time = np.arange(450) / 50
     scale = np.where(time < 3, 0.0, np.where(time < 7, 0.4, 0.2))
@@ -188,9 +189,9 @@ def test_commands_become_what_is_walked_under_them():
     command = np.where(time < 3, 0.0, np.where(time < 7, 1.0, 0.3))[:, None] * np.float32([1, 0.2, 0])
     command[440:] = [0.7, 0.0, 0.0]
     quat = np.tile([1.0, 0, 0, 0], (450, 1))
-    clip = Clip("steps", 50.0, G1_29_JOINTS, joint_pos, None, np.zeros((450, 3)), quat, command)
+    clip = Clip("steps", 50.0, G1, joint_pos, None, np.zeros((450, 3)), quat, command)
     walked = clips.walked_command(clip, smoothing=0.6)
-    velocity = np.asarray(odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0))
+    velocity = np.asarray(odometry.stance_velocity(joint_pos, G1, 50.0))
     np.testing.assert_array_equal(walked[:150], 0)
     # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
     np.testing.assert_allclose(walked[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
@@ -214,13 +215,13 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     (tmp_path / "motion.bvh").write_text("")
     for name, reason in {
-        "evil.pkl": "print",
+        "evil.pkl": "has no joint positions",
         "list.pkl": "no dictionary",
         "short.csv": "has 3 columns",
         "words.csv": "no table of numbers",
-        "text.npz": "is damaged or holds objects",
-        "objects.npz": "is damaged or holds objects",
-        "other.npz": "has no dof_positions",
+        "text.npz": "is a text that begins with 'no archive'",
+        "objects.npz": "has dof_positions but no root under root_quat_wxyz or body_rotations",
+        "other.npz": "has no joint positions",
         "motion.bvh": "unknown format '.bvh'",
     }.items():
         with pytest.raises(Rejected, match=reason):
@@ -235,8 +236,14 @@ def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
     sources = [tmp_path / "original.npz", tmp_path / "broken.csv", *sorted((tmp_path / "good").iterdir())]
     made, rows = build.build(sources, Options(percentiles=(0, 100)))
     told = {row.name: (row.frames, row.kept, row.reason) for row in rows}
-    assert told["original"][0] == 240  # the refused one and the good one bear the same name
-    assert told["broken.csv"] == (0, 0, "has 2 columns; root position, root quaternion and 29 joints are 36")
+    refused, good = (f"{directory}/original.npz" for directory in (tmp_path.name, "good"))
+    assert told[refused][:2] == (120, 0)
+    assert told[good][0] == 120, "a row for each of two files of one name"
+    assert told["broken.csv"] == (
+        0,
+        0,
+        "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
+    )
     assert told["lafan"] == (120, 199, "")
     assert told["rollouts[0]"][1] == 199
     assert len(made.motion) == 4 * 199
@@ -259,10 +266,10 @@ def test_starts_are_found_with_their_foot():
     made = walking(clips=3, frames=120)
     for clip in range(3):
         rows = slice(120 * clip, 120 * clip + 120)
-        pose = Clip("", 50.0, G1_29_JOINTS, made.motion[rows, :29], None, np.zeros((120, 3)), np.zeros((120, 4)))
+        pose = Clip("", 50.0, G1, made.motion[rows, :29], None, np.zeros((120, 3)), np.zeros((120, 4)))
         found = build.first_feet(pose._replace(command=made.command[rows]), recorded=True)
         np.testing.assert_array_equal(found != 0, made.first_foot[rows] != 0)
-        image = np.asarray(mirror_motion(jnp.asarray(made.motion[rows]), G1_29_JOINTS))[:, :29]
+        image = np.asarray(mirror_motion(jnp.asarray(made.motion[rows]), G1))[:, :29]
         other = build.first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
         np.testing.assert_array_equal(other, np.where(found == 0, 0, LEFT + RIGHT - found))
 
@@ -270,7 +277,7 @@ def test_starts_are_found_with_their_foot():
 def test_statistics_are_those_of_the_frames_and_their_mirror_images():
     made = walking(clips=2, frames=60)
     stats = made.stats()
-    image = np.asarray(mirror_motion(jnp.asarray(made.motion), G1_29_JOINTS))
+    image = np.asarray(mirror_motion(jnp.asarray(made.motion), G1))
     both = np.concatenate([made.motion, image])
     np.testing.assert_allclose(stats.motion_mean, both.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(stats.motion_std, np.maximum(both.std(axis=0), 0.1), atol=1e-5)
@@ -285,7 +292,7 @@ def test_a_data_set_survives_the_disk_and_damage_is_told(tmp_path):
     loaded = dataset.load(path)
     for field in ("motion", "command", "clip", "first_foot"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(made, field))
-    assert (loaded.clip_names, loaded.joint_names, loaded.fps) == (made.clip_names, made.joint_names, made.fps)
+    assert (loaded.clip_names, loaded.robot, loaded.fps) == (made.clip_names, made.robot, made.fps)
     with np.load(path) as arrays:
         content = dict(arrays)
     for change, words in (

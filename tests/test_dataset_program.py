@@ -30,7 +30,7 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
         ["contact_sheet.png", "index.csv", *(row["file"] for row in rows)]
     )
     commands = np.array([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]], np.float32)
-    first = first_frames(bundled, jax.random.key(6), 4, None)
+    first = first_frames(bundled, jax.random.key(6), 4)
     trajectory = jax.jit(cmg_jax.generate)(bundled, first, np.repeat(commands[:, None], 150, axis=1))
     walked = evaluation.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
     told = np.array([[float(row[f"walked_{part}"]) for part in ("vx", "vy", "yaw")] for row in rows])

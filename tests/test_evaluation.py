@@ -8,9 +8,9 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError, evaluation
-from cmg_jax.robot import g1, odometry
-from cmg_jax.robot.joints import G1_29_JOINTS
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from cmg_jax.robot import G1, odometry
+from cmg_jax.robot.g1 import G1_29_JOINTS
+from tests.conftest import SHARED, needs_shared, refused_line, run_here
 
 
 def striding(speed, frames=100, fps=50.0):
@@ -26,7 +26,7 @@ def striding(speed, frames=100, fps=50.0):
 
 def test_the_lower_foot_tells_the_velocity():
     for speed in (-0.3, 0.1, 0.4):
-        velocity = odometry.stance_velocity(striding(speed, frames=40), G1_29_JOINTS, 50.0)
+        velocity = odometry.stance_velocity(striding(speed, frames=40), G1, 50.0)
         assert velocity.shape == (39, 3)
         assert velocity[:, 0].mean() == pytest.approx(speed, rel=0.05)
         np.testing.assert_allclose(velocity[:, 1:], 0, atol=0.02)
@@ -37,17 +37,17 @@ def test_a_turning_stance_leg_turns_the_root():
     joint_pos[:, :, G1_29_JOINTS.index("right_knee_joint")] = 1.2
     angle = 0.5 * np.arange(20) / 50
     joint_pos[0, :, G1_29_JOINTS.index("left_hip_yaw_joint")] = -angle
-    velocity = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0)
+    velocity = odometry.stance_velocity(joint_pos, G1, 50.0)
     np.testing.assert_allclose(velocity[0, :, 2], 0.5, atol=0.02)
     np.testing.assert_allclose(velocity[1], 0, atol=1e-9)
 
 
 def test_feet_that_stand_do_not_slide_and_a_walk_steps():
-    still = odometry.contacts(np.tile(g1.standing_joint_pos(G1_29_JOINTS), (20, 1)), G1_29_JOINTS, 50.0)
+    still = odometry.contacts(np.tile(G1.standing_joint_pos, (20, 1)), G1, 50.0)
     assert still == (0.0, 0.0)
     model = cmg_jax.default_model()
     walk = evaluation.generate(model, np.tile(np.float32([1.0, 0, 0]), (1, 200, 1)))
-    moving = odometry.contacts(walk[:, 50:, :29], G1_29_JOINTS, 50.0)
+    moving = odometry.contacts(walk[:, 50:, :29], G1, 50.0)
     assert 2 < moving.steps_per_second < 6
     assert 0 < moving.sliding < 0.3
 
@@ -72,7 +72,7 @@ def test_odometry_agrees_with_the_true_velocity_of_real_rollouts():
     cos, sin = np.cos(yaw), np.sin(yaw)
     turn = np.gradient(yaw, axis=1) * 50
     true = np.stack([forward * cos + left * sin, left * cos - forward * sin, turn], axis=-1)
-    walked = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50.0)
+    walked = odometry.stance_velocity(joint_pos, G1, 50.0)
     means = []
     for episode in range(10):
         edges = np.flatnonzero((np.diff(command[episode], axis=0) != 0).any(-1)) + 1
@@ -127,20 +127,20 @@ def test_all_figures_are_there_and_finite(report):
 
 
 def test_models_that_cannot_be_measured_are_refused(small_model, model):
-    with pytest.raises(InputError, match="needs a model of the G1"):
+    with pytest.raises(InputError, match="needs commands vx, vy and yaw rate"):
         evaluation.evaluate(small_model)
     with pytest.raises(InputError, match="frames 60 are too few"):
         evaluation.evaluate(model, settings=evaluation.Settings(frames=60))
 
 
-def test_the_program_prints_and_writes_a_report(tmp_path):
+def test_the_program_prints_and_writes_a_report(tmp_path, capsys):
     out = tmp_path / "report"
     arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
-    result = run_program("cmg-jax", "evaluate", *arguments)
+    result = run_here(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
     written = json.loads((out / "report.json").read_text())
     assert len(written["tracking"]["rows"]) == 2
     assert (out / "report.png").stat().st_size > 20_000
-    assert_one_clear_line(run_program("cmg-jax", "evaluate", "--grid=a:0:0"), "numbers separated by commas")
-    assert_one_clear_line(run_program("cmg-jax", "evaluate", tmp_path / "none"), "not a model directory")
+    assert "numbers separated by commas" in refused_line(capsys, "evaluate", "--grid=a:0:0")
+    assert "not a model directory" in refused_line(capsys, "evaluate", tmp_path / "none")

@@ -18,8 +18,9 @@ from cmg_jax.envs import g1_model, rewards
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.reference import empty_reference
 from cmg_jax.envs.wrapper import wrap_env_fn
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, indices
+from cmg_jax.robot import G1
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot.joints import indices
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
@@ -58,7 +59,7 @@ def rollout(bundled):
 
 def test_what_the_policy_sees(rollout):
     env, actions, (first, (obs, _, done, _, qpos, reference)) = rollout
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     alive = done == 0
     np.testing.assert_allclose(obs[..., :29][alive], (qpos - standing)[alive], atol=1e-5)
     np.testing.assert_allclose(obs[..., 58:87][alive], actions[alive], atol=1e-6)
@@ -98,30 +99,48 @@ def test_the_floating_variant_keeps_its_structure_under_scan(bundled):
     assert state.info["reference"].bodies is None
 
 
+def test_an_observation_that_a_wrapper_changed_changes_no_reward():
+    env = G1Tracking(config_overrides={"rewards.key_bodies": 0.0})
+    first = jax.jit(env.reset)(jax.random.PRNGKey(3))
+    actions = 0.1 * np.random.default_rng(5).normal(size=(2, 29)).astype(np.float32)
+    step, weight = jax.jit(env.step), env._config.rewards.action_rate
+    state = step(first, actions[0])
+    noisy = state.replace(obs=state.obs + 1.0)
+    for found, last in (
+        (state, np.zeros(29)),
+        (step(noisy, actions[1]), actions[0]),
+        # As auto-reset begins an episode: the first data, and the info as it is.
+        (step(noisy.replace(data=first.data), actions[1]), np.zeros(29)),
+    ):
+        action = actions[0] if found is state else actions[1]
+        expected = weight * np.mean(np.square(action - last))
+        np.testing.assert_allclose(found.metrics["reward/action_rate"], expected, rtol=1e-5)
+
+
 def test_targets():
     reference = empty_reference(num_joints=23)._replace(joint_pos=jnp.full(23, 0.1))
     env = G1Tracking(joint_names=G1_23_JOINTS)
     target = np.asarray(env.target(reference, jnp.full(23, 0.4)))
     at = indices(G1_23_JOINTS, G1_29_JOINTS)
-    low, high = g1.joint_limits(G1_29_JOINTS).T
+    low, high = G1.joint_limits.T
     np.testing.assert_allclose(target[at], np.clip(0.1 + 0.4, low, high)[at], atol=1e-6)
     rest = np.setdiff1d(np.arange(29), at)
-    np.testing.assert_allclose(target[rest], g1.standing_joint_pos(G1_29_JOINTS)[rest], atol=1e-6)
+    np.testing.assert_allclose(target[rest], G1.standing_joint_pos[rest], atol=1e-6)
     bare = G1Tracking(config_overrides={"residual": False}, joint_names=G1_23_JOINTS)
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     np.testing.assert_allclose(bare.target(reference, jnp.zeros(23)), standing, atol=1e-6)
 
 
 def test_the_floating_g1_stands_on_its_eight_soles():
     robot = g1_model.build(floating=True, sim_dt=0.005)
     data = mujoco.MjData(robot)
-    data.qpos[:] = g1.mj_model().key("stand").qpos
+    data.qpos[:] = G1.mj_model.key("stand").qpos
     data.ctrl[:] = data.qpos[7:]
     for _ in range(60):
         mujoco.mj_step(robot, data)
     assert data.ncon == 8
     assert 0.7 < data.qpos[2] < 0.8
-    assert (np.abs(data.qfrc_actuator[6:]) <= g1.mj_model().jnt_actfrcrange[1:, 1] + 1e-6).all()
+    assert (np.abs(data.qfrc_actuator[6:]) <= G1.mj_model.jnt_actfrcrange[1:, 1] + 1e-6).all()
 
 
 def test_likeness_and_costs():

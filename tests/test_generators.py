@@ -1,5 +1,10 @@
 """One contract for all modes, and what each mode adds."""
 
+import inspect
+import math
+import pydoc
+import typing
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -14,27 +19,37 @@ from tests.generator_tools import BATCH, commands, first, flat, jitted, play, re
 
 MODES = {
     "loop": lambda: cmg_jax.pregenerated(12),
+    "loop, first served": lambda: cmg_jax.pregenerated(12, serve_first=True),
     "hold": lambda: cmg_jax.pregenerated(12, on_end="hold"),
-    "extend": lambda: cmg_jax.pregenerated(12, on_end="extend"),
+    "hold, first served": lambda: cmg_jax.pregenerated(12, on_end="hold", serve_first=True),
+    "extend": lambda: cmg_jax.pregenerated(12, on_end="extend", lookahead_frames=3),
+    "extend, first served": lambda: cmg_jax.pregenerated(12, on_end="extend", serve_first=True),
     "realtime": lambda: cmg_jax.realtime(10),
     "realtime odd": lambda: cmg_jax.realtime(7),
     "streaming": lambda: cmg_jax.streaming(4),
     "streaming 0": lambda: cmg_jax.streaming(0),
 }
 POOLED = {
-    "bank": lambda motions: cmg_jax.bank(motions, lookahead_frames=3),
-    "streaming from a bank": lambda motions: cmg_jax.streaming(4, bank=motions),
-    "wrapped": lambda motions: cmg_jax.guarded(
-        cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, bank=motions), frames=3))
+    "bank": lambda: cmg_jax.bank(lookahead_frames=3),
+    "streaming from a bank": lambda: cmg_jax.streaming(4, from_bank=True),
+    "wrapped": lambda: cmg_jax.guarded(
+        cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, from_bank=True), frames=3))
     ),
 }
+ALL = MODES | POOLED
 CONTRACT = ["loop", "hold", "extend", "realtime", "streaming", *POOLED]
-SERVES_FIRST = ("loop", "hold", "extend")
+SERVES_FIRST = [name for name in MODES if name.endswith("first served")]
+
+
+@pytest.fixture(scope="module")
+def model(reference_model, motions):
+    """With a bank, which any mode may draw commands from."""
+    return reference_model.replace(bank=motions)
 
 
 @pytest.fixture(params=CONTRACT)
-def generator(request, motions):
-    return POOLED[request.param](motions) if request.param in POOLED else MODES[request.param]()
+def generator(request):
+    return ALL[request.param]()
 
 
 @pytest.fixture(params=MODES)
@@ -61,7 +76,7 @@ def test_state_keeps_its_structure_shapes_and_dtypes(generator, model):
         described(generator.reset, state, done.astype(jnp.float32), key, commands(2)),
         described(generator.set_command, state, commands(3)),
         described(generator.set_command, state, commands(3), done),
-        described(generator.resume, key, commands(3), first(4)),
+        described(generator.init, key, commands(3), first(4)),
     ):
         assert later == expected
     float32 = jnp.dtype("float32")
@@ -167,9 +182,9 @@ def test_bad_input_is_one_clear_line(generator, model):
         (lambda: generator.reset(model, state, mask, key, commands(1)[:3]), "command has shape"),
         (lambda: generator.set_command(model, state, commands(1), mask[:3]), "changed has shape"),
         (lambda: generator.set_command(model, state, commands(1)[:3]), "command has shape"),
-        (lambda: generator.resume(model, key, commands(1), first(1)[:3]), "motion has shape"),
+        (lambda: generator.init(model, key, commands(1), first(1)[:3]), "motion has shape"),
         (
-            lambda: generator.resume(model, key, commands(1), first(1).at[4, 9].set(jnp.nan)),
+            lambda: generator.init(model, key, commands(1), first(1).at[4, 9].set(jnp.nan)),
             "motion is not finite in row 4",
         ),
         (lambda: generator.lookahead(model, state, (1, -2)), "offset -2 is negative"),
@@ -179,11 +194,27 @@ def test_bad_input_is_one_clear_line(generator, model):
             call()
 
 
+def test_help_says_what_each_function_does(generator):
+    for name, words in (
+        ("init", "num_envs: B, needed where `command` is None"),
+        ("step", "frame with leaves [B, J] in rad and rad/s"),
+        ("reset", "done: [B] bool, or 0 and 1"),
+        ("set_command", "changed: [B] bool, rows that take their command"),
+        ("lookahead", "offsets: whole numbers [n] from 0 to `Generator.horizon`"),
+    ):
+        function = getattr(generator, name)
+        text = pydoc.plain(pydoc.render_doc(function))
+        assert f"{name}(model: " in text
+        assert words in text
+        contract = inspect.signature(typing.get_type_hints(cmg_jax.Generator)[name].__origin__.__call__)
+        assert list(inspect.signature(function).parameters) == list(contract.parameters)[1:]
+
+
 # Modes that run the network.
 
 
 def test_first_frames_are_given_drawn_from_the_pool_or_standing(model):
-    generator = cmg_jax.pregenerated(1)
+    generator = cmg_jax.pregenerated(1, serve_first=True)
     pool = {tuple(row) for row in np.asarray(model.initial_motion).round(4).tolist()}
 
     def served(model, **given):
@@ -206,15 +237,15 @@ def test_frames_follow_one_another(mode, model):
     expected = reference(model, motion, command, 40)
     served = play(generator, model, state, 40)[1]
     index = np.arange(40) if name in SERVES_FIRST else np.arange(40) + 1
-    if name == "loop":
+    if name.startswith("loop"):
         index = index % 13
-    if name == "hold":
+    if name.startswith("hold"):
         index = np.minimum(index, 12)
     np.testing.assert_allclose(served, expected[index], atol=1e-4)
 
 
 def test_a_new_command_acts_on_the_frame_last_served(mode, model):
-    name, generator = mode
+    _, generator = mode
     generator = jitted(generator)
     state = generator.init(model, jax.random.key(0), commands(2), first(1))
     for steps in (1, 2, 5, 9, 14):
@@ -226,16 +257,16 @@ def test_a_new_command_acts_on_the_frame_last_served(mode, model):
         expected = cmg_jax.apply(model, jnp.asarray(flat(frame)), new)
         plain = generator.step(model, state)[1]
         state = generator.set_command(model, state, new, changed)
-        ahead = generator.lookahead(model, state, (0, 1))
+        ahead = generator.lookahead(model, state, (0, 1)[: int(min(generator.horizon, 1)) + 1])
         np.testing.assert_allclose(flat(ahead)[changed, 0], flat(frame)[changed], atol=1e-5)
         state, following = generator.step(model, state)
         np.testing.assert_allclose(flat(following)[changed], expected[changed], atol=1e-5)
-        if name != "streaming 0":  # which knows no frame ahead
+        if ahead.joint_pos.shape[1] == 2:
             np.testing.assert_allclose(flat(ahead)[:, 1], flat(following), atol=1e-5)
         np.testing.assert_array_equal(flat(following)[~changed], flat(plain)[~changed])
 
 
-def test_a_reset_row_starts_anew_and_the_others_go_on(mode, model):
+def test_a_reset_row_starts_again_and_the_others_go_on(mode, model):
     name, generator = mode
     generator = jitted(generator)
     state = generator.init(model, jax.random.key(0), commands(2), first(1))
@@ -265,28 +296,51 @@ def test_a_command_for_a_row_just_reset_keeps_its_first_frame(name, model):
 def test_lookahead_shows_what_will_be_served(mode, model):
     name, generator = mode
     state = jax.jit(generator.init)(model, jax.random.key(0), commands(2), first(1))
-    known = {"realtime": 5, "realtime odd": 3, "streaming": 4, "streaming 0": 0, "extend": 3}.get(name, 30)
+    horizons = {"realtime": 5, "realtime odd": 3, "streaming": 4, "extend": 3}
+    horizons |= {"streaming 0": 0, "extend, first served": 0}
+    assert generator.horizon == horizons.get(name, math.inf)
+    known = min(generator.horizon, 30)
     look = jax.jit(lambda state: generator.lookahead(model, state, jnp.arange(known + 1)))
-    state, served = play(generator, model, state, 8)
-    ahead = flat(look(state))
-    np.testing.assert_array_equal(ahead[:, 0], served[-1])
-    following = play(generator, model, state, known)[1]
-    np.testing.assert_array_equal(ahead[:, 1:].swapaxes(0, 1), following)
+    for steps in (8, 1, 1, 1, 1, 1):
+        state, served = play(generator, model, state, steps)
+        ahead = flat(look(state))
+        np.testing.assert_array_equal(ahead[:, 0], served[-1])
+        following = play(generator, model, state, known)[1]
+        np.testing.assert_array_equal(ahead[:, 1:].swapaxes(0, 1), following)
 
 
-def test_past_the_end_the_last_frame_known_is_repeated(model):
-    for generator, known in (
-        (cmg_jax.streaming(4), 4),
-        (cmg_jax.realtime(10), 9),
-        (cmg_jax.pregenerated(6, on_end="extend"), 6),
+@pytest.mark.parametrize("name", [name for name in ALL if ALL[name]().horizon < math.inf])
+def test_offsets_beyond_the_horizon_are_refused(name, model):
+    generator = ALL[name]()
+    state = jax.jit(generator.init)(model, jax.random.key(0), commands(2))
+    horizon, fps = generator.horizon, model.config.fps
+    assert np.isfinite(flat(generator.lookahead(model, state, (0, horizon)))).all()
+    assert np.isfinite(flat(at_time(generator, model, state, horizon / fps))).all()
+    beyond = rf"offset {horizon + 1} is beyond the {horizon} frames ahead"
+    for call in (
+        lambda state: generator.lookahead(model, state, (0, horizon + 1)),
+        lambda state: generator.lookahead(model, state, np.array([horizon + 1])),
+        lambda state: at_time(generator, model, state, [0.0, (horizon + 0.5) / fps]),
+        lambda state: at_time(generator, model, state, np.float64((horizon + 1) / fps)),
     ):
-        state = generator.init(model, jax.random.key(0), commands(2), first(1))
-        if known == 6:
-            state, _ = generator.step(model, state)
-        ahead = flat(generator.lookahead(model, state, (known, known + 1, known + 50)))
-        np.testing.assert_array_equal(ahead[:, 1], ahead[:, 0])
-        np.testing.assert_array_equal(ahead[:, 2], ahead[:, 0])
-        assert np.abs(ahead[:, 0] - flat(generator.lookahead(model, state, (known - 1,)))[:, 0]).max() > 0
+        for run in (call, jax.jit(call)):
+            with pytest.raises(InputError, match=beyond):
+                run(state)
+
+
+@pytest.mark.parametrize("name", ["streaming", "extend", "realtime", "bank", "wrapped"])
+def test_traced_offsets_beyond_the_horizon_give_no_frame(name, model):
+    generator = ALL[name]()
+    state = jax.jit(generator.init)(model, jax.random.key(0), commands(2))
+    known = np.array([0, 1, generator.horizon])
+    offsets = np.array([-1, *known, generator.horizon + 1, 10**6])
+    seen = flat(jax.jit(generator.lookahead)(model, state, offsets))
+    np.testing.assert_array_equal(seen[:, 1:4], flat(generator.lookahead(model, state, known)))
+    assert np.isnan(seen[:, [0, 4, 5]]).all()
+    seconds = offsets / model.config.fps
+    between = flat(jax.jit(lambda state, seconds: at_time(generator, model, state, seconds))(state, seconds))
+    np.testing.assert_allclose(between[:, 1:4], seen[:, 1:4], atol=1e-6)
+    assert np.isnan(between[:, [0, 4, 5]]).all()
 
 
 def test_between_frames_the_reference_is_linear(model):
@@ -318,6 +372,9 @@ def test_a_half_precision_store_takes_half_the_memory(dtype, model):
         lambda: cmg_jax.realtime(1),
         lambda: cmg_jax.pregenerated(0),
         lambda: cmg_jax.pregenerated(5, on_end="stop"),  # pyright: ignore
+        lambda: cmg_jax.pregenerated(5, on_end="extend", lookahead_frames=5),
+        lambda: cmg_jax.pregenerated(5, lookahead_frames=2),
+        lambda: cmg_jax.bank(lookahead_frames=-1),
         lambda: cmg_jax.streaming(5, dtype="int8"),
     ],
 )

@@ -18,7 +18,7 @@ def golden_start(generator, model, path, rows):
 
 
 def test_pregenerated_reads_agree_with_pytorch_through_the_wrap(model, golden):
-    generator = cmg_jax.pregenerated(200)
+    generator = cmg_jax.pregenerated(200, serve_first=True)
     start = jax.jit(generator.init)
     state = start(model, jax.random.key(0), golden["pregenerated_command"], golden["pregenerated_motion"])
     served = play(generator, model, state, 231)[1].swapaxes(0, 1)
@@ -39,7 +39,7 @@ def test_rolling_reads_agree_with_pytorch(name, model, golden):
 
 @needs_shared
 def test_whole_golden_files_agree_with_pytorch(model):
-    generator = cmg_jax.pregenerated(200)
+    generator = cmg_jax.pregenerated(200, serve_first=True)
     arrays, state = golden_start(generator, model, SHARED / "golden" / "pregenerated.npz", 8)
     reads = np.abs(play(generator, model, state, 231)[1].swapaxes(0, 1) - arrays["reads"]).max()
     state, before = play(generator, model, state, 37)

@@ -15,20 +15,28 @@ import cmg_jax
 from cmg_jax import InputError, motion_file, plain_pickle, safe_pickle
 from cmg_jax.commands import schedule
 from cmg_jax.data import readers
+from cmg_jax.data.assume import Assume
 from cmg_jax.generators.base import first_frames
 from cmg_jax.motion_file import Motion, twist
-from cmg_jax.robot import g1, odometry, rotation
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from cmg_jax.robot import G1, odometry, rotation
+from cmg_jax.robot.bodies import body_poses, body_states, breadth_first
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_here
 
-FORMATS = {"npz": "walk.npz", "csv": "walk.csv", "twist": "walk.pkl", "mjlab": "tracking.npz"}
+FORMATS = {
+    "npz": "walk.npz",
+    "csv": "walk.csv",
+    "twist": "walk.pkl",
+    "mjlab": "tracking.npz",
+    "beyondmimic": "isaac.npz",
+}
 
 
 @pytest.fixture(scope="module")
 def trajectory(bundled) -> tuple[np.ndarray, np.ndarray]:
     """A walk of 2 s on an arc, and its commands."""
     commands = schedule.hold([[0.9, 0.1, 0.5]], 2, 50)
-    first = first_frames(bundled, jax.random.key(4), 1, None)
+    first = first_frames(bundled, jax.random.key(4), 1)
     return np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0], commands
 
 
@@ -123,7 +131,7 @@ def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
                 assert ours[key].shape[1:] == value.shape[1:]
         assert ours["link_body_list"] == theirs["link_body_list"]
         # Their own joints, through our kinematics, give their bodies: order, frame and unit are theirs.
-        recorded = motion._replace(joint_pos=theirs["dof_pos"], joint_names=G1_29_JOINTS)
+        recorded = motion._replace(joint_pos=theirs["dof_pos"], robot=G1)
         np.testing.assert_allclose(twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
 
 
@@ -134,8 +142,8 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
     rng = np.random.default_rng(0)
     positions, velocities = rng.normal(size=(4, 36)), rng.normal(size=(4, 35))
     positions[:, 3:7] /= np.linalg.norm(positions[:, 3:7], axis=-1, keepdims=True)
-    states = g1.body_states(positions, velocities)
-    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
+    states = body_states(G1, positions, velocities)
+    model, data = G1.mj_model, mujoco.MjData(G1.mj_model)
     velocity = np.empty(6)
     for row in range(4):
         data.qpos[:], data.qvel[:] = positions[row], velocities[row]
@@ -144,7 +152,7 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
             mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_XBODY, body, velocity, 0)
             np.testing.assert_allclose(states.angular_velocity[row, body - 1], velocity[:3], atol=1e-5)
             np.testing.assert_allclose(states.linear_velocity[row, body - 1], velocity[3:], atol=1e-5)
-    np.testing.assert_allclose(states.position, g1.body_poses(positions).position, atol=1e-6)
+    np.testing.assert_allclose(states.position, body_poses(G1, positions).position, atol=1e-6)
 
 
 def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
@@ -153,6 +161,7 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
         arrays = dict(file)
     shapes = {"fps": (1,), "joint_pos": (101, 29), "joint_vel": (101, 29), "body_pos_w": (101, 30, 3)}
     shapes |= {"body_quat_w": (101, 30, 4), "body_lin_vel_w": (101, 30, 3), "body_ang_vel_w": (101, 30, 3)}
+    shapes |= {"joint_names": (29,), "body_names": (30,)}
     assert {key: array.shape for key, array in arrays.items()} == shapes
     assert arrays["fps"].item() == 50
     np.testing.assert_array_equal(arrays["joint_vel"], motion.joint_vel)
@@ -171,6 +180,53 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
     np.testing.assert_allclose(speed, np.hypot(0.9, 0.1), atol=1e-3)
 
 
+# The G1 of BeyondMimic in Isaac Lab, as its users list the joints; the link of each follows the pelvis in this order.
+ISAAC_LAB_JOINTS = (
+    *("left_hip_pitch", "right_hip_pitch", "waist_yaw", "left_hip_roll", "right_hip_roll", "waist_roll"),
+    *("left_hip_yaw", "right_hip_yaw", "waist_pitch", "left_knee", "right_knee"),
+    *("left_shoulder_pitch", "right_shoulder_pitch", "left_ankle_pitch", "right_ankle_pitch"),
+    *("left_shoulder_roll", "right_shoulder_roll", "left_ankle_roll", "right_ankle_roll"),
+    *("left_shoulder_yaw", "right_shoulder_yaw", "left_elbow", "right_elbow", "left_wrist_roll", "right_wrist_roll"),
+    *("left_wrist_pitch", "right_wrist_pitch", "left_wrist_yaw", "right_wrist_yaw"),
+)
+ISAAC_LAB_BODIES = (
+    "pelvis",
+    *("torso_link" if joint == "waist_pitch" else f"{joint}_link" for joint in ISAAC_LAB_JOINTS),
+)
+
+
+def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tmp_path):
+    for name in ("mjlab", "beyondmimic"):
+        motion_file.write(tmp_path / FORMATS[name], motion, name)
+    theirs, ours = (dict(np.load(tmp_path / FORMATS[name])) for name in ("beyondmimic", "mjlab"))
+    assert list(ours["joint_names"]) == list(G1_29_JOINTS)
+    assert list(ours["body_names"]) == list(G1.body_names)
+    # By place alone, as its loader reads.
+    for place, joint in enumerate(ISAAC_LAB_JOINTS):
+        column = G1_29_JOINTS.index(f"{joint}_joint")
+        np.testing.assert_array_equal(theirs["joint_pos"][:, place], motion.joint_pos[:, column])
+        np.testing.assert_array_equal(theirs["joint_vel"][:, place], motion.joint_vel[:, column])
+    order = [G1.body_names.index(name) for name in ISAAC_LAB_BODIES]
+    for key in ("body_pos_w", "body_quat_w", "body_ang_vel_w"):
+        np.testing.assert_array_equal(theirs[key], ours[key][:, order])
+    # And by name, as anyone can.
+    assert list(theirs["joint_names"]) == [f"{joint}_joint" for joint in ISAAC_LAB_JOINTS]
+    assert list(theirs["body_names"]) == list(ISAAC_LAB_BODIES)
+
+
+def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
+    motion_file.write(tmp_path / "isaac.npz", motion, "beyondmimic")
+    arrays = np.load(tmp_path / "isaac.npz")
+    model, data, velocity = G1.mj_model, mujoco.MjData(G1.mj_model), np.empty(6)
+    for frame in (0, 40, 100):
+        data.qpos[:], data.qvel[:] = motion.qpos()[frame], motion.qvel()[frame]
+        mujoco.mj_forward(model, data)
+        for place, name in enumerate(ISAAC_LAB_BODIES):
+            mujoco.mj_objectVelocity(model, data, mujoco.mjtObj.mjOBJ_BODY, model.body(name).id, velocity, 0)
+            np.testing.assert_allclose(arrays["body_lin_vel_w"][frame, place], velocity[3:], atol=1e-4)
+            np.testing.assert_allclose(arrays["body_ang_vel_w"][frame, place], velocity[:3], atol=1e-4)
+
+
 # All of them.
 
 
@@ -178,10 +234,10 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
     motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
-    (clip,) = readers.read(tmp_path / FORMATS[name], csv_fps=50.0)
-    expected = motion.with_joints(joints)
+    (clip,) = readers.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
     assert clip.fps == 50
-    assert clip.joint_names == joints
+    assert clip.joint_names == (breadth_first(G1, joints) if name == "beyondmimic" else joints)
+    expected = motion.with_joints(clip.joint_names)
     np.testing.assert_allclose(clip.joint_pos, expected.joint_pos, atol=1e-6)
     np.testing.assert_allclose(clip.root_pos, expected.root_pos, atol=1e-5)
     np.testing.assert_allclose(clip.root_quat, expected.root_quat, atol=1e-6)
@@ -195,7 +251,7 @@ def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
     for name in ("csv", "twist", "mjlab"):
         motion_file.write(tmp_path / FORMATS[name], shuffled, name)
-        (clip,) = readers.read(tmp_path / FORMATS[name])
+        (clip,) = readers.read(tmp_path / FORMATS[name]).clips
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
@@ -205,15 +261,15 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
     motions = motion_file.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
-    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1_29_JOINTS, 50))
-    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1_29_JOINTS)))
-    one = Motion(50.0, G1_29_JOINTS, *(array[0] for array in motions[2:]))
-    states_of_bodies = g1.body_poses(one.qpos())
+    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1, 50))
+    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1)))
+    one = Motion(50.0, G1, *(array[0] for array in motions[2:]))
+    states_of_bodies = body_poses(G1, one.qpos())
     slip = {}
     for path in ("odometry", "command"):
         root = one if path == "odometry" else motion_file.of_trajectory(bundled.config, states, commands)
-        ankle = [g1.body_names().index(f"{side}_ankle_roll_link") for side in ("left", "right")]
-        feet = g1.body_poses(root.qpos()).position[:, ankle, :2]
+        ankle = [G1.body_names.index(f"{side}_ankle_roll_link") for side in ("left", "right")]
+        feet = body_poses(G1, root.qpos()).position[:, ankle, :2]
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
         slip[path] = np.median(step)
     assert slip["odometry"] < 0.6 * slip["command"]
@@ -224,22 +280,23 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
 
 
 def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, tmp_path):
-    several = Motion(50.0, motion.joint_names, *(np.stack([array, array]) for array in motion[2:]))
+    several = Motion(50.0, motion.robot, *(np.stack([array, array]) for array in motion[2:]))
     stranger = motion.with_joints(("left_knee_joint", "tail"))
-    for name in ("csv", "twist", "mjlab"):
+    for name in ("csv", "twist", "mjlab", "beyondmimic"):
         with pytest.raises(InputError, match="holds one environment"):
             motion_file.write(tmp_path / FORMATS[name], several, name)
-        with pytest.raises(InputError, match="holds the G1's joints"):
+        with pytest.raises(InputError, match=r"holds the G1's links|needs the robot's MJCF"):
             motion_file.write(tmp_path / FORMATS[name], stranger, name)
     motion_file.write(tmp_path / "several.npz", several)
     motion_file.write(tmp_path / "stranger.npz", stranger)
-    assert len(readers.read(tmp_path / "several.npz")) == 2
+    assert len(readers.read(tmp_path / "several.npz").clips) == 2
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 
-def test_the_program_writes_what_it_is_told(tmp_path):
+def test_the_program_writes_what_it_is_told(tmp_path, capsys):
     arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
-    result = run_program(
+    result = run_here(
+        capsys,
         "cmg-jax", "generate", *arguments, "--out", "w.npz", "--format", "mjlab", "--joints", 23, "--root", "odometry",
         cwd=tmp_path,
     )  # fmt: skip
@@ -249,5 +306,5 @@ def test_the_program_writes_what_it_is_told(tmp_path):
         speed = np.linalg.norm(arrays["body_lin_vel_w"][5:, 0, :2], axis=-1)
         assert 0.6 < speed.mean() < 1.2
         assert speed.std() > 0.01, "feet do not walk as evenly as a command"
-    bad = run_program("cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
+    bad = run_here(capsys, "cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
     assert_one_clear_line(bad, "must end in .pkl")

@@ -7,8 +7,8 @@ import pytest
 
 import cmg_jax
 from cmg_jax import CMGMotionGenerator, InputError
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1
+from cmg_jax.robot.bodies import body_poses, qpos
 from tests.generator_tools import BATCH, commands, first, reference
 
 
@@ -66,17 +66,17 @@ def test_switching_keeps_motion_and_commands(model):
 
 def test_body_transforms_are_those_of_mujoco(model):
     generator = CMGMotionGenerator(model, BATCH, "realtime", buffer_size=4)
-    assert generator.body_names == g1.body_names()
+    assert generator.body_names == G1.body_names
     base_pos = np.random.default_rng(0).normal(size=(2, 3))
     data = generator.get_motion_with_body_transforms([9, 1], base_pos=base_pos)
-    poses = g1.body_poses(g1.qpos(np.asarray(data["dof_positions"]), G1_29_JOINTS, base_pos))
+    poses = body_poses(G1, qpos(G1, np.asarray(data["dof_positions"]), base_pos))
     assert data["dof_velocities"].shape == (2, 29)
     np.testing.assert_allclose(data["body_positions"], poses.position, atol=1e-5)
     assert data["body_rotations"].shape == (2, 30, 4)
 
 
 def test_without_a_reset_it_stands_and_times_itself(model):
-    generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2)
+    generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2, timed=True)
     assert set(generator.get_performance_stats().values()) == {0.0}
     joint_pos, joint_vel = generator.get_motion()
     assert joint_pos.shape == joint_vel.shape == (3, 29)
@@ -85,6 +85,19 @@ def test_without_a_reset_it_stands_and_times_itself(model):
     again = CMGMotionGenerator(model, 3, "streaming", buffer_size=2)
     again.update_commands(np.zeros((3, 3)))
     np.testing.assert_array_equal(again.get_motion()[0], joint_pos)
+
+
+def test_only_a_timed_generator_waits_for_its_calls(model, monkeypatch):
+    waited, wait = [], jax.block_until_ready
+    monkeypatch.setattr(jax, "block_until_ready", lambda tree: waited.append(tree) or wait(tree))
+    for timed, calls in ((False, 0), (True, 4)):
+        waited.clear()
+        generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2, timed=timed)
+        generator.reset(commands=np.zeros((3, 3)))
+        generator.get_motion()
+        generator.update_commands(np.ones((3, 3)))
+        generator.reset()
+        assert len(waited) == calls
 
 
 def test_a_model_directory_will_do(model, tmp_path):
@@ -104,6 +117,7 @@ def test_bad_input_is_one_clear_line(model):
         (lambda: generator.reset([1], commands=np.zeros((2, 3))), r"commands has shape \(2, 3\)"),
         (lambda: generator.reset(init_motion=np.full((4, 58), np.nan)), "init_motion is not finite in row 0"),
         (lambda: generator.update_commands(np.zeros(3)), "commands has shape"),
+        (lambda: generator.get_performance_stats(), "timed=True"),
     ):
         with pytest.raises(InputError, match=words):
             call()

@@ -16,8 +16,8 @@ import cmg_jax
 from cmg_jax import InputError, parallel
 from tests import two_processes
 from tests.conftest import XLA_FLAGS
-from tests.generator_tools import commands, flat, play
-from tests.test_generators import MODES, POOLED
+from tests.generator_tools import commands, flat, jitted, play
+from tests.test_generators import ALL, MODES, POOLED
 
 ROWS, STEPS = 64, 14
 ROUNDING = 3e-5
@@ -51,7 +51,7 @@ def rollout(generator):
 
 @pytest.mark.parametrize("mode", ["loop", "extend", "realtime", "streaming", *POOLED])
 def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, motions, devices):
-    generator = POOLED[mode](motions) if mode in POOLED else MODES[mode]()
+    generator, model = ALL[mode](), model.replace(bank=motions)
     rng = np.random.default_rng(3)
     done, changed = rng.random((2, STEPS, ROWS)) < 0.2
     command = np.stack([commands(seed, ROWS) for seed in range(STEPS)])
@@ -64,6 +64,24 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
     for one, many in zip(*served, strict=True):
         assert one.std() > 0.1
         np.testing.assert_allclose(many, one, rtol=0, atol=ROUNDING)
+
+
+def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, devices):
+    generator, model = parallel.sharded(ALL["wrapped"](), devices), model.replace(bank=motions)
+    assert generator.horizon == ALL["wrapped"]().horizon
+    functions = jitted(generator)
+    state = functions.init(model, jax.random.key(1), commands(3, ROWS))
+    restored = jax.tree.map(np.asarray, state)
+    done = np.arange(ROWS) % 5 == 0
+    for each in (functions, generator):
+        frames = []
+        for start in (state, restored):
+            after = each.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
+            after = each.set_command(model, after, commands(5, ROWS))
+            frames.append((each.step(model, after)[1], each.lookahead(model, start, (0, 1))))
+        jax.tree.map(np.testing.assert_array_equal, *frames)
+    with pytest.raises(InputError, match="offset 6 is beyond the 5 frames ahead"):
+        generator.lookahead(model, state, (6,))
 
 
 def assert_apart_by_rounding(frames, expected):
@@ -82,9 +100,9 @@ def test_64_rows_a_device_are_apart_by_rounding_alone(mode, model, devices):
 
 
 def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
-    generator = cmg_jax.bank(motions)
+    generator, model = cmg_jax.bank(), model.replace(bank=motions)
     states = [
-        kind.init(model, jax.random.key(4), None, batch=ROWS)
+        kind.init(model, jax.random.key(4), None, num_envs=ROWS)
         for kind in (generator, parallel.sharded(generator, devices))
     ]
     jax.tree.map(np.testing.assert_array_equal, *states)
@@ -92,8 +110,8 @@ def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
 
 @pytest.mark.parametrize("mode", ["realtime", "streaming", *POOLED])
 def test_nothing_passes_between_devices(mode, model, motions, devices):
-    generator = parallel.sharded(POOLED[mode](motions) if mode in POOLED else MODES[mode](), devices)
-    model = parallel.replicate(model, devices)
+    generator = parallel.sharded(ALL[mode](), devices)
+    model = parallel.replicate(model.replace(bank=motions), devices)
     command, done = parallel.shard_rows((np.asarray(commands(1, ROWS)), np.arange(ROWS) % 3 == 0), devices)
     state = jax.jit(generator.init)(model, jax.random.key(0), command)
     for function, arguments in (

@@ -1,15 +1,20 @@
 """`cmg-jax` as it is started from a shell."""
 
 import dataclasses
+import logging
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import numpy as np
 import pytest
 from PIL import GifImagePlugin, Image
@@ -17,19 +22,27 @@ from PIL import GifImagePlugin, Image
 import cmg_jax
 from cmg_jax import checkpoint
 from cmg_jax.cli import program
+from cmg_jax.cli.main import main
 from cmg_jax.commands import schedule
 from cmg_jax.generators.base import first_frames
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
-from tests.conftest import assert_one_clear_line, refused_line, run_program
+from cmg_jax.robot import G1
+from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot.g1 import G1_29_JOINTS
+from tests.conftest import assert_one_clear_line, refused_line, run_here, run_program
 
 
 def generate(tmp_path, *arguments, **environment):
     return run_program("cmg-jax", "generate", *arguments, cwd=tmp_path, **environment)
 
 
-def test_info_prints_the_card():
-    result = run_program("cmg-jax", "info")
+@pytest.fixture
+def here(tmp_path, capsys):
+    """`cmg-jax generate` in this process: for all but what is about the process itself, or about pictures by OpenGL."""
+    return lambda *arguments: run_here(capsys, "cmg-jax", "generate", *arguments, cwd=tmp_path)
+
+
+def test_info_prints_the_card(capsys):
+    result = run_here(capsys, "cmg-jax", "info")
     assert result.returncode == 0, result.stderr
     for words in ("4 experts", "61 -> 512 -> 512 -> 58", "1,330,412", "trained vx", "recipe", "left_knee_joint"):
         assert words in result.stdout
@@ -50,16 +63,16 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     assert walk["fps"].shape == (1,)
     assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
-    assert tuple(walk["body_names"]) == g1.body_names()
+    assert tuple(walk["body_names"]) == G1.body_names
     expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
-        bundled, first_frames(bundled, jax.random.key(3), 1, None), expected_commands[None]
+        bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]
     )[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
     np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
-    positions = g1.qpos(walk["dof_positions"], G1_29_JOINTS, walk["root_pos"], walk["root_quat_wxyz"])
-    bodies = g1.body_poses(positions)
+    positions = qpos(G1, walk["dof_positions"], walk["root_pos"], walk["root_quat_wxyz"])
+    bodies = body_poses(G1, positions)
     np.testing.assert_allclose(walk["body_positions"], bodies.position, atol=1e-5)
     np.testing.assert_allclose(walk["body_rotations"], bodies.rotation, atol=1e-5)
 
@@ -75,9 +88,9 @@ def test_every_output_of_one_environment(tmp_path, bundled):
         assert np.abs(np.asarray(video.convert("RGB"), dtype=float) - first).mean() > 1, "nothing moves"
 
 
-def test_csv_is_the_36_column_layout(tmp_path):
-    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.csv").returncode == 0
-    assert generate(tmp_path, "--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.npz").returncode == 0
+def test_csv_is_the_36_column_layout(tmp_path, here):
+    assert here("--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.csv").returncode == 0
+    assert here("--command", 0.5, 0, 0.3, "--seconds", 1, "--out", "walk.npz").returncode == 0
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     assert table.shape == (51, 36)
     with np.load(tmp_path / "walk.npz") as walk:
@@ -86,10 +99,9 @@ def test_csv_is_the_36_column_layout(tmp_path):
         np.testing.assert_allclose(table[:, 7:], walk["dof_positions"], atol=1e-5)
 
 
-def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
+def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled, here):
     (tmp_path / "drive.csv").write_text("0,0.3,0,0\n0.2,1.0,0.1,-0.2\n")
-    result = generate(
-        tmp_path,
+    result = here(
         "--envs",
         700,
         "--schedule",
@@ -111,16 +123,16 @@ def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled):
     assert walk["commands"].shape == (700, 20, 3)
     np.testing.assert_allclose(walk["commands"][9, 5], [0.65, 0.05, -0.1], atol=1e-6)
     motion = jnp.concatenate([walk["dof_positions"], walk["dof_velocities"]], axis=-1)
-    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700, None))
+    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700))
     expected = jax.jit(cmg_jax.generate)(bundled, motion[:, 0], walk["commands"])
     np.testing.assert_allclose(motion, expected, atol=1e-4)
     assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300
 
 
-def test_seed_decides(tmp_path):
+def test_seed_decides(tmp_path, here):
     read = []
     for seed in (1, 1, 2):
-        generate(tmp_path, "--seconds", 0.2, "--seed", seed, "--out", "a.npz")
+        here("--seconds", 0.2, "--seed", seed, "--out", "a.npz")
         with np.load(tmp_path / "a.npz") as walk:
             read.append(walk["dof_positions"])
     np.testing.assert_array_equal(read[0], read[1])
@@ -146,24 +158,25 @@ def test_mp4_keeps_the_models_frame_rate(tmp_path):
     assert frames == 21
 
 
-def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path):
-    result = generate(tmp_path, "--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
+def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path, here):
+    result = here("--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
     assert result.returncode == 0
     assert "warning: vx +4.00 is outside the trained range -0.43 .. +1.51" in result.stderr
     assert (tmp_path / "a.npz").exists()
 
 
-def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model):
+def test_a_model_of_another_robot_writes_npz_only(tmp_path, small_model, here):
     config = dataclasses.replace(small_model.config, command_dim=3)
     params = jax.jit(config.network.init)(jax.random.key(0), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     stats = small_model.stats._replace(command_min=-jnp.ones(3), command_max=jnp.ones(3))
     cmg_jax.save(dataclasses.replace(small_model, config=config, params=params, stats=stats), tmp_path / "model")
-    result = generate(tmp_path, "--model", "model", "--seconds", 1, "--out", "a.npz", "--plot", "a.png")
+    result = here("--model", "model", "--seconds", 1, "--out", "a.npz", "--plot", "a.png")
     assert result.returncode == 0, result.stderr
     with np.load(tmp_path / "a.npz") as walk:
         assert walk["dof_positions"].shape == (31, 3)
         assert walk["fps"].item() == 30
-    assert_one_clear_line(generate(tmp_path, "--model", "model", "--video", "a.gif"), "not the G1's")
+    refused = here("--model", "model", "--video", "a.gif")
+    assert_one_clear_line(refused, "MJCF of the model's robot is not known")
 
 
 BAD_ARGUMENTS = [
@@ -207,13 +220,15 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "large.csv"]
 
 
-def test_the_program_itself_exits_with_2(tmp_path):
+def test_the_program_itself_exits_with_2(tmp_path, capsys):
     assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
-    assert_one_clear_line(run_program("cmg-jax"), "COMMAND")
-    assert_one_clear_line(run_program("cmg-jax", "info", "absent", cwd=tmp_path), "absent is not a model directory")
+    assert_one_clear_line(run_here(capsys, "cmg-jax"), "COMMAND")
+    absent = run_here(capsys, "cmg-jax", "info", "absent", cwd=tmp_path)
+    assert_one_clear_line(absent, "absent is not a model directory")
     shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
-    assert_one_clear_line(run_program("cmg-jax", "info", "damaged", cwd=tmp_path), "damaged", "convert the model again")
+    damaged = run_here(capsys, "cmg-jax", "info", "damaged", cwd=tmp_path)
+    assert_one_clear_line(damaged, "damaged", "convert the model again")
 
 
 def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
@@ -226,8 +241,7 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # `run` sets its own
+def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored: see take_interrupts
 
     class Finalized:
@@ -236,13 +250,59 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys, monkeyp
 
     def command():
         Finalized()
-        time.sleep(20)
+        for _ in range(400):  # a long sleep would be slept to its end
+            time.sleep(0.05)
 
     try:
         assert program.run("cmg-jax test", command) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "cmg-jax test: interrupted; no file is half written\n"
+
+
+def process_settings():
+    """What a program could change for the rest of the process."""
+    loggers = [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]
+    return {
+        "hooks": (sys.unraisablehook, threading.excepthook, sys.excepthook, sys.stdout, sys.stderr),
+        "environment": dict(os.environ),
+        "levels": {logger.name: logger.level for logger in loggers},
+        "warnings": list(warnings.filters),
+        "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
+        "jax": dict(jax.config.values),
+        "backend": matplotlib.get_backend(),
+        "directory": Path.cwd(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("info",), 0),
+        (("info", "damaged"), 2),
+        (("--compilation-cache", "compiled", "info"), 0),
+        (("generate", "--seconds", 0.1, "--plot", "a.png", "--video", "a.gif"), 0),
+        (("view", "--schedule", "absent.csv"), 2),
+    ],
+)
+def test_main_in_a_process_of_someone_else_leaves_it_as_it_was(tmp_path, monkeypatch, capsys, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MUJOCO_GL", raising=False)
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
+    shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
+    (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
+    main(["info"])  # what is imported late is imported
+    matplotlib.use("svg")
+    before = process_settings()
+    try:
+        assert main([str(argument) for argument in arguments]) == code, capsys.readouterr().err
+        after = process_settings()
+    finally:
+        matplotlib.use("Agg")
+    after["levels"] = {name: after["levels"][name] for name in before["levels"]}
+    for name, value in before.items():
+        assert after[name] == value, name
 
 
 def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():

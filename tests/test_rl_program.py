@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 pytest.importorskip("brax")
 
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from cmg_jax import InputError
+from cmg_jax.commands import sampler
 from cmg_jax.envs import rl_run, run_config
 from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
 
@@ -22,10 +24,10 @@ SMALL = """
 lookahead_frames: 2
 hidden_layers: [8]
 randomize: true
-env: {lookahead: [1], rewards: {key_bodies: 0.0}}
-commands: {vx: [0.2, 0.9], hold: [2, 4], ramp: 3}
+env: {ctrl_dt: 0.04, lookahead: [1], rewards: {key_bodies: 0.0}}
+commands: {vx: [0.2, 3.0], hold: [2, 4], ramp: 3}
 ppo: {num_timesteps: 20, num_evals: 2, num_envs: 4, num_eval_envs: 2, episode_length: 6, unroll_length: 5,
-      batch_size: 2, num_minibatches: 2, num_updates_per_batch: 1, learning_rate: 0.01}
+      batch_size: 2, num_minibatches: 2, num_updates_per_batch: 1, learning_rate: 0.01, action_repeat: 2}
 """
 
 
@@ -36,34 +38,40 @@ def rl(*arguments, **environment):
 def test_a_run_is_trained_and_played(tmp_path):
     config, out = tmp_path / "small.yaml", tmp_path / "run"
     config.write_text(SMALL)
-    trained = rl("train", "--config", config, "--out", out, "--seed", 3)
+    trained = rl("train", "--config", config, "--out", out, "--seed", 3, JAX_DEBUG_NANS="1")
     assert trained.returncode == 0, trained.stderr
+    outside = "outside the trained range -0.43 .. +1.51"
+    assert f"vx +3.00 is {outside}; the commands of the training are clipped to it" in trained.stderr
     assert "(zero action)" in trained.stdout.splitlines()[0]
     with (out / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == [0, 20]
+    assert [int(row["step"]) for row in rows] == [0, 40]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
-    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000020"]
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000040"]
     with Image.open(out / "curve.png") as curve:
         assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
     expected = run_config.read(config)
     found = run_config.read(out / "config.yaml")
     assert (found.seed, found.ppo, found.commands, found.env) == (3, expected.ppo, expected.commands, expected.env)
 
-    options = ["--command", 0.5, 0, 0.2, "--seconds", 0.4, "--video", "play.gif"]
+    options = ["--command", 2, 0, 0.2, "--seconds", 0.8, "--video", "play.gif"]
     played = rl("play", out, *options, cwd=tmp_path)
     assert played.returncode == 0, played.stderr
     assert "joint error" in played.stdout
+    assert f"warning: vx +2.00 is {outside}\n" in played.stderr
     with Image.open(tmp_path / "play.gif") as video:
         assert (video.width, video.height) == (960, 320)
-        assert getattr(video, "n_frames", 1) == 10
+        milliseconds = sum(picture.info["duration"] for picture in ImageSequence.Iterator(video))
+        assert milliseconds == 800, "however long a control step lasts"
 
     assert_one_clear_line(rl("train", "--config", config, "--out", out), "run exists")
 
 
+EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
+
+
 def test_the_example_trains():
-    path = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
-    call = f"runpy.run_path({str(path)!r})['main'](steps=640, envs=8, episode_length=6, evaluations=2)"
+    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, envs=8, episode_length=6, evaluations=2)"
     command = [sys.executable, "-c", f"import runpy; {call}"]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
@@ -121,7 +129,7 @@ def test_mistakes_are_one_clear_line(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: no such file"):
-        rl_run.play(empty, np.zeros((2, 3), np.float32))
+        rl_run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
     for arguments, words in (
         (["train", "--out", tmp_path / "run", "--config", bad], "joy"),
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
@@ -133,6 +141,17 @@ def test_mistakes_are_one_clear_line(tmp_path):
     ):
         assert_one_clear_line(rl(*arguments), words)
     assert not (tmp_path / "run").exists()
+
+
+def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundled):
+    trained = sampler.trained_range(bundled)
+    found = rl_run.build(run_config.RunConfig(commands=run_config.Commands(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
+    np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
+    np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
+    example = runpy.run_path(str(EXAMPLE))["commands"]
+    for edge in example:
+        assert (np.asarray(edge) >= np.asarray(trained.low)).all()
+        assert (np.asarray(edge) <= np.asarray(trained.high)).all()
 
 
 def test_a_look_ahead_beyond_the_generator_is_refused():

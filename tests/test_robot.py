@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.robot import feet, g1, joints, root_pose
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot import G1, feet, joints, root_pose
+from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS, MJCF_PATH
 from tests.conftest import DATA
 
 
@@ -19,9 +20,9 @@ def public():
 
 
 def test_names_are_those_of_our_mjcf_and_of_the_public_model(public):
-    assert g1.joint_names() == G1_29_JOINTS == tuple(public["joint_names"])
-    assert g1.body_names() == tuple(public["body_names"])
-    assert len(g1.body_names()) == 30
+    assert G1.joint_names == G1_29_JOINTS == tuple(public["joint_names"])
+    assert G1.body_names == tuple(public["body_names"])
+    assert len(G1.body_names) == 30
 
 
 def test_the_23_joint_robot_lacks_the_wrists():
@@ -45,17 +46,17 @@ def test_maps_go_by_name():
     )
 )
 def test_mirroring_twice_changes_nothing(motion):
-    once = joints.mirror_motion(jnp.asarray(motion), G1_29_JOINTS)
-    np.testing.assert_array_equal(joints.mirror_motion(once, G1_29_JOINTS), motion)
+    once = joints.mirror_motion(jnp.asarray(motion), G1)
+    np.testing.assert_array_equal(joints.mirror_motion(once, G1), motion)
 
 
 def test_a_mirrored_pose_is_the_reflected_robot():
     rng = np.random.default_rng(1)
-    limits = g1.joint_limits(G1_29_JOINTS)
+    limits = G1.joint_limits
     pose = rng.uniform(limits[:, 0], limits[:, 1], size=(5, 29)) * 0.5
-    mirrored = np.asarray(joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1_29_JOINTS))[:, :29]
-    bodies, reflected = (g1.body_poses(g1.qpos(p, G1_29_JOINTS)).position for p in (pose, mirrored))
-    names = g1.body_names()
+    mirrored = np.asarray(joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1))[:, :29]
+    bodies, reflected = (body_poses(G1, qpos(G1, p)).position for p in (pose, mirrored))
+    names = G1.body_names
     swap = {"left": "right", "right": "left"}
     other = [names.index("_".join([swap.get(n.split("_")[0], n.split("_")[0]), *n.split("_")[1:]])) for n in names]
     # The public model's arms differ by some hundredths of a millimetre from side to side.
@@ -67,30 +68,30 @@ def test_a_mirrored_command_turns_and_strafes_the_other_way():
 
 
 def test_kinematics_agree_with_the_public_model(public):
-    poses = g1.body_poses(public["qpos"])
+    poses = body_poses(G1, public["qpos"])
     np.testing.assert_allclose(poses.position, public["body_positions"], atol=1e-6)
     same_rotation = np.abs((poses.rotation * public["body_rotations"]).sum(-1))
     np.testing.assert_allclose(same_rotation, 1, atol=1e-6)
 
 
 def test_limits_and_masses_are_the_public_ones(public):
-    np.testing.assert_allclose(g1.joint_limits(G1_29_JOINTS), public["joint_range"], atol=1e-6)
-    np.testing.assert_allclose(g1.mj_model().body_mass[1:], public["body_mass"])
+    np.testing.assert_allclose(G1.joint_limits, public["joint_range"], atol=1e-6)
+    np.testing.assert_allclose(G1.mj_model.body_mass[1:], public["body_mass"])
     reverse = G1_29_JOINTS[::-1]
-    np.testing.assert_array_equal(g1.joint_limits(reverse), g1.joint_limits(G1_29_JOINTS)[::-1])
+    np.testing.assert_array_equal(G1.with_joints(reverse).joint_limits, G1.joint_limits[::-1])
 
 
 def test_standing_is_inside_the_limits_with_both_soles_on_the_floor():
-    standing, limits = g1.standing_joint_pos(G1_29_JOINTS), g1.joint_limits(G1_29_JOINTS)
+    standing, limits = G1.standing_joint_pos, G1.joint_limits
     assert ((standing > limits[:, 0]) & (standing < limits[:, 1])).all()
-    keyframe = g1.mj_model().key("stand").qpos
-    assert keyframe[2] + feet.ground_height(keyframe[None, 7:], G1_29_JOINTS)[0] == pytest.approx(0, abs=1e-4)
+    keyframe = G1.mj_model.key("stand").qpos
+    assert keyframe[2] + feet.ground_height(keyframe[None, 7:], G1)[0] == pytest.approx(0, abs=1e-4)
 
 
 def test_feet_hold_the_robot_on_a_floor():
     import mujoco
 
-    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
+    spec = mujoco.MjSpec.from_file(str(MJCF_PATH))
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1])
     model = spec.compile()
     model.dof_damping[6:] = 5  # integrated implicitly
@@ -108,7 +109,7 @@ def test_feet_hold_the_robot_on_a_floor():
 
 def test_joints_that_a_model_lacks_stay_at_zero():
     pose = np.arange(46, dtype=float).reshape(2, 23) + 1
-    positions = g1.qpos(pose, G1_23_JOINTS)
+    positions = qpos(G1.with_joints(G1_23_JOINTS), pose)
     assert positions.shape == (2, 36)
     wrists = 7 + joints.indices([name for name in G1_29_JOINTS if "wrist" in name], G1_29_JOINTS)
     assert (positions[:, wrists] == 0).all()
@@ -176,13 +177,13 @@ def test_the_roots_of_some_rows_begin_anew():
 
 def test_the_lower_foot_is_on_the_floor_in_every_frame():
     rng = np.random.default_rng(2)
-    joint_pos = g1.standing_joint_pos(G1_29_JOINTS) + rng.normal(size=(2, 6, 29)) * 0.3
+    joint_pos = G1.standing_joint_pos + rng.normal(size=(2, 6, 29)) * 0.3
     command = rng.normal(size=(2, 5, 3)).astype(np.float32)
-    root_pos, root_quat = root_pose.on_floor(joint_pos, G1_29_JOINTS, command, fps=50.0)
+    root_pos, root_quat = root_pose.on_floor(joint_pos, G1, command, fps=50.0)
     assert root_pos.shape == (2, 6, 3)
     assert root_quat.shape == (2, 6, 4)
     flat = (array.reshape(12, -1) for array in (joint_pos, root_pos, root_quat))
-    positions = g1.qpos(next(flat), G1_29_JOINTS, *flat)
+    positions = qpos(G1, next(flat), *flat)
     np.testing.assert_allclose(sole_points(positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-6)
 
 
@@ -190,7 +191,7 @@ def sole_points(positions: np.ndarray) -> np.ndarray:
     """What C MuJoCo says of the lowest points of the balls under both feet, [N, 2, 4, 3]."""
     import mujoco
 
-    robot = g1.mj_model()
+    robot = G1.mj_model
     data, out = mujoco.MjData(robot), []
     soles = [index for index in range(robot.ngeom) if robot.geom(index).name.endswith("_sole")]
     for position in positions:
@@ -203,7 +204,7 @@ def sole_points(positions: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("names", [G1_29_JOINTS, G1_29_JOINTS[::-1], G1_29_JOINTS[3:]])
 def test_soles_are_where_mujoco_has_them(names):
     joint_pos = np.random.default_rng(5).normal(size=(40, len(names))) * 0.6
-    expected = sole_points(g1.qpos(joint_pos, names))
-    points = feet.sole_points(jnp.asarray(joint_pos, jnp.float32), names)
+    expected = sole_points(qpos(G1.with_joints(names), joint_pos))
+    points = feet.sole_points(jnp.asarray(joint_pos, jnp.float32), G1.with_joints(names))
     np.testing.assert_allclose(points, expected, atol=1e-6)
     assert np.ptp(expected[:, 0, 0], axis=0).max() > 0.1  # the poses differ

@@ -16,7 +16,7 @@ def follow(rule, state, steps):
 
     def body(state, _):
         state = rule.step(state)
-        return state, state.command
+        return state, state.smoothed
 
     return jax.jit(lambda state: jax.lax.scan(body, state, None, length=steps))(state)
 
@@ -32,10 +32,10 @@ def original(start, target, steps, total=25):
 
 
 def test_the_compounding_ramp_is_the_originals():
-    state = COMPOUNDING.set_target(COMPOUNDING.init(jnp.zeros((3, 3))), ROWS)
+    state = COMPOUNDING.request(COMPOUNDING.init(jnp.zeros((3, 3))), ROWS)
     state, first = follow(COMPOUNDING, state, 18)
     np.testing.assert_allclose(first, original(np.zeros((3, 3)), ROWS, 18), atol=1e-6)
-    state = COMPOUNDING.set_target(state, -ROWS, np.array([True, True, False]))
+    state = COMPOUNDING.request(state, -ROWS, np.array([True, True, False]))
     _, second = follow(COMPOUNDING, state, 40)
     np.testing.assert_allclose(second[:, :2], original(np.asarray(first[-1]), -ROWS, 40)[:, :2], atol=1e-6)
 
@@ -43,16 +43,16 @@ def test_the_compounding_ramp_is_the_originals():
 @needs_shared
 def test_the_compounding_ramp_agrees_with_pytorch():
     with np.load(SHARED / "golden" / "smoother.npz") as arrays:
-        state = COMPOUNDING.set_target(COMPOUNDING.init(jnp.zeros((8, 3))), arrays["target_0"])
+        state = COMPOUNDING.request(COMPOUNDING.init(jnp.zeros((8, 3))), arrays["target_0"])
         state, first = follow(COMPOUNDING, state, 18)
-        _, second = follow(COMPOUNDING, COMPOUNDING.set_target(state, arrays["target_1"]), 40)
+        _, second = follow(COMPOUNDING, COMPOUNDING.request(state, arrays["target_1"]), 40)
         difference = np.abs(np.concatenate([first, second]).swapaxes(0, 1) - arrays["smoothed"]).max()
     print(f"smoother {difference:.1e}")
     assert difference <= 1e-3
 
 
 def test_the_linear_ramp_is_straight_and_arrives():
-    state = LINEAR.set_target(LINEAR.init(jnp.zeros((3, 3))), ROWS)
+    state = LINEAR.request(LINEAR.init(jnp.zeros((3, 3))), ROWS)
     _, path = follow(LINEAR, state, 30)
     np.testing.assert_allclose(path[:25], np.arange(1, 26)[:, None, None] / 25 * ROWS, atol=1e-6)
     np.testing.assert_array_equal(path[24:], np.broadcast_to(ROWS, (6, 3, 3)))
@@ -61,16 +61,16 @@ def test_the_linear_ramp_is_straight_and_arrives():
 @pytest.mark.parametrize("steps", [0, 7, 24])
 def test_a_new_target_makes_no_jump(steps):
     for rule in (LINEAR, COMPOUNDING):
-        state, path = follow(rule, rule.set_target(rule.init(jnp.zeros((3, 3))), ROWS), 30)
-        state = state._replace(command=path[steps - 1]) if steps else state
-        _, after = follow(rule, rule.set_target(state, -2 * ROWS), 30)
-        assert np.abs(after[0] - state.command).max() <= 3 * np.abs(ROWS).max() / 25 + 1e-6
+        state, path = follow(rule, rule.request(rule.init(jnp.zeros((3, 3))), ROWS), 30)
+        state = state._replace(smoothed=path[steps - 1]) if steps else state
+        _, after = follow(rule, rule.request(state, -2 * ROWS), 30)
+        assert np.abs(after[0] - state.smoothed).max() <= 3 * np.abs(ROWS).max() / 25 + 1e-6
         np.testing.assert_allclose(after[-1], -2 * ROWS, atol=1e-5)
 
 
 def test_a_rate_limit_holds_per_component_and_arrives():
     rule = smoother.rate_limit([2.0, 1.0, 0.5], fps=50)
-    state = rule.set_target(rule.init(jnp.zeros((3, 3))), ROWS)
+    state = rule.request(rule.init(jnp.zeros((3, 3))), ROWS)
     _, path = follow(rule, state, 100)
     steps = np.abs(np.diff(np.concatenate([np.zeros((1, 3, 3)), path]), axis=0))
     assert (steps <= np.array([2.0, 1.0, 0.5]) / 50 + 1e-6).all()
@@ -79,14 +79,14 @@ def test_a_rate_limit_holds_per_component_and_arrives():
     np.testing.assert_allclose(arrived, [25, 15, 70], atol=1)
 
 
-def test_raw_and_smoothed_command_stand_side_by_side_and_rows_are_their_own():
-    state = LINEAR.set_target(LINEAR.init(ROWS), ROWS + 1, np.array([True, False, True]))
+def test_requested_and_smoothed_command_stand_side_by_side_and_rows_are_their_own():
+    state = LINEAR.request(LINEAR.init(ROWS), ROWS + 1, np.array([True, False, True]))
     state = LINEAR.step(state)
-    np.testing.assert_array_equal(state.target[:, 0], ROWS[:, 0] + [1, 0, 1])
-    np.testing.assert_allclose(state.command[:, 0], ROWS[:, 0] + [0.04, 0, 0.04], atol=1e-6)
+    np.testing.assert_array_equal(state.requested[:, 0], ROWS[:, 0] + [1, 0, 1])
+    np.testing.assert_allclose(state.smoothed[:, 0], ROWS[:, 0] + [0.04, 0, 0.04], atol=1e-6)
     reset = LINEAR.reset(state, np.array([0.0, 0.0, 1.0]), ROWS - 3)
-    np.testing.assert_array_equal(reset.command[2], ROWS[2] - 3)
-    np.testing.assert_array_equal(LINEAR.step(reset).command[2], ROWS[2] - 3)
+    np.testing.assert_array_equal(reset.smoothed[2], ROWS[2] - 3)
+    np.testing.assert_array_equal(LINEAR.step(reset).smoothed[2], ROWS[2] - 3)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:2], b[:2]), reset, state)
 
 
@@ -99,3 +99,38 @@ def test_impossible_numbers_are_refused():
     ):
         with pytest.raises(InputError):
             make()
+
+
+def test_another_shape_is_refused_instead_of_broadcast():
+    """Without the strict rules of the tests' configuration, as a user has it."""
+    state = LINEAR.init(ROWS)
+    limited = smoother.rate_limit([1.0, 2.0], 50)
+    with jax.numpy_rank_promotion("allow"):
+        for call, words in (
+            (lambda: LINEAR.init(ROWS[0]), r"command has shape \(3,\); it must be \[B, C\]"),
+            (lambda: LINEAR.request(state, ROWS[0]), r"command has shape \(3,\); it must be \[3, 3\]"),
+            (lambda: LINEAR.request(state, ROWS[:1]), r"command has shape \(1, 3\)"),
+            (lambda: LINEAR.request(state, ROWS, True), r"changed has shape \(\); it must be \[3\]"),
+            (lambda: LINEAR.reset(state, np.ones(1), ROWS), r"done has shape \(1,\)"),
+            (lambda: LINEAR.reset(state, np.ones(3), ROWS[:1]), r"command has shape \(1, 3\)"),
+            (lambda: smoother.rate_limit(ROWS + 2, 50), r"limit has shape \(3, 3\).*the same for all rows"),
+            (lambda: limited.step(limited.init(ROWS)), r"limit has shape \(2,\); it must be \[3\]"),
+        ):
+            with pytest.raises(InputError, match=words):
+                call()
+
+
+def test_one_limit_is_that_of_every_component():
+    single, each = smoother.rate_limit(0.5, 50), smoother.rate_limit([0.5, 0.5, 0.5], 50)
+    paths = [follow(rule, rule.request(rule.init(np.zeros((3, 3))), ROWS), 30)[1] for rule in (single, each)]
+    np.testing.assert_array_equal(*paths)
+
+
+def test_a_state_of_numpy_arrays_goes_on_as_its_original_does():
+    for rule in (LINEAR, COMPOUNDING, smoother.rate_limit([2.0, 1.0, 0.5], fps=50)):
+        state, _ = follow(rule, rule.request(rule.init(jnp.zeros((3, 3))), ROWS), 4)
+        outs = []
+        for start in (state, jax.tree.map(np.asarray, state)):
+            after = rule.step(rule.request(rule.reset(start, np.array([0, 1, 0]), ROWS / 2), -ROWS))
+            outs.append(rule.step(after))
+        jax.tree.map(np.testing.assert_array_equal, *outs)

@@ -61,13 +61,23 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     content = torch_file.load(write(tmp_path / "a.pt", {"x": Tensor(base)}))
     storage = content["x"].storage
     transposed = torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
-    np.testing.assert_array_equal(transposed.numpy(), base.T[1:3])
+    np.testing.assert_array_equal(torch_file.to_numpy(transposed), base.T[1:3])
+    possible = {
+        ((1, 4), (2**70, 1)): base[:1],  # the stride of an axis of one element says nothing
+        ((5, 3), (0, 4)): np.broadcast_to(base[:, 0], (5, 3)),
+        ((0, 5), (5, 1)): np.zeros((0, 5)),
+        ((), ()): base[0, 0],
+    }
+    for (shape, strides), expected in possible.items():
+        tensor = torch_file._rebuild_tensor(storage, 0, shape, strides)
+        np.testing.assert_array_equal(torch_file.to_numpy(tensor), expected)
     impossible = [
         (0, (4, 4), (4, 1)),
         (11, (2,), (1,)),
         (-1, (2,), (1,)),
         (0, (2, 2), (12, 1)),
-        (0, (1, 4), (2**70, 1)),
+        (0, (2**25,), (0,)),
+        (0, (2, 2), (2**70, 1)),
         (0, (0, 2**70), (1, 1)),
         (0, (1,) * 70, (1,) * 70),
     ]
@@ -85,10 +95,6 @@ def rewrite(source: Path, target: Path, change=lambda name, data: data, **option
     return target
 
 
-def onnx_like(path):
-    path.write_bytes(b"\x08\x07\x12\x07pytorch" * 30)
-
-
 def torchscript(path):
     rewrite(DATA / "final.pt", path)
     with zipfile.ZipFile(path, "a") as archive:
@@ -96,17 +102,10 @@ def torchscript(path):
 
 
 BAD_FILES = {
-    "empty": (lambda path: path.write_bytes(b""), "not a PyTorch checkpoint"),
-    "text": (lambda path: path.write_text("hello"), "not a PyTorch checkpoint"),
-    "onnx": (onnx_like, "not a PyTorch checkpoint"),
-    "plain pickle": (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a PyTorch checkpoint"),
+    "text": (lambda path: path.write_text("hello"), "cut short|damaged|not a PyTorch"),
     "npz": (lambda path: shutil.copy(DATA / "expected.npz", path), "no data.pkl"),
     "torchscript": (torchscript, "TorchScript"),
     "truncated": (lambda path: path.write_bytes((DATA / "final.pt").read_bytes()[:5000]), "cut short"),
-    "compressed": (
-        lambda path: rewrite(DATA / "final.pt", path, compression=zipfile.ZIP_DEFLATED),
-        "compressed",
-    ),
     "missing storage": (
         lambda path: rewrite(DATA / "final.pt", path, lambda n, d: None if n.endswith("data/3") else d),
         "data/3 is missing",
@@ -115,9 +114,9 @@ BAD_FILES = {
         lambda path: rewrite(DATA / "final.pt", path, lambda n, d: d[:-4] if n.endswith("data/3") else d),
         "bytes",
     ),
-    "big-endian": (
-        lambda path: rewrite(DATA / "final.pt", path, lambda n, d: b"big" if n.endswith("byteorder") else d),
-        "big-endian",
+    "neither endian": (
+        lambda path: rewrite(DATA / "final.pt", path, lambda n, d: b"middle" if n.endswith("byteorder") else d),
+        "byte order",
     ),
     "older format truncated": (
         lambda path: path.write_bytes((DATA / "final_legacy.pt").read_bytes()[:-100]),

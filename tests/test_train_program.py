@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import cmg_jax
 from cmg_jax.data import dataset
-from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
+from tests.conftest import XLA_FLAGS, assert_one_clear_line, refused_line, run_program
 from tests.data_tools import walking
 
 RECIPE = ["--steps", 400, "--validate-every", 200, "--batch-size", 8, "--window", 4, "--width", 8, "--experts", 2]
@@ -51,8 +50,8 @@ def test_a_run_leaves_a_model_and_its_figures(whole):
     model = cmg_jax.load(out / "model")
     assert model.config.num_experts == 2
     assert "recipe" in dict(model.config.provenance)
-    frame = cmg_jax.apply(model, jnp.zeros((1, 58)), jnp.zeros((1, 3)))
-    assert np.isfinite(np.asarray(frame)).all()
+    losses = [float(row["loss"]) for row in rows(out)]
+    assert losses[-1] < 0.7 * losses[0], "it did not learn"
 
 
 def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
@@ -67,7 +66,7 @@ def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it was done before it was killed"
     result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
     assert result.returncode == 0, result.stderr
     assert rows(out) == rows(whole[0])
@@ -77,9 +76,8 @@ def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
 
 def test_fine_tuning_begins_with_the_given_weights(whole, data, tmp_path):
     arguments = ["--data", data, "--out", tmp_path / "tuned", "--init", whole[0] / "model", *RECIPE[:-4]]
-    result = run_program(
-        "cmg-jax", "train", *arguments, "--learning-rate", 1e-9, "--schedule", "constant", "--steps", 100
-    )
+    options = ["--learning-rate", 1e-9, "--schedule", "constant", "--steps", 100]
+    result = run_program("cmg-jax", "train", *arguments, *options)
     assert result.returncode == 0, result.stderr
     tuned, first = (cmg_jax.load(path / "model") for path in (tmp_path / "tuned", whole[0]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), tuned.params, first.params)
@@ -103,7 +101,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(wh
     assert rows(out) == rows(whole[0])
 
 
-def test_mistakes_are_one_clear_line(whole, data, tmp_path):
+def test_mistakes_are_one_clear_line(whole, data, tmp_path, capsys):
     out, _ = whole
     (tmp_path / "text.npz").write_text("nothing")
     for arguments, word in (
@@ -120,5 +118,5 @@ def test_mistakes_are_one_clear_line(whole, data, tmp_path):
         (["--data", data, "--out", tmp_path / "new", "--validate-every", 0], "validate_every 0"),
         (["--data", data, "--out", tmp_path / "new", "--noise", "nan"], "noise nan"),
     ):
-        assert_one_clear_line(run_program("cmg-jax", "train", *arguments), word)
+        assert word in refused_line(capsys, "train", *arguments)
     assert not (tmp_path / "new").exists()

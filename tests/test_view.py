@@ -1,6 +1,7 @@
 # pyright: reportMissingImports=false
 """The page: what it shows, driven and played; in a real browser where one is installed."""
 
+import argparse
 import dataclasses
 import re
 import shutil
@@ -18,15 +19,19 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError, motion_file
+from cmg_jax.cli import view as cli_view
 from cmg_jax.cli.main import main
 from cmg_jax.cli.view import free_port
 from cmg_jax.commands import schedule, smoother
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.data import readers
 from cmg_jax.generators.base import standing_frame
-from cmg_jax.robot import g1, odometry
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1, Robot, feet, odometry
+from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot.g1 import MJCF_PATH
 from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.pacing import Pacer
+from cmg_jax.view.page import slider_bounds
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
 from tests.conftest import REFERENCE_MODEL, take_interrupts
@@ -57,19 +62,19 @@ def wander(drive: Drive, frames: int = FRAMES):
 def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
     poses = wander(drive)
     ramp = smoother.ramp(20)
-    step = jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+    step = jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
     state, commands = ramp.init(np.zeros((1, 3))), []
     for frame in range(FRAMES):
         target = np.array([[0.8 if frame > 5 else 0.0, 0.0, 0.5 if frame > 60 else 0.0]], np.float32)
         state = step(state, target)
-        commands.append(np.asarray(state.command[0]))
+        commands.append(np.asarray(state.smoothed[0]))
     np.testing.assert_allclose([pose[0].command for pose in poses], commands, atol=1e-6)
     for robot, network in enumerate((bundled, model)):
         first = standing_frame(network)[None]
         expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
         np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
         joint_pos = np.concatenate([np.asarray(first[:, :29]), [pose[robot].joint_pos for pose in poses]])
-        walked = odometry.stance_velocity(joint_pos, G1_29_JOINTS, 50)
+        walked = odometry.stance_velocity(joint_pos, G1, 50)
         np.testing.assert_allclose([pose[robot].walked for pose in poses], walked, atol=2e-3)
     assert np.abs(poses[-1][0].joint_pos - poses[-1][1].joint_pos).max() > 0.05, "two models, two robots"
 
@@ -84,8 +89,8 @@ def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
     assert all(pose.contact.any() for pose in poses)
     assert not all(pose.contact.all() for pose in poses)
     for pose in (poses[40], poses[-1]):
-        positions = g1.qpos(pose.joint_pos[None], G1_29_JOINTS, pose.root_pos[None], pose.root_quat[None])
-        soles = g1.sole_positions(positions)[0]
+        positions = qpos(G1, pose.joint_pos[None], pose.root_pos[None], pose.root_quat[None])
+        soles = feet.sole_positions(G1, positions)[0]
         np.testing.assert_allclose(soles.mean(axis=1), pose.feet, atol=1e-4)
         assert abs(soles[..., 2].min()) < 1e-4
         np.testing.assert_allclose(pose.gate.sum(), 1, atol=1e-5)
@@ -120,13 +125,29 @@ def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
     def other(**changes):
         return dataclasses.replace(bundled, config=dataclasses.replace(bundled.config, **changes))
 
-    with pytest.raises(InputError, match="b: only models of the G1's joints"):
-        Drive([bundled, other(joint_names=tuple(f"tail_{index}" for index in range(29)))], ["a", "b"])
+    with pytest.raises(InputError, match="b: showing a model needs the MJCF"):
+        Drive([bundled, other(robot=Robot("tails", tuple(f"tail_{index}" for index in range(29))))], ["a", "b"])
     with pytest.raises(InputError, match="differ in their frame rate"):
         Drive([bundled, other(fps=30.0)], ["a", "b"])
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
         read_schedule(tmp_path / "late.csv", 50)
+
+
+def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bundled, tmp_path, capsys):
+    low, high = drive.command_range
+    for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
+        assert lowest <= least < most <= highest
+        assert most - least > highest - lowest - 0.1
+    narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
+    assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
+    (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
+    cli_view._drive(argparse.Namespace(model=None, schedule=tmp_path / "fast.csv"))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
+    apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
+    with pytest.raises(InputError, match="no command in common"):
+        Drive([bundled, bundled.replace(stats=apart)], ["a", "b"])
 
 
 # Playing.
@@ -137,7 +158,7 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
     motion_file.write(tmp_path / "walk.npz", motion_file.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(readers.read(tmp_path / "walk.npz")[0])
+    playback = Playback(readers.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])
@@ -148,7 +169,7 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
     np.testing.assert_array_equal(playback.seek(20)[0].joint_pos, poses[20].joint_pos)
     assert playback.seek(999)[0] is not None
     assert playback.frame == 50
-    stranger = playback.clip._replace(joint_names=tuple(f"tail_{index}" for index in range(29)))
+    stranger = playback.clip._replace(robot=Robot("tails", tuple(f"tail_{index}" for index in range(29))))
     with pytest.raises(InputError, match="not the G1's"):
         Playback(stranger)
 
@@ -159,10 +180,10 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
 def test_bodies_of_our_g1_have_shapes_where_kinematics_has_them():
     skeleton = Skeleton()
     assert len(skeleton.shapes) == 30
-    standing = g1.standing_joint_pos(G1_29_JOINTS)
+    standing = G1.standing_joint_pos
     root = np.array([1.0, 2.0, 0.8]), np.array([0.8, 0, 0, 0.6])
-    position, rotation = skeleton.place(standing, G1_29_JOINTS, *root)
-    expected = g1.body_poses(g1.qpos(standing[None], G1_29_JOINTS, root[0][None], root[1][None]))
+    position, rotation = skeleton.place(standing, *root)
+    expected = body_poses(G1, qpos(G1, standing[None], root[0][None], root[1][None]))
     np.testing.assert_allclose(position[1:], expected.position[0], atol=1e-6)
     np.testing.assert_allclose(rotation[1:], expected.rotation[0], atol=1e-6)
     assert len({shape.colour for shapes in skeleton.shapes.values() for shape in shapes}) > 2
@@ -173,7 +194,7 @@ def test_bodies_of_our_g1_have_shapes_where_kinematics_has_them():
 
 
 def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
-    text = g1.MJCF_PATH.read_text()
+    text = MJCF_PATH.read_text()
     mesh = '<mesh name="wedge" vertex="0 0 0 .1 0 0 0 .1 0 0 0 .1"/>'
     changed = text.replace("<worldbody>", f"<asset>{mesh}</asset><worldbody>", 1)
     changed = changed.replace(
@@ -181,7 +202,7 @@ def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
     )
     assert 'type="mesh"' in changed
     (tmp_path / "g1.xml").write_text(changed)
-    shapes = Skeleton(tmp_path / "g1.xml").shapes
+    shapes = Skeleton(path=tmp_path / "g1.xml").shapes
     assert len(shapes) == 30
     wedge = [shape for shape in shapes[1] if shape.edged]  # and the box, of the same colour
     assert sum(len(shape.mesh.faces) for shape in wedge) == 12 + 4
@@ -191,7 +212,7 @@ def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
     (tmp_path / "bad.xml").write_text("<mujoco><body></mujoco>")
     for name, words in (("arm.xml", "no joint left_hip"), ("bad.xml", "cannot read it"), ("none.xml", "no such file")):
         with pytest.raises(InputError, match=words):
-            Skeleton(tmp_path / name)
+            Skeleton(path=tmp_path / name)
 
 
 def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypatch):

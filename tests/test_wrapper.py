@@ -43,13 +43,13 @@ class Row:
 
     def begin(self, command):
         self.frame = self.first
-        self.raw = self.command = self.start = command
+        self.requested = self.smoothed = self.active = self.start = command
         self.elapsed, self.held, self.steps = 0, 0, 0
         self.x = self.y = self.yaw = 0.0
 
     def walk(self):
         """One frame of the root, on an arc."""
-        vx, vy, rate = self.command.astype(float)
+        vx, vy, rate = self.active.astype(float)
         turn = rate / self.fps
         chord = (np.sin(turn / 2) / (turn / 2) if turn else 1.0) / self.fps
         heading = self.yaw + turn / 2
@@ -61,42 +61,55 @@ class Row:
         """One step of holding and smoothing; whether it took `drawn`."""
         self.held += 1
         if changed := self.held == HOLD:
-            self.raw, self.start, self.elapsed, self.held = drawn, self.command, 0, 0
+            self.requested, self.start, self.elapsed, self.held = drawn, self.smoothed, 0, 0
         self.elapsed += 1
         weight = min(self.elapsed / RAMP, 1.0)
-        self.command = (self.start + (self.raw - self.start) * weight).astype(np.float32)
+        self.smoothed = (self.start + (self.requested - self.start) * weight).astype(np.float32)
         return changed
 
 
-def simulate(model, first, actions, seen, repeat=1):
-    """Check all that was `seen` in a rollout, leaves [T, B, ...], against one `Row` for each environment."""
+def simulate(model, first, actions, seen, repeat=1, tick=0):
+    """Check all that was `seen` in a rollout, leaves [T, B, ...], against one `Row` for each environment.
+
+    tick: frames from one tick to the next, on which smoothed commands become active; 0 where they do at once.
+    """
     follow = jax.jit(cmg_jax.apply)
-    rows = [Row(model, command) for command in np.asarray(first["reference"].raw_command)]
-    commands = lambda: np.stack([row.command for row in rows])  # noqa: E731
+    rows = [Row(model, command) for command in np.asarray(first["reference"].requested)]
+    commands = lambda name="active": np.stack([getattr(row, name) for row in rows])  # noqa: E731
+    until_tick = 0
     x = np.asarray(first["obs"])[:, :2]
     first_x, draws, frames = x, 0, np.zeros(0)
     for now in range(len(actions)):
         step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen)
         for _ in range(repeat):
+            if tick:
+                for row in rows if until_tick == 0 else ():
+                    row.active = row.smoothed
+                until_tick = (until_tick or tick) - 1
             frames = np.asarray(follow(model, np.stack([row.frame for row in rows]), commands()))
             for row, frame in zip(rows, frames, strict=True):
                 row.walk()
                 row.frame = frame
+        arrived = commands()
         np.testing.assert_allclose(step["reward"], repeat * frames[:, :JOINTS].sum(-1), atol=1e-3)
         for index, row in enumerate(rows):
             row.steps += repeat
             done = actions[now, index, 2] > 0 or row.steps >= EPISODE
             assert step["done"][index] == done
             assert step["steps"][index] == row.steps
-            raw = step["reference"].raw_command[index]
+            requested = step["reference"].requested[index]
             if done:
-                row.begin(raw)
-            if done or row.command_on(raw):
+                row.begin(requested)
+            if done or row.command_on(requested):
                 draws += 1
-                assert (raw >= RANGE.low).all()
-                assert (raw <= RANGE.high).all()
-                assert now == 0 or (raw != seen["reference"].raw_command[now - 1][index]).all()
-            np.testing.assert_array_equal(raw, row.raw)
+                assert (requested >= RANGE.low).all()
+                assert (requested <= RANGE.high).all()
+                assert now == 0 or (requested != seen["reference"].requested[now - 1][index]).all()
+            np.testing.assert_array_equal(requested, row.requested)
+            if not tick:
+                row.active = row.smoothed
+            if not done:
+                np.testing.assert_allclose(step["arrived"][index], arrived[index], atol=1e-6)
         done = step["done"].astype(bool)[:, None]
         x = np.where(done, step["obs"][:, :2], x + repeat * actions[now, :, :2])
         np.testing.assert_allclose(step["obs"][:, :2], x, atol=1e-4)
@@ -112,6 +125,7 @@ def simulate(model, first, actions, seen, repeat=1):
         expected = [frames[:, :JOINTS], ahead[..., :JOINTS].reshape(len(rows), -1), commands()]
         np.testing.assert_allclose(step["obs"][:, 2:], np.concatenate(expected, axis=-1), atol=1e-3)
         np.testing.assert_allclose(step["reference"].command, commands(), atol=1e-6)
+        np.testing.assert_allclose(step["reference"].smoothed, commands("smoothed"), atol=1e-6)
         root = step["reference"].root
         np.testing.assert_allclose(root.position, [(row.x, row.y) for row in rows], atol=1e-4)
         turned = root.yaw - np.array([row.yaw for row in rows])
@@ -179,6 +193,71 @@ def test_an_action_repeated_lasts_as_many_frames(tiny_model):
         pass
 
 
+def test_under_on_tick_the_command_shown_is_the_one_that_the_frames_obey(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 5))
+    state = jax.jit(env.reset)(KEYS)
+    actions = actions_of(3, steps=60)
+    _, seen = unroll(env, state, actions)
+    for _ in simulate(tiny_model, summary(state), actions, seen, tick=5):
+        pass
+    reference = seen["reference"]
+    waits = (np.asarray(reference.command) != np.asarray(reference.smoothed)).any(axis=-1)
+    assert 0.2 < waits.mean() < 0.9, "hardly any command has to wait"
+
+
+def test_a_tick_within_a_control_step_moves_the_root_by_the_command_of_each_frame(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 4), action_repeat=3)
+    state = jax.jit(env.reset)(KEYS)
+    actions = actions_of(2, steps=12)
+    actions[..., 2] = -1.0
+    _, seen = unroll(env, state, actions)
+    for _ in simulate(tiny_model, summary(state), actions, seen, repeat=3, tick=4):
+        pass
+
+
+def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model):
+    motions = cmg_jax.build_bank(tiny_model, jax.random.key(4), 40, 30, draw)
+    made, frames = np.asarray(motions.command), np.asarray(motions.frames)
+    frames = frames * np.asarray(tiny_model.stats.motion_std) + np.asarray(tiny_model.stats.motion_mean)
+    width = np.asarray(tiny_model.stats.command_max) - np.asarray(tiny_model.stats.command_min)
+
+    def nearest(command):
+        return made[np.square((command - made) / width).sum(axis=-1).argmin()]
+
+    generator = cmg_jax.bank(lookahead_frames=max(OFFSETS))
+    env = wrapped(TinyMjx(), tiny_model.replace(bank=motions), generator)
+    state = jax.jit(env.reset)(KEYS)
+    actions = actions_of(3, steps=60)
+    actions[..., 2] = np.where(np.arange(60)[:, None] % 13 == np.arange(BATCH), 1.0, -1.0)
+    _, seen = unroll(env, state, actions)
+    rows = [Row(tiny_model, command) for command in np.asarray(state.info["reference"].command)]
+    jumps = 0
+    for now in range(len(actions)):
+        reference = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen["reference"])
+        for index, row in enumerate(rows):
+            row.walk()
+            row.steps += 1
+            if actions[now, index, 2] > 0 or row.steps >= EPISODE:
+                row.begin(reference.requested[index])
+                assert (nearest(row.requested) == row.requested).all(), "the motion's own command"
+            else:
+                np.testing.assert_allclose(seen["arrived"][now, index], row.active)
+                before = row.smoothed
+                row.command_on(reference.requested[index])
+                if (row.smoothed != before).any():
+                    active = nearest(row.smoothed)
+                    jumps, row.active = jumps + (active != row.active).any(), active
+            np.testing.assert_array_equal(reference.command[index], row.active)
+            np.testing.assert_allclose(reference.smoothed[index], row.smoothed, atol=1e-6)
+            np.testing.assert_allclose(reference.root.position[index], (row.x, row.y), atol=1e-4)
+            motion = frames[:, (made == row.active).all(axis=-1).argmax()]
+            shown = np.concatenate([reference.joint_pos[index], reference.joint_vel[index]])
+            assert np.abs(motion - shown).max(axis=-1).min() < 1e-4, "a frame of another motion"
+            speed = np.linalg.norm(row.active[:2])
+            np.testing.assert_allclose(np.linalg.norm(reference.root_velocity[index]), speed, atol=1e-4)
+    assert jumps > 30
+
+
 def test_a_command_set_in_an_episode_acts_from_the_next_step(tiny_model):
     env = wrapped(TinyMjx(), tiny_model, hold=1000)
     state = jax.jit(env.reset)(KEYS)
@@ -215,7 +294,7 @@ def test_devices_each_play_their_rows_as_one_device_would(tiny_model):
         jax.tree.map(
             lambda a, b, device=device: np.testing.assert_allclose(a[device], b, atol=1e-4), together, expected
         )
-    commands = np.asarray(together["reference"].raw_command)
+    commands = np.asarray(together["reference"].requested)
     assert (commands[0] != commands[1]).all(), "two devices draw the same commands"
 
 
@@ -235,25 +314,26 @@ def test_evaluation_and_domain_randomization_wrap_around_it(tiny_model):
 
 
 def test_ppo_trains_with_it(tiny_model):
-    """Two devices, resets between evaluations, action repeat, randomised domains."""
+    """Two devices, resets between evaluations, action repeat, randomised domains: a policy learns to stay alive."""
     rewards = []
     wrap = wrap_env_fn(tiny_model, cmg_jax.streaming(3), draw, hold_interval=(2, 5), lookahead=OFFSETS)
     _, params, _ = ppo.train(
         TinyBrax(),
-        num_timesteps=64,
+        num_timesteps=8000,
+        learning_rate=3e-3,
         wrap_env_fn=wrap,
         randomization_fn=randomized,
         max_devices_per_host=2,
-        num_envs=4,
+        num_envs=64,
         episode_length=6,
         action_repeat=2,
         unroll_length=4,
-        batch_size=4,
-        num_minibatches=1,
-        num_updates_per_batch=1,
+        batch_size=64,
+        num_minibatches=2,
+        num_updates_per_batch=4,
         num_resets_per_eval=1,
         num_evals=2,
-        num_eval_envs=4,
+        num_eval_envs=64,
         normalize_observations=True,
         network_factory=functools.partial(
             networks.make_ppo_networks, policy_hidden_layer_sizes=(4,), value_hidden_layer_sizes=(4,)
@@ -261,5 +341,5 @@ def test_ppo_trains_with_it(tiny_model):
         progress_fn=lambda step, metrics: rewards.append(metrics["eval/episode_reward"]),
     )
     assert len(rewards) == 2
-    assert np.isfinite(rewards).all()
+    assert rewards[1] > 1.3 * rewards[0] > 0, "an action that ends the episode at half of the steps was not unlearned"
     assert all(np.isfinite(np.asarray(leaf, float)).all() for leaf in jax.tree.leaves(params))

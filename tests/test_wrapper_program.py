@@ -12,6 +12,8 @@ pytest.importorskip("brax")
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.envs.reference import empty_reference
+from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.robot import Robot
 from cmg_jax.robot.kinematics import kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx
 from tests.wrapper_tools import KEYS, actions_of, unroll, wrapped
@@ -78,14 +80,14 @@ def test_inside_vmap_it_would_not_be_so(model):
 
 
 def test_motions_of_a_bank_bring_their_commands(motions, model):
-    env = wrapped(OnG1(), model, cmg_jax.streaming(3, bank=motions), lookahead=(1,))
+    env = wrapped(OnG1(), model.replace(bank=motions), cmg_jax.streaming(3, from_bank=True), lookahead=(1,))
     state = jax.jit(env.reset)(KEYS)
     known = {tuple(command) for command in np.asarray(motions.command)}
     assert {tuple(command) for command in np.asarray(state.info["reference"].command)} <= known
     actions = actions_of(6, steps=10)
     _, seen = unroll(env, state, actions)
     done = np.asarray(seen["done"]) == 1
-    assert {tuple(command) for command in np.asarray(seen["reference"].raw_command)[done]} <= known
+    assert {tuple(command) for command in np.asarray(seen["reference"].requested)[done]} <= known
 
 
 ARM = """<mujoco><worldbody><body name="upper"><joint name="a" axis="0 1 0"/><geom size="0.1"/>
@@ -104,12 +106,43 @@ class WithBodies(TinyMjx):
 def test_key_bodies_come_with_the_frames(tiny_model, tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)
-    env = wrapped(WithBodies(), tiny_model, key_bodies=("hand", "lower"), mjcf=path)
+    arm = Robot.from_mjcf(path)
+    env = wrapped(WithBodies(), tiny_model, key_bodies=("hand", "lower"), robot=arm)
     reference = jax.jit(env.reset)(KEYS).info["reference"]
-    forward = jax.jit(kinematics(path, joint_names=("a", "b", "c"), bodies=("hand", "lower")).body_velocities)
+    forward = jax.jit(kinematics(arm, bodies=("hand", "lower")).body_velocities)
     for bodies, frame in ((reference.bodies, reference[:2]), (reference.ahead_bodies, reference.ahead)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), tuple(bodies), forward(*frame))
     assert np.ptp(reference.ahead_bodies.poses.position, axis=(0, 1)).max() > 0.01
+
+
+# Other kinds of arrays.
+
+
+def test_double_precision_changes_no_draw_and_no_dtype_of_the_reference(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
+    actions, keys = actions_of(4, steps=20), np.asarray(KEYS)
+
+    def play():
+        state = jax.jit(env.reset)(keys)
+        last, seen = unroll(env, state, actions)
+        assert jax.tree.map(lambda leaf: leaf.dtype, last) == jax.tree.map(lambda leaf: leaf.dtype, state)
+        return seen["reference"]
+
+    single = play()
+    with jax.enable_x64(True):
+        double = play()
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(double)} == {"float32"}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), single, double)
+
+
+def test_a_state_restored_as_numpy_arrays_goes_on_as_it_would_have(tiny_model):
+    env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
+    actions = actions_of(5, steps=20)
+    state, _ = unroll(env, jax.jit(env.reset)(KEYS), actions[:6])
+    restored = jax.tree.map(np.asarray, state)
+    command = np.linspace(-0.5, 0.5, 3 * len(KEYS), dtype=np.float32).reshape(-1, 3)
+    rollouts = [unroll(env, env.set_command(start, command), actions[6:])[1] for start in (state, restored)]
+    jax.tree.map(np.testing.assert_array_equal, *rollouts)
 
 
 # What its user is told.
@@ -140,8 +173,10 @@ def test_mistakes_are_told_with_their_remedy(tiny_model):
         (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),
         (lambda: wrapped(TinyBrax(), tiny_model, full_reset=True), "TinyBrax is a Brax environment"),
         (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(-1,)), "not negative"),
+        (lambda: wrap_env_fn(tiny_model, cmg_jax.streaming(2), None, lookahead=(1, 3)), "offset 3 .* the 2 frames"),
+        (lambda: wrapped(TinyMjx(), tiny_model, cmg_jax.realtime(6), lookahead=(4,)), "offset 4 .* the 3 frames"),
         (lambda: wrapped(TinyMjx(), tiny_model, hold=0), "at least 1 step"),
-        (lambda: wrapped(TinyMjx(), tiny_model, key_bodies=("nose",)), "no (body nose|joint a)"),
+        (lambda: wrapped(TinyMjx(), tiny_model, key_bodies=("nose",)), "only the names are known"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words) as error:
             make()

@@ -7,7 +7,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot import g1, joints
+from cmg_jax.robot import joints
 from tests.generator_tools import BATCH, commands, first, flat, jitted
 
 KEY = jax.random.key(0)
@@ -16,13 +16,14 @@ ROWS = jnp.arange(BATCH)
 
 def test_on_a_tick_commands_act_together(model):
     plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=4))
-    expected, state = (generator.init(model, KEY, commands(1), first(2)) for generator in (plain, ticked))
+    expected = plain.init(model, KEY, commands(1), first(2))
+    state = ticked.init(model, KEY, commands(1), first(2))
     wanted = commands(1)
     for now in range(13):
         changed = now % 5 == ROWS % 5
         wanted = jnp.where(jnp.expand_dims(changed, 1), commands(now + 10), wanted)
         state = ticked.set_command(model, state, commands(now + 10), changed)
-        np.testing.assert_array_equal(state.wanted, wanted)
+        np.testing.assert_array_equal(state.requested, wanted)
         if now % 4 == 0:
             expected = plain.set_command(model, expected, wanted)
         expected, frame = plain.step(model, expected)
@@ -51,12 +52,12 @@ def test_a_command_taken_back_before_its_tick_changes_nothing(model):
 
 def test_a_mirrored_row_serves_the_mirror_image(model):
     plain, mirrored = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.mirrored(cmg_jax.streaming(3), 0.5))
-    names = model.config.joint_names
+    robot = model.config.robot
     state = mirrored.init(model, KEY, commands(1), first(2))
     mask = np.asarray(state.mirror)
     assert 0 < mask.sum() < BATCH
     np.testing.assert_array_equal(state.command, commands(1))
-    image = plain.init(model, KEY, joints.mirror_command(commands(1)), joints.mirror_motion(first(2), names))
+    image = plain.init(model, KEY, joints.mirror_command(commands(1)), joints.mirror_motion(first(2), robot))
     same = plain.init(model, KEY, commands(1), first(2))
     for now in range(6):
         if now == 3:
@@ -68,13 +69,13 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
         state, served = mirrored.step(model, state)
         image, image_frame = plain.step(model, image)
         same, same_frame = plain.step(model, same)
-        reflected = joints.mirror_motion(jnp.asarray(flat(image_frame)), names)
+        reflected = joints.mirror_motion(jnp.asarray(flat(image_frame)), robot)
         expected = np.where(mask[:, None], reflected, flat(same_frame))
         np.testing.assert_allclose(flat(served), expected, atol=1e-5)
         np.testing.assert_allclose(ahead, expected, atol=1e-5)
 
 
-def test_only_rows_that_are_reset_are_drawn_anew(model):
+def test_only_rows_that_are_reset_are_drawn_again(model):
     generator = jitted(cmg_jax.mirrored(cmg_jax.streaming(0)))
     state = generator.init(model, KEY, commands(1))
     draws = []
@@ -129,8 +130,8 @@ def test_a_row_reset_to_nonsense_does_not_show_its_last_episode(model, guard):
 
 
 def test_joints_and_commands_beyond_their_range_are_counted(model):
-    generator = jitted(cmg_jax.guarded(cmg_jax.pregenerated(4), tolerance=0.01))
-    limits = g1.joint_limits(model.config.joint_names)
+    generator = jitted(cmg_jax.guarded(cmg_jax.pregenerated(4, serve_first=True), tolerance=0.01))
+    limits = model.config.robot.joint_limits
     motion = first(2)
     motion = motion.at[2, 5].set(limits[5, 1] + 0.02).at[4, 7].set(limits[7, 0] - 0.02).at[6, 8].set(limits[8, 1])
     motion = motion.at[7, 5].set(limits[5, 1] + 0.005)

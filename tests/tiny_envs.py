@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from brax.envs.base import Env
 from brax.envs.base import State as BraxState
-from mujoco_playground._src.mjx_env import MjxEnv
-from mujoco_playground._src.mjx_env import State as MjxState
+from mujoco_playground import MjxEnv
+from mujoco_playground import State as MjxState
 
 from cmg_jax.envs.reference import empty_reference
 
@@ -23,6 +23,7 @@ class _Tiny:
 
     obs: x [2], joint_pos [3], the joint positions to come [2 x 3], the command [3].
     reward: the sum of the reference's joint positions. info["count"] runs on, as whatever is in info does.
+    info["arrived"]: the command that its last step was given.
     """
 
     gain: Any
@@ -31,14 +32,16 @@ class _Tiny:
 
     def first(self, rng: jax.Array) -> tuple[Any, ...]:
         x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
-        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS)), "count": jnp.zeros(())}
+        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS))}
+        info |= {"count": jnp.zeros(()), "arrived": jnp.zeros(3, jnp.float32)}
         return {"x": x}, self.observe(x), info
 
     def move(self, data: Any, info: dict[str, Any], action: jax.Array) -> tuple[Any, ...]:
         type(self).seen = tuple(info)
         x = data["x"] + self.gain * action[:2]
-        info["count"] = info["count"] + 1
-        return {"x": x}, self.observe(x), info["reference"].joint_pos.sum(), (action[2] > 0).astype(jnp.float32)
+        info["count"], info["arrived"] = info["count"] + 1, info["reference"].command
+        reward = info["reference"].joint_pos.sum()
+        return {"x": x}, self.observe(x), reward.astype(float), (action[2] > 0).astype(float)
 
     def observe(self, x: jax.Array) -> jax.Array:
         return jnp.concatenate([x, jnp.full(JOINTS * (1 + len(OFFSETS)) + 3, -99.0)])

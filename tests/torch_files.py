@@ -14,12 +14,23 @@ import numpy as np
 
 from converters import torch_file
 
+STORAGES = {
+    "float16": "HalfStorage",
+    "float32": "FloatStorage",
+    "float64": "DoubleStorage",
+    "int64": "LongStorage",
+    "complex64": "ComplexFloatStorage",
+    "void32": "QuarterStorage",  # of a torch to come
+}
+
 
 class Tensor:
     """Stands for a torch tensor in the content to write."""
 
-    def __init__(self, array: Any):
-        self.array = np.ascontiguousarray(array)
+    def __init__(self, array: Any, *, repeat: int | None = None):
+        """`repeat` times the same, as `torch.Tensor.expand` makes it: the storage holds it once."""
+        self.array = np.array(array, order="C")
+        self.repeat = repeat
 
 
 class _Storage:
@@ -38,21 +49,21 @@ def _fake_torch() -> dict[str, types.ModuleType]:
 
     _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
     utils._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
-    for name in ("FloatStorage", "DoubleStorage", "LongStorage"):
+    for name in STORAGES.values():
         setattr(torch, name, type(name, (), {"__module__": "torch"}))
     return {"torch": torch, "torch._utils": utils}
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, stream: Any, modules: dict[str, Any]):
-        super().__init__(stream, protocol=2)
+    def __init__(self, stream: Any, modules: dict[str, Any], protocol: int):
+        super().__init__(stream, protocol=protocol)
         self.modules = modules
         self.storages: list[np.ndarray] = []
 
     def persistent_id(self, obj: Any) -> Any:
         if not isinstance(obj, _Storage):
             return None
-        name = {"float32": "FloatStorage", "float64": "DoubleStorage", "int64": "LongStorage"}[obj.array.dtype.name]
+        name = STORAGES[obj.array.dtype.name]
         self.storages.append(obj.array)
         return ("storage", getattr(self.modules["torch"], name), str(len(self.storages) - 1), "cpu", obj.array.size)
 
@@ -61,29 +72,47 @@ class _Pickler(pickle.Pickler):
             return NotImplemented
         array = obj.array
         strides = tuple(stride // array.itemsize for stride in array.strides)
-        arguments = (_Storage(array), 0, array.shape, strides, False, OrderedDict())
+        shape, strides = (array.shape, strides) if obj.repeat is None else ((obj.repeat, *array.shape), (0, *strides))
+        arguments = (_Storage(array), 0, shape, strides, False, OrderedDict())
         return self.modules["torch._utils"]._rebuild_tensor_v2, arguments
 
 
-def write(path: Path, content: Any) -> Path:
-    """A torch zip file of `content`."""
+def _pickled(content: Any, protocol: int) -> tuple[bytes, list[np.ndarray]]:
     modules = _fake_torch()
     stream = io.BytesIO()
     with mock.patch.dict(sys.modules, modules):
-        pickler = _Pickler(stream, modules)
+        pickler = _Pickler(stream, modules, protocol)
         pickler.dump(content)
-    write_pickle(path, stream.getvalue())
+    return stream.getvalue(), pickler.storages
+
+
+def write(path: Path, content: Any, *, protocol: int = 2, byteorder: str = "little") -> Path:
+    """A torch zip file of `content`."""
+    pickled, storages = _pickled(content, protocol)
+    write_pickle(path, pickled, byteorder)
     with zipfile.ZipFile(path, "a") as archive:
-        for index, array in enumerate(pickler.storages):
-            archive.writestr(f"archive/data/{index}", array.tobytes())
+        for index, array in enumerate(storages):
+            raw = array.byteswap() if byteorder == "big" else array
+            archive.writestr(f"archive/data/{index}", raw.tobytes())
     return path
 
 
-def write_pickle(path: Path, pickled: bytes) -> Path:
+def write_older(path: Path, content: Any, *, protocol: int = 2) -> Path:
+    """The same as torch wrote it before 1.6: pickles one after the other, and the storages."""
+    pickled, storages = _pickled(content, protocol)
+    system = {"protocol_version": 1001, "little_endian": True}
+    parts = [pickle.dumps(part, protocol) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
+    parts += [pickled, pickle.dumps([str(index) for index in range(len(storages))], protocol)]
+    parts += [array.size.to_bytes(8, "little") + array.tobytes() for array in storages]
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def write_pickle(path: Path, pickled: bytes, byteorder: str = "little") -> Path:
     """A torch zip file around a pickle."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/byteorder", b"little")
+        archive.writestr("archive/byteorder", byteorder)
     return path
 
 

@@ -31,7 +31,7 @@ def wrapped(env, model, generator=None, *, hold=HOLD, lookahead=OFFSETS, **optio
 
 def summary(state):
     return {"obs": state.obs, "reward": state.reward, "done": state.done} | {
-        name: state.info[name] for name in ("reference", "steps", "count")
+        name: state.info[name] for name in ("reference", "steps", "count", "arrived")
     }
 
 

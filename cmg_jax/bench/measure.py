@@ -106,14 +106,14 @@ def products_per_frame(config: CMGConfig) -> int:
 
 def draw_commands(model: CMGModel, key: jax.Array, envs: int) -> jax.Array:
     """Commands [B, C] over the trained range."""
-    return sampler.uniform(key, sampler.CommandRange(model.stats.command_min, model.stats.command_max), envs)
+    return sampler.uniform(key, sampler.trained_range(model), envs)
 
 
 def inputs(model: CMGModel, envs: int, steps: int) -> tuple[jax.Array, jax.Array]:
     """First frames [B, D] and held commands [B, T, C] of `cmg_jax.generate`, different from row to row."""
     frame_key, command_key = jax.random.split(jax.random.key(0))
     command = np.asarray(draw_commands(model, command_key, envs))[:, None]
-    return first_frames(model, frame_key, envs, None), jnp.asarray(np.repeat(command, steps, axis=1))
+    return first_frames(model, frame_key, envs), jnp.asarray(np.repeat(command, steps, axis=1))
 
 
 def device() -> dict[str, Any]:

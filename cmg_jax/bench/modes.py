@@ -37,16 +37,16 @@ COLUMNS = {
 }
 
 
-def maker(name: str, model: CMGModel, dtype: str = "float32") -> Generator:
-    """The generator of a row."""
+def maker(name: str, model: CMGModel, dtype: str = "float32") -> tuple[Generator[Any], CMGModel]:
+    """The generator of a row, and the model with what it needs."""
     if name == "bank":
-        return bank(pool(model, dtype))
+        return bank(), model.replace(bank=pool(model, dtype))
     make = {
         "pregenerated": lambda: pregenerated(PRELOAD_FRAMES, dtype=dtype),
         "realtime": lambda: realtime(BUFFER_FRAMES, dtype=dtype),
         "streaming": lambda: streaming(20, dtype=dtype),
     }
-    return make[name]()
+    return make[name](), model
 
 
 def table(
@@ -65,7 +65,7 @@ def table(
         network_100 = median_seconds(lambda g=generate, m=motion, c=commands: g.call(model, m, c), repeats)
         for name in names:
             for dtype in dtypes:
-                row = measure(maker(name, model, dtype), model, envs, repeats)
+                row = measure(*maker(name, model, dtype), envs, repeats)
                 label = name if dtype == "float32" else f"{name}, {dtype}"
                 rows.append({"mode": label, "envs": envs, "frames_100_ms": 1e3 * network_100, **row})
                 advance(1)
@@ -84,7 +84,7 @@ def table(
     return Section("modes", COLUMNS, rows, notes)
 
 
-def measure(generator: Generator, model: CMGModel, envs: int, repeats: int) -> dict[str, Any]:
+def measure(generator: Generator[Any], model: CMGModel, envs: int, repeats: int) -> dict[str, Any]:
     """One row of the table."""
     key, command = jax.random.key(0), draw_commands(model, jax.random.key(1), envs)
     init = compile_program(generator.init, model, key, command)

@@ -1,6 +1,7 @@
 """`cmg_jax.generate` beside PyTorch and onnxruntime: the same weights and the same frames, in one process."""
 # pyright: reportMissingImports=false
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -91,8 +92,6 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callab
                 }
             )
         advance(1)
-    if not rows:
-        raise InputError("no peer is installed: pip install 'cmg_jax[bench]' and torch")
     notes = (
         f"{STEPS} frames of feedback, kept; medians of {repeats}, in turn; as the original: {BLENDED_STEPS} frames",
         versions(),
@@ -105,6 +104,12 @@ def rested(call: Callable[[], Any]) -> float:
     time.sleep(REST_SECONDS)
     call()
     return seconds(call)
+
+
+def require() -> None:
+    """Raise InputError where there is nothing to compare with: before the measuring, not after it."""
+    if not any(importlib.util.find_spec(name) for name in ("torch", "onnxruntime")):
+        raise InputError("no peer is installed: pip install 'cmg_jax[bench]' and torch")
 
 
 def peers(model: CMGModel, envs: int) -> Iterator[Peer]:

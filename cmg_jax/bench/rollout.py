@@ -11,25 +11,25 @@ import numpy as np
 from cmg_jax.bench.measure import Section, compile_program, draw_commands, seconds
 from cmg_jax.generators.bank import bank
 from cmg_jax.generators.base import Generator
-from cmg_jax.generators.motion_bank import MotionBank, build_bank
+from cmg_jax.generators.motion_bank import build_bank
 from cmg_jax.generators.on_tick import on_tick
 from cmg_jax.generators.pregenerated import pregenerated
 from cmg_jax.generators.rolling import realtime, streaming
-from cmg_jax.model import CMGModel, apply_normalized
+from cmg_jax.model import CMGModel, MotionBank, apply_normalized
 
 RESET_FRACTION = 0.002
 COMMAND_INTERVAL = 250
 POOL = (256, 500)
 
-MODES: dict[str, Callable[[CMGModel], Generator]] = {
-    "streaming-20": lambda model: streaming(20),
-    "streaming-95": lambda model: streaming(95),
-    "realtime-100": lambda model: realtime(100),
-    "pregenerated-500": lambda model: pregenerated(500),
-    "bank-256x500": lambda model: bank(pool(model), lookahead_frames=20),
-    "streaming-20-bank-tick": lambda model: on_tick(streaming(20, bank=pool(model)), 25),
-    "streaming-95-bank-tick": lambda model: on_tick(streaming(95, bank=pool(model)), 25),
-    "realtime-100-bank-tick": lambda model: on_tick(realtime(100, bank=pool(model)), 25),
+MODES: dict[str, Callable[[], Generator[Any]]] = {
+    "streaming-20": lambda: streaming(20),
+    "streaming-95": lambda: streaming(95),
+    "realtime-100": lambda: realtime(100),
+    "pregenerated-500": lambda: pregenerated(500),
+    "bank-256x500": lambda: bank(lookahead_frames=20),
+    "streaming-20-bank-tick": lambda: on_tick(streaming(20, from_bank=True), 25),
+    "streaming-95-bank-tick": lambda: on_tick(streaming(95, from_bank=True), 25),
+    "realtime-100-bank-tick": lambda: on_tick(realtime(100, from_bank=True), 25),
 }
 EVENTS = {
     "pregenerated-500": (False,),  # each would make 500 frames a row
@@ -76,6 +76,8 @@ def cost(
 ) -> Section:
     """Time of a rollout with each generator over that of the same number of network steps."""
     rows = []
+    if any("bank" in name for name in names):
+        model = model.replace(bank=pool(model))
     for envs in sizes:
         motion, command = jnp.zeros((envs, model.config.motion_dim)), draw_commands(model, jax.random.key(1), envs)
         plain = compile_program(network_steps(steps), model, motion, command)
@@ -86,7 +88,7 @@ def cost(
                 def network(plain: Any = plain, motion: Any = motion, command: Any = command) -> Any:
                     return plain.call(model, motion, command)
 
-                row = measure(MODES[name](model), model, command, steps, events, repeats, network)
+                row = measure(MODES[name](), model, command, steps, events, repeats, network)
                 bar = {"bar": BARS[name, events]} if envs == 4096 and (name, events) in BARS else {}
                 rows.append({"mode": name, "events": "yes" if events else "no", "envs": envs, **row, **bar})
                 advance(1)
@@ -112,7 +114,7 @@ def network_steps(steps: int) -> Callable[..., Any]:
     return run
 
 
-def rollout(generator: Generator, envs: int, steps: int, events: bool) -> Callable[..., Any]:
+def rollout(generator: Generator[Any], envs: int, steps: int, events: bool) -> Callable[..., Any]:
     """(model, state, key) -> state and something of every frame, so that none can be left out."""
 
     def run(model: CMGModel, state: Any, key: jax.Array) -> Any:
@@ -136,7 +138,7 @@ def rollout(generator: Generator, envs: int, steps: int, events: bool) -> Callab
 
 
 def measure(
-    generator: Generator,
+    generator: Generator[Any],
     model: CMGModel,
     command: jax.Array,
     steps: int,

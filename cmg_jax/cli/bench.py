@@ -12,12 +12,13 @@ import jax
 from cmg_jax import checkpoint
 from cmg_jax.bench import generation, measure, memory, modes, peers, report, rollout
 from cmg_jax.bench.measure import Section
-from cmg_jax.cli.program import progress_bars
+from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_path, require_file_target, require_parent
 from cmg_jax.model import CMGModel
-from cmg_jax.viz import bench_plots
+from cmg_jax.viz import bench_plots, plot
 
+PROGRAM = "cmg-jax bench"
 SIZES = (512, 1024, 2048, 4096, 8192)
 MODES = {
     "quick": "rate, modes and time to first frame at 512 and 4096 environments (3 minutes on 2 cores)",
@@ -72,8 +73,9 @@ def _bench(arguments: argparse.Namespace) -> None:
         print(f"\nwrote {arguments.save}")
     if arguments.plot:
         arguments.plot.mkdir(exist_ok=True)
-        for path in bench_plots.plot_sections(arguments.plot, sections, machine):
-            print(f"wrote {path}")
+        with beside_the_result(PROGRAM, arguments.plot):
+            for path in bench_plots.plot_sections(arguments.plot, sections, machine):
+                print(f"wrote {path}")
     if arguments.profile:
         print(f"wrote a trace to {arguments.profile}; look at it with xprof or ui.perfetto.dev")
 
@@ -118,7 +120,11 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.save:
         if arguments.save.suffix != ".json":
             raise InputError(f"{arguments.save}: figures are written as .json")
-        require_parent(arguments.save)
+        require_file_target(arguments.save)
+    if arguments.mode == "peers":
+        peers.require()
+    if arguments.plot:
+        plot.pyplot()
     for directory in (arguments.plot, arguments.profile):
         if directory is not None:
             if directory.exists() and not directory.is_dir():

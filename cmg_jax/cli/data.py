@@ -6,15 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.cli.program import progress_bars
-from cmg_jax.data import build, dataset
+from cmg_jax.cli import robot as robot_options
+from cmg_jax.cli.program import beside_the_result, progress_bars
+from cmg_jax.data import assume, build, dataset
 from cmg_jax.data.build import Options, Row
+from cmg_jax.data.containers import SUFFIXES, is_motion_file
 from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
-from cmg_jax.data.readers import SUFFIXES
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target
+from cmg_jax.robot import feet
 from cmg_jax.viz import plot
 
+PROGRAM = "cmg-jax data"
 EPISODES_SHOWN = 5
 """Rows of a file of many episodes that the table shows, if nothing was dropped."""
 
@@ -28,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="the data set")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="speeds; by default beside the data set")
     parser.add_argument("--fps", type=float, default=defaults.fps, help="frames per second of the data set")
-    parser.add_argument("--csv-fps", type=float, default=defaults.csv_fps, help="of CSV files, which do not say")
+    assume.add_arguments(parser)
     parser.add_argument(
         "--smoothing",
         type=float,
@@ -51,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
         help="velocities of recordings beyond these percentiles are cut out; 0 100 keeps all",
     )
     parser.add_argument("--min-seconds", type=float, default=defaults.min_seconds, help="shorter pieces are dropped")
+    robot_options.add_arguments(parser, "that the data set and its models are of")
     parser.set_defaults(function=_data)
 
 
@@ -59,15 +63,21 @@ def _data(arguments: argparse.Namespace) -> None:
     picture: Path = arguments.plot or out.with_suffix(".png")
     if out.suffix != ".npz":
         raise InputError(f"{out}: a data set is written as .npz")
-    for path in (out, picture):
-        require_parent(path)
+    if arguments.plot:
+        plot.require_target("--plot", picture)
+    elif picture.exists() and not out.exists():
+        raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
     low, high = arguments.percentiles
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
     files = list_files(arguments.sources)
+    require_file_target(out, files)
+    robot = robot_options.from_arguments(arguments)
+    feet.check(robot)
+    _ = robot.mirror  # which says what is missing before any file is read
     options = Options(
         fps=arguments.fps,
-        csv_fps=arguments.csv_fps,
+        assume=assume.of_arguments(arguments, robot),
         smoothing=arguments.smoothing,
         walked=arguments.commands == "walked",
         percentiles=(low, high),
@@ -76,11 +86,14 @@ def _data(arguments: argparse.Namespace) -> None:
     with progress_bars() as progress:
         made, rows = build.build(files, options, progress("files", len(files)))
     print(table(rows))
+    for line in notes(rows):
+        print(line)
     print(summary(made))
     dataset.save(out, made)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
-    plot.plot_speeds(picture, made.command, made.seconds)
-    print(f"wrote {picture}")
+    with beside_the_result(PROGRAM, picture):
+        plot.plot_speeds(picture, made.command, made.seconds)
+        print(f"wrote {picture}")
 
 
 def list_files(sources: list[Path]) -> list[Path]:
@@ -92,7 +105,7 @@ def list_files(sources: list[Path]) -> list[Path]:
     files: list[Path] = []
     for source in sources:
         if source.is_dir():
-            found = sorted(path for path in source.rglob("*") if path.suffix in SUFFIXES)
+            found = sorted(path for path in source.rglob("*") if is_motion_file(path))
             if not found:
                 raise InputError(f"{source}: holds no motion file ({', '.join(SUFFIXES)})")
             files += found
@@ -118,6 +131,19 @@ def table(rows: list[Row]) -> str:
     width = max(len(line[0]) for line in lines)
     text = [f"{name:<{width}}  {frames:>7}  {kept:>7}  {note}".rstrip() for name, frames, kept, note in lines]
     return "\n".join([*text, f"and {hidden} more clips, kept whole"] if hidden else text)
+
+
+def notes(rows: list[Row]) -> list[str]:
+    """What was put right or taken for granted in reading, a line for all files alike."""
+    files: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for note in row.notes:
+            files.setdefault(note, {})[row.name.split("[")[0]] = None
+    lines = []
+    for note, names in files.items():
+        others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"{', '.join(list(names)[:3])}{others}: {note}")
+    return lines
 
 
 def summary(made: Dataset) -> str:

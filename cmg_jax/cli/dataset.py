@@ -12,14 +12,14 @@ import numpy as np
 
 from cmg_jax import checkpoint, evaluation, motion_file, rollout
 from cmg_jax.cli.evaluate import parse_grid
-from cmg_jax.cli.generate import warn_beyond_range
-from cmg_jax.cli.program import Progress, progress_bars
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn_beyond_range
+from cmg_jax.commands import sampler
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_directory, require_parent
 from cmg_jax.generators.base import first_frames, standing_frame
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints
+from cmg_jax.robot.g1 import is_g1, robot_of_size
 from cmg_jax.viz import contact_sheet, plot, render
 
 PROGRAM = "cmg-jax dataset"
@@ -33,7 +33,7 @@ MAX_FRAMES = 20_000_000
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("dataset", help="write a folder of motions over a grid of commands")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="made anew; must not exist")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to create; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled model by default")
     parser.add_argument("--format", choices=tuple(motion_file.FORMATS), default="npz", help="of the motions")
     parser.add_argument(
@@ -58,27 +58,30 @@ def _dataset(arguments: argparse.Namespace) -> None:
     render.choose_gl()
     plot.pyplot()
     model = checkpoint.load(arguments.model or checkpoint.default_model_path())
-    if not joints.is_g1(model.config.joint_names) or model.config.command_dim != 3:
-        raise InputError("a dataset needs a model of the G1's joints, with commands vx, vy and yaw rate")
+    model.config.check_walks("a dataset")
+    if arguments.joints and not is_g1(model.config.robot):
+        raise InputError(f"--joints {arguments.joints}: says how many joints of the G1 to write; this is another robot")
     grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
     commands = np.repeat(np.asarray(grid, np.float32), max(arguments.motions, 0), axis=0)
     steps = _steps(arguments, len(commands), model.config.fps)
-    warn_beyond_range(PROGRAM, model, commands)
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     with progress_bars() as progress:
         trajectory = generate(model, commands, steps, arguments.seed, arguments.standing)
-        with atomic_path(out) as partial:
+        with atomic_directory(out) as partial:
             partial.mkdir()
             rows, shown = _write(partial, model, trajectory, commands, arguments, progress)
             write_index(partial / INDEX, rows)
+        with beside_the_result(PROGRAM, out / SHEET):
             pictures = progress("pictures", contact_sheet.num_pictures(len(shown)))
-            drawn_by = contact_sheet.draw(partial / SHEET, shown, pictures)
+            drawn_by = contact_sheet.draw(out / SHEET, shown, pictures)
+            print(f"wrote {out / SHEET} (drawn by {drawn_by})")
     error = np.array([[row[f"walked_{part}"] - row[part] for part in evaluation.COMPONENTS] for row in rows])
     vx, vy, yaw = np.sqrt(np.square(error).mean(axis=0))
     size = sum(path.stat().st_size for path in out.iterdir())
     print(
         f"{len(rows)} motions of {steps + 1} frames at {model.config.fps:g} fps, {len(grid)} commands; "
         f"walked velocity against the command (RMSE): vx {vx:.3f} m/s, vy {vy:.3f} m/s, yaw {yaw:.3f} rad/s\n"
-        f"wrote {out}: {INDEX}, {SHEET} (drawn by {drawn_by}) and {len(rows)} files "
+        f"wrote {out}: {INDEX} and {len(rows)} files "
         f"{arguments.format} ({size / 1e6:.1f} MB)"
     )
 
@@ -104,7 +107,7 @@ def generate(model: CMGModel, commands: np.ndarray, steps: int, seed: int, stand
     if standing:
         first = jnp.broadcast_to(standing_frame(model), (len(commands), model.config.motion_dim))
     else:
-        first = first_frames(model, jax.random.key(seed), len(commands), None)
+        first = first_frames(model, jax.random.key(seed), len(commands))
     held = np.repeat(commands[:, None], steps, axis=1)
     return np.asarray(jax.jit(rollout.generate)(model, first, held))
 
@@ -129,12 +132,12 @@ def _write(
         number = index % arguments.motions
         name = "vx{:+.2f}_vy{:+.2f}_yaw{:+.2f}".format(*command) + (f"_{number}" if arguments.motions > 1 else "")
         file = f"{index:04d}_{name}{motion_file.FORMATS[arguments.format].suffix}"
-        written = motion.with_joints(joints.names_for(arguments.joints)) if arguments.joints else motion
+        written = motion.with_joints(robot_of_size(arguments.joints).joint_names) if arguments.joints else motion
         motion_file.write(directory / file, written, arguments.format, bodies=True)
         row = {"file": file, "frames": len(frames), "fps": config.fps}
         for prefix, values in (("", command), ("walked_", walked)):
             row |= {prefix + part: round(float(v), 4) for part, v in zip(evaluation.COMPONENTS, values, strict=True)}
-        quality = evaluation.quality(frames[None], config.joint_names, config.fps)
+        quality = evaluation.quality(frames[None], config.robot, config.fps)
         row |= {key: float(f"{value:.4g}") for key, value in quality.items()}
         rows.append(row)
         if index in pictured:

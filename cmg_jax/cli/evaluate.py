@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from cmg_jax import checkpoint, evaluation
-from cmg_jax.cli.program import progress_bars
+from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.data import dataset
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_parent
-from cmg_jax.viz import evaluation_page
+from cmg_jax.files import atomic_path, require_file_target, require_parent
+from cmg_jax.viz import evaluation_page, plot
+
+PROGRAM = "cmg-jax evaluate"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,9 +41,7 @@ def add_parser(subparsers: Any) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     directory: Path | None = arguments.report
     if directory is not None:
-        if directory.exists() and not directory.is_dir():
-            raise InputError(f"{directory} is not a directory")
-        require_parent(directory)
+        check_report_directory(directory)
     path = arguments.model or checkpoint.default_model_path()
     model = checkpoint.load(path)
     data = dataset.load(arguments.data) if arguments.data else None
@@ -55,8 +55,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         directory.mkdir(exist_ok=True)
         with atomic_path(directory / "report.json") as partial:
             partial.write_text(json.dumps(_finite(report), indent=2) + "\n")
-        evaluation_page.plot_report(directory / "report.png", report, str(path))
-        print(f"wrote {directory / 'report.json'} and {directory / 'report.png'}")
+        print(f"wrote {directory / 'report.json'}")
+        with beside_the_result(PROGRAM, directory / "report.png"):
+            evaluation_page.plot_report(directory / "report.png", report, str(path))
+            print(f"wrote {directory / 'report.png'}")
+
+
+def check_report_directory(directory: Path) -> None:
+    """Raise InputError unless a report may be written there: what it replaces must be a report of ours."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is not a directory")
+    require_parent(directory)
+    plot.pyplot()
+    names = [name for name in ("report.json", "report.png") if (directory / name).exists()]
+    try:
+        content = json.loads((directory / "report.json").read_text()) if names else None
+        ours = content is None or {"tracking", "start_stop", "gate"} <= set(content)
+    except (OSError, ValueError, TypeError, RecursionError):
+        ours = False
+    if not ours:
+        raise InputError(
+            f"{directory} holds a {names[0]} that is no report of cmg-jax evaluate; choose another directory"
+        )
+    for name in names:
+        require_file_target(directory / name)
 
 
 def _finite(value: Any) -> Any:

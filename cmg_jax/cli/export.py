@@ -12,7 +12,7 @@ from cmg_jax.errors import InputError
 from cmg_jax.export.onnx_model import onnx_model
 from cmg_jax.export.stablehlo import PLATFORMS, stablehlo
 from cmg_jax.export.torch_file import torch_file
-from cmg_jax.files import atomic_path, require_parent
+from cmg_jax.files import atomic_path, require_file_target
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.model import CMGModel, apply, apply_normalized
 
@@ -49,10 +49,9 @@ def _export(arguments: argparse.Namespace) -> None:
     for option, name in options.items():
         if getattr(arguments, option) not in (None, False) and arguments.format != name:
             raise InputError(f"--{option.replace('_', '-')}: belongs to --format {name}")
-    if out.is_dir():
-        raise InputError(f"--out {out}: is a directory")
-    require_parent(out)
-    model = checkpoint.load(arguments.model or checkpoint.default_model_path())
+    path = arguments.model or checkpoint.default_model_path()
+    require_file_target(out, [path / "config.json"])
+    model = checkpoint.load(path)
     if arguments.format == "onnx":
         content = onnx_model(model, normalization=arguments.physical).SerializeToString()
         said = check_onnx(model, content, arguments.physical)

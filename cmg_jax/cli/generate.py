@@ -1,6 +1,8 @@
 """`cmg-jax generate`: commands in; motion, plot and video out."""
 
 import argparse
+import contextlib
+import functools
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,14 +13,14 @@ import numpy as np
 
 from cmg_jax import checkpoint, motion_file, rollout
 from cmg_jax.cli import bulk
-from cmg_jax.cli.program import Progress, progress_bars, warn
-from cmg_jax.commands import schedule
+from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn, warn_beyond_range
+from cmg_jax.commands import sampler, schedule
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target, require_parent
 from cmg_jax.generators.base import first_frames
 from cmg_jax.model import CMGModel
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints
+from cmg_jax.robot.g1 import is_g1, robot_of_size
 from cmg_jax.viz import plot, render
 
 PROGRAM = "cmg-jax generate"
@@ -62,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--format",
         choices=tuple(motion_file.FORMATS),
-        help="of --out: npz, csv and twist by its suffix; mjlab is the .npz of tracking tasks",
+        help="of --out: npz, csv and twist by its suffix; mjlab and beyondmimic are the .npz of their tracking tasks",
     )
     parser.add_argument(
         "--root",
@@ -92,33 +94,40 @@ def _generate(arguments: argparse.Namespace) -> None:
         shared = commands if arguments.command or arguments.schedule else None
         bulk.generate(PROGRAM, model, arguments, len(commands), shared)
         return
-    on_g1 = joints.is_g1(model.config.joint_names)
-    g1_only = arguments.root != "command" or arguments.joints or (name and not motion_file.FORMATS[name].environments)
-    if not on_g1 and (arguments.video or arguments.bodies or g1_only):
-        raise InputError("the model's joints are not the G1's: only --out FILE.npz without bodies and --plot work")
+    robot = model.config.robot
+    needs_feet = arguments.root != "command" or (name and not motion_file.FORMATS[name].environments)
+    if not robot.walks and (arguments.video or arguments.bodies or needs_feet):
+        raise InputError(
+            "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"
+        )
+    if arguments.joints and not is_g1(robot):
+        raise InputError(f"--joints {arguments.joints}: says how many joints of the G1 to write; this is another robot")
 
     with progress_bars() as progress:
         trajectory, timing = generate_batch(model, commands, arguments.envs, arguments.seed, progress)
         _report_bad_frames(trajectory)
         motion = _motion(model, trajectory, commands, arguments.root)
         if arguments.joints:
-            motion = motion.with_joints(joints.names_for(arguments.joints))
+            motion = motion.with_joints(robot_of_size(arguments.joints).joint_names)
         first = Motion(
-            motion.fps, motion.joint_names, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
+            motion.fps, motion.robot, *(array[0] for array in motion[2:]) if arguments.envs > 1 else motion[2:]
         )
         frames = motion.joint_pos[..., 0].size
+        beside = functools.partial(beside_the_result, PROGRAM) if arguments.out else contextlib.nullcontext
         if arguments.out:
-            bodies = on_g1 and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
+            bodies = robot.walks and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
             advance = progress("body poses", frames) if bodies else lambda _: None
             motion_file.write(arguments.out, motion, name, bodies=bodies, progress=advance)
             _say_written(arguments.out, " without body poses" if name == "npz" and not bodies else "")
         if arguments.plot:
-            plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
-            _say_written(arguments.plot)
+            with beside(arguments.plot):
+                plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
+                _say_written(arguments.plot)
         if arguments.video:
-            pictures = render.num_pictures(first, arguments.video)
-            drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
-            _say_written(arguments.video, f" (drawn by {drawn_by})")
+            with beside(arguments.video):
+                pictures = render.num_pictures(first, arguments.video)
+                drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
+                _say_written(arguments.video, f" (drawn by {drawn_by})")
     steps = len(commands)
     print(
         f"{arguments.envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
@@ -139,7 +148,7 @@ def generate_batch(
 ) -> tuple[np.ndarray, Timing]:
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
-    motion = first_frames(model, jax.random.key(seed), envs, None)
+    motion = first_frames(model, jax.random.key(seed), envs)
     block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
     shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
 
@@ -176,11 +185,14 @@ def _check(arguments: argparse.Namespace) -> str | None:
             continue
         if path.suffix not in known:
             raise InputError(f"--{option} {path}: the name must end in {' or '.join(known)}")
-        if path.is_dir() and not bulk.wanted(arguments):
-            raise InputError(f"--{option} {path}: is a directory")
-        require_parent(path)
-    if arguments.plot or arguments.video:
+        if path.suffix == bulk.SUFFIX:
+            require_parent(path)
+        else:
+            require_file_target(path, [arguments.schedule] if arguments.schedule else [])
+    if arguments.plot:
         plot.pyplot()
+    if arguments.video:
+        render.require_writer(arguments.video)
     if arguments.out is None:
         if arguments.format or arguments.joints:
             raise InputError(
@@ -215,18 +227,8 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{arguments.schedule}: its commands are too large for float32")
-    warn_beyond_range(PROGRAM, model, commands)
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     return commands
-
-
-def warn_beyond_range(program: str, model: CMGModel, commands: np.ndarray) -> None:
-    """Say which components of commands [N, 3] leave the range that the model was trained on."""
-    low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
-    for index, name in enumerate(("vx", "vy", "yaw rate")):
-        beyond = commands[:, index][(commands[:, index] < low[index]) | (commands[:, index] > high[index])]
-        if beyond.size:
-            extreme = beyond[np.argmax(np.abs(beyond))]
-            warn(program, f"{name} {extreme:+.2f} is outside the trained range {low[index]:+.2f} .. {high[index]:+.2f}")
 
 
 def _check_size(steps: float, envs: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cmg_jax import checkpoint
 from cmg_jax.model import CMGModel
+from cmg_jax.robot import Robot
 
 COMMAND_NAMES = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
@@ -36,6 +37,7 @@ def card(model: CMGModel, path: Path) -> str:
         ("network", f"{config.num_experts} experts, layers {' -> '.join(map(str, widths))}, {weights:,} parameters"),
         ("gate", " -> ".join(map(str, (widths[0], *config.gate_dims, config.num_experts)))),
         ("frame", f"{config.num_joints} joint positions [rad], {config.num_joints} joint velocities [rad/s]"),
+        ("robot", robot_text(config.robot)),
         ("fps", f"{config.fps:g}"),
         ("initial frames", "none" if model.initial_motion is None else str(len(model.initial_motion))),
     ]
@@ -47,3 +49,11 @@ def card(model: CMGModel, path: Path) -> str:
     width = max(len(key) for key, _ in lines)
     text = [f"{key:<{width}}  {value}" for key, value in lines]
     return "\n".join([*text, "joints", *(f"  {index:2d}  {name}" for index, name in enumerate(config.joint_names))])
+
+
+def robot_text(robot: Robot) -> str:
+    """What is known of a robot, in one line."""
+    if not robot.has_mjcf:
+        return "known by the names of its joints only"
+    feet = f"on {' and '.join(robot.feet)}" if robot.feet else "its feet are not known"
+    return f"{robot.name}, {robot.num_joints} of {len(robot.hinge_names)} joints, {feet}"

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.data import clips, inspection, readers
+from cmg_jax.cli import robot as robot_options
+from cmg_jax.cli.program import beside_the_result
+from cmg_jax.data import assume, clips, inspection
+from cmg_jax.data.containers import SUFFIXES
 from cmg_jax.data.inspection import Inspection
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
 from cmg_jax.viz import inspection_page, plot
 
+PROGRAM = "cmg-jax inspect"
 SMOOTHING = 0.6
 """s over which the velocity of the root is averaged: about a stride."""
 
@@ -20,10 +22,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "inspect",
         help="say what a motion file holds, and check it",
-        description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong.",
+        description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong or asked.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(readers.SUFFIXES)})")
-    parser.add_argument("--csv-fps", type=float, default=readers.LAFAN1_FPS, help="of CSV files, which do not say")
+    parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(SUFFIXES)})")
+    assume.add_arguments(parser)
+    robot_options.add_arguments(parser, "whose motion it is")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joints, path and velocity of the first clip")
     parser.set_defaults(function=_inspect)
 
@@ -31,16 +34,14 @@ def add_parser(subparsers: Any) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     picture: Path | None = arguments.plot
     if picture is not None:
-        if picture.suffix not in plot.SUFFIXES:
-            raise InputError(f"--plot {picture}: the name must end in {' or '.join(plot.SUFFIXES)}")
-        require_parent(picture)
-        plot.pyplot()
-    found = inspection.inspect(arguments.file, arguments.csv_fps)
+        plot.require_target("--plot", picture)
+    found = inspection.inspect(arguments.file, assume.of_arguments(arguments, robot_options.from_arguments(arguments)))
     print(text(arguments.file, found))
     if picture is not None:
-        inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
-        print(f"wrote {picture}")
-    return int(any(check.verdict == inspection.WRONG for check in found.checks))
+        with beside_the_result(PROGRAM, picture):
+            inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
+            print(f"wrote {picture}")
+    return int(any(check.verdict in (inspection.WRONG, inspection.ASK) for check in found.checks))
 
 
 def text(path: Path, found: Inspection) -> str:
@@ -49,7 +50,7 @@ def text(path: Path, found: Inspection) -> str:
     frames = sum(len(clip.joint_pos) for clip in found.clips)
     lines = [
         ("file", str(path)),
-        ("layout", f"{content.layout}, quaternions {content.quaternion_order}"),
+        ("layout", f"{content.layout.name}, quaternions {found.reading.groups[0].order}"),
         ("keys", ", ".join(f"{key} {_kind(value)}" for key, value in content.arrays.items())),
         (
             "motion",

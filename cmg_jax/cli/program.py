@@ -2,14 +2,24 @@
 
 import _thread
 import argparse
+import gc
 import logging
+import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.errors import InputError
+from cmg_jax.files import first_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,12 +30,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code of `command` (0 where it returns None), its input errors told in one line."""
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # orbax reports its housekeeping there, and what it raises
-    sys.unraisablehook = _unraisable  # and leaves coroutines to the garbage collector when a restore fails
+    """The exit code of `command` (0 where it returns None); an input error is one line."""
+    with _settings_put_back(), quiet_logger("absl"):  # orbax reports its housekeeping there, and what it raises
+        code = _run(name, command)
+        if code:
+            gc.collect()  # what a failed restore leaves behind complains now, while that is still silenced
+        return code
+
+
+def _run(name: str, command: Callable[[], int | None]) -> int:
+    sys.unraisablehook = _unraisable  # orbax leaves coroutines to the garbage collector when a restore fails
     threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
     try:
-        return command() or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: warn(name, " ".join(str(message).split()))
+            return command() or 0
     except (InputError, OSError) as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -37,6 +56,49 @@ def run(name: str, command: Callable[[], int | None]) -> int:
         return 130
 
 
+JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_logging_level")
+"""What --compilation-cache sets."""
+
+
+@contextmanager
+def _settings_put_back() -> Iterator[None]:
+    """Put back what a program changes in its process: `main` may have been called in a user's own."""
+    hooks, environment = (sys.unraisablehook, threading.excepthook), dict(os.environ)
+    settings, backend = {name: getattr(jax.config, name) for name in JAX_SETTINGS}, _drawing_backend()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        for name, value in settings.items():
+            if getattr(jax.config, name) != value:
+                jax.config.update(name, value)
+                compilation_cache.reset_cache()  # else it goes on where it was
+        if backend is not None and _drawing_backend() != backend:
+            sys.modules["matplotlib"].use(backend)
+
+
+def _drawing_backend() -> Any:
+    """Of matplotlib, without choosing one now; None where it is not imported."""
+    matplotlib = sys.modules.get("matplotlib")
+    return None if matplotlib is None else dict.__getitem__(matplotlib.rcParams, "backend")
+
+
+@contextmanager
+def quiet_logger(name: str) -> Iterator[None]:
+    """Only critical messages of a logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _unraisable(unraisable: Any) -> None:
     """Silent, but a Ctrl-C that fell into a finalizer, where it would be lost, is given again a moment later."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
@@ -45,6 +107,29 @@ def _unraisable(unraisable: Any) -> None:
 
 def warn(name: str, message: str) -> None:
     print(f"{name}: warning: {message}", file=sys.stderr)
+
+
+@contextmanager
+def beside_the_result(name: str, path: Path) -> Iterator[None]:
+    """Around a picture of a result that is written already: what goes wrong with it is a warning, and no failure."""
+    try:
+        yield
+    except Exception as error:  # of any library that draws
+        warn(name, f"the result is written, but not {path}: {first_line(error)}")
+
+
+def warn_beyond_range(name: str, trained: CommandRange, commands: Any, remark: str = "") -> None:
+    """Say in one line which components of commands [N, 3] leave the trained range, and what becomes of them."""
+    low, high = (np.asarray(edge) for edge in trained)
+    parts = []
+    for component, values, least, most in zip(("vx", "vy", "yaw rate"), np.asarray(commands).T, low, high, strict=True):
+        # Rounded to the digits that are printed: +0.84 is not outside of .. +0.84.
+        beyond = values[(np.round(values, 2) < np.round(least, 2)) | (np.round(values, 2) > np.round(most, 2))]
+        if beyond.size:
+            extreme = beyond[np.argmax(np.abs(beyond))]
+            parts.append(f"{component} {extreme:+.2f} is outside the trained range {least:+.2f} .. {most:+.2f}")
+    if parts:
+        warn(name, "; ".join(parts) + remark)
 
 
 Progress = Callable[[str, int], Callable[[int], Any]]

@@ -7,15 +7,15 @@ from typing import Any
 
 from cmg_jax import checkpoint
 from cmg_jax.cli.evaluate import parse_grid
-from cmg_jax.cli.program import progress_bars
-from cmg_jax.commands import schedule
+from cmg_jax.cli.program import beside_the_result, progress_bars, warn_beyond_range
+from cmg_jax.commands import sampler
 from cmg_jax.envs import run_config
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target, require_parent
 from cmg_jax.viz import plot, render
 
+PROGRAM = "cmg-jax rl"
 GRID = "-0.3,0,0.3,0.6,0.9,1.2:0:-0.6,0,0.6"
-CONTROL_FPS = 50.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; those left out have their defaults")
     train.add_argument("--steps", type=int, metavar="N", help="environment steps (ppo.num_timesteps)")
     train.add_argument("--seed", type=int, metavar="K")
-    train.add_argument("--floating", action="store_true", help="a free pelvis over a floor; by default it stands fast")
+    train.add_argument("--floating", action="store_true", help="a floating base over a floor; by default it is fixed")
     train.set_defaults(function=_train)
 
     play = actions.add_parser("play", help="the policy of a run beside its reference")
@@ -72,10 +72,13 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
-    plot.pyplot()
     _require_rl()
+    plot.pyplot()
     from cmg_jax.envs import rl_run
 
+    parts = rl_run.build(config)
+    trained = sampler.trained_range(parts.model)
+    warn_beyond_range(PROGRAM, trained, config.commands.range, "; the commands of the training are clipped to it")
     with progress_bars() as progress:
         advance = progress("train", config.ppo.num_timesteps)
         done = 0
@@ -91,11 +94,13 @@ def _train(arguments: argparse.Namespace) -> None:
                 flush=True,
             )
 
-        rows = rl_run.train(config, arguments.out, report)
+        rows = rl_run.train(config, parts, arguments.out, report)
     curve = arguments.out / "curve.png"
     kind = "floating" if config.env.get("floating") else "fixed"
-    plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
-    print(f"wrote {arguments.out / 'metrics.csv'}, {curve} and {len(rows)} checkpoints")
+    print(f"wrote {arguments.out / 'metrics.csv'} and {len(rows)} checkpoints")
+    with beside_the_result(PROGRAM, curve):
+        plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
+        print(f"wrote {curve}")
 
 
 def _play(arguments: argparse.Namespace) -> None:
@@ -106,14 +111,15 @@ def _play(arguments: argparse.Namespace) -> None:
         raise InputError(f"--seconds {arguments.seconds}: from 0.1 to 600")
     if not arguments.run.is_dir():
         raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
-    require_parent(video)
+    require_file_target(video)
     render.choose_gl()
-    plot.pyplot()
     _require_rl()
+    render.require_writer(video)
     from cmg_jax.envs import rl_run
 
-    commands = schedule.hold(arguments.command or [(0.8, 0.0, 0.0)], arguments.seconds, CONTROL_FPS)
-    rolled = rl_run.play(arguments.run, commands)
+    commands = arguments.command or [(0.8, 0.0, 0.0)]
+    rolled = rl_run.play(arguments.run, commands, arguments.seconds)
+    warn_beyond_range(PROGRAM, rolled.trained, commands)
     print(f"reward {rolled.reward:.4f} a step, joint error {rolled.joint_error:.4f} rad, {rolled.falls} falls")
     with progress_bars() as progress:
         pictures = render.num_pictures(rolled.policy, video)
@@ -128,6 +134,7 @@ def _feasibility(arguments: argparse.Namespace) -> None:
     model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
     with progress_bars() as progress:
         found = feasibility.check(model, commands, arguments.frames, progress("feasibility", len(commands)))
+    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
     columns = (
         f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
     )

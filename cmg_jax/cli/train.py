@@ -53,15 +53,15 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.description:
         provenance += (("description", arguments.description),)
     if initial is not None:
-        if initial.config.joint_names != data.joint_names or initial.config.fps != data.fps:
-            raise InputError(f"{arguments.init}: its joints or frame rate are not those of {arguments.data}")
+        if initial.config.robot != data.robot or initial.config.fps != data.fps:
+            raise InputError(f"{arguments.init}: its robot or frame rate are not those of {arguments.data}")
         model_config = dataclasses.replace(initial.config, provenance=provenance)
     else:
         if arguments.layers < 1:
             raise InputError(f"--layers {arguments.layers}: at least 1 is needed")
         widths = (arguments.width,) * (arguments.layers - 1)
         dims = (data.motion.shape[1], data.command.shape[1], arguments.experts)
-        model_config = CMGConfig(*dims, (arguments.width,), widths, data.joint_names, data.fps, provenance)
+        model_config = CMGConfig(*dims, (arguments.width,), widths, data.robot, data.fps, provenance)
     with progress_bars() as progress:
         advance = progress("train", config.steps)
         done = 0

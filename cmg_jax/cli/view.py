@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import io
 import ipaddress
-import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from cmg_jax import checkpoint
-from cmg_jax.cli.program import warn
-from cmg_jax.data import clips, readers
+from cmg_jax.cli.program import quiet_logger, warn, warn_beyond_range
+from cmg_jax.data import assume, clips, readers
 from cmg_jax.data.clips import Rejected
 from cmg_jax.errors import InputError
-from cmg_jax.files import require_parent
+from cmg_jax.files import require_file_target
+from cmg_jax.robot import G1, Robot
 from cmg_jax.view.drive import Drive, read_schedule
 from cmg_jax.view.playback import Playback
 from cmg_jax.view.skeleton import Skeleton
@@ -36,8 +36,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(readers.SUFFIXES)})"
     )
-    parser.add_argument("--csv-fps", type=float, default=readers.LAFAN1_FPS, help="of CSV motions, which do not say")
-    parser.add_argument("--robot", type=Path, metavar="FILE.xml", help="an MJCF of the G1 to draw; ours by default")
+    assume.add_arguments(parser.add_argument_group("of the motion file"))
+    parser.add_argument(
+        "--robot",
+        type=Path,
+        metavar="FILE.xml",
+        help="MJCF of the robot to draw, with its meshes; by default the model's. A motion is taken to be its",
+    )
     parser.add_argument("--schedule", type=Path, metavar="FILE.csv", help="drive by lines of time, vx, vy, yaw")
     parser.add_argument(
         "--record", type=Path, metavar="FILE.csv", help="write the drive there at the end, as a schedule"
@@ -56,12 +61,22 @@ def _view(arguments: argparse.Namespace) -> None:
         import viser
     except ImportError:
         raise InputError("the page needs viser: pip install 'cmg_jax[view]'") from None
+    port = free_port(arguments.host, arguments.port)
+    source = _playback(arguments) if arguments.motion else _drive(arguments)
+    skeleton = Skeleton(source.robot, arguments.robot)
+    # Browsers leave in the middle of a message, of which websockets complains.
+    with quiet_logger("websockets"):
+        page = _serve(viser, arguments, port, source, skeleton)
+    if arguments.record and isinstance(source, Drive):
+        source.record(arguments.record)
+        print(f"wrote {arguments.record} ({source.frame} frames)")
+    print(page.pacer.text())
+
+
+def _serve(viser: Any, arguments: argparse.Namespace, port: int, source: Any, skeleton: Skeleton) -> Any:
+    """The page, after it was shown until Ctrl-C or to the end of `--seconds`."""
     from cmg_jax.view.page import Page
 
-    port = free_port(arguments.host, arguments.port)
-    skeleton = Skeleton(arguments.robot)
-    source = _playback(arguments) if arguments.motion else _drive(arguments)
-    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # of browsers that leave in the middle of a message
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(arguments.host, port, label="cmg_jax", verbose=False)
     try:
@@ -72,10 +87,7 @@ def _view(arguments: argparse.Namespace) -> None:
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
-    if arguments.record and isinstance(source, Drive):
-        source.record(arguments.record)
-        print(f"wrote {arguments.record} ({source.frame} frames)")
-    print(page.pacer.text())
+    return page
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -86,10 +98,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.port < 65536:
         raise InputError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     if arguments.record:
-        require_parent(arguments.record)
-        if arguments.record.is_dir():
-            raise InputError(f"--record {arguments.record}: is a directory")
-    clips.check_fps(arguments.csv_fps)
+        require_file_target(arguments.record, [arguments.schedule] if arguments.schedule else [])
+    assume.of_arguments(arguments)
 
 
 def _drive(arguments: argparse.Namespace) -> Drive:
@@ -97,19 +107,31 @@ def _drive(arguments: argparse.Namespace) -> Drive:
     models = [checkpoint.load(path) for path in paths]
     labels = [path.name for path in arguments.model] if arguments.model else ["bundled model"]
     commands = read_schedule(arguments.schedule, models[0].config.fps) if arguments.schedule else None
-    return Drive(models, labels, commands=commands)
+    drive = Drive(models, labels, commands=commands)
+    if commands is not None:
+        warn_beyond_range(PROGRAM, drive.command_range, commands)
+    return drive
 
 
 def _playback(arguments: argparse.Namespace) -> Playback:
     try:
-        found = readers.read(arguments.motion, arguments.csv_fps)
+        robot = Robot.from_mjcf(arguments.robot) if arguments.robot else G1
+        reading = readers.read(arguments.motion, assume.of_arguments(arguments, robot))
     except Rejected as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
+    found = reading.clips
+    for note in reading.notes:
+        warn(PROGRAM, f"{arguments.motion}: {note.text}")
     if not found or len(found[0].joint_pos) < 2:
         raise InputError(f"{arguments.motion}: holds no motion of 2 frames or more")
     if len(found) > 1:
         warn(PROGRAM, f"{arguments.motion} holds {len(found)} motions; the first is played")
-    return Playback(found[0])
+    playback = Playback(found[0])
+    try:
+        clips.check_rate(found[0])
+    except Rejected as rejected:
+        raise InputError(f"{arguments.motion}: {rejected}") from None
+    return playback
 
 
 def free_port(host: str, port: int) -> int:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmg_jax.data import clips, readers
+from cmg_jax.data.assume import Assume
 from cmg_jax.data.clips import Clip, Rejected
 from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
 from cmg_jax.errors import InputError
 from cmg_jax.robot import feet
-from cmg_jax.robot.joints import G1_29_JOINTS
 
 STANDING_SPEED = 0.08
 """m/s and, for the yaw rate, twice that in rad/s: slower is standing, where no command was recorded."""
@@ -22,7 +22,7 @@ LIFTED = 0.01
 
 class Options(NamedTuple):
     fps: float = 50.0
-    csv_fps: float = readers.LAFAN1_FPS
+    assume: Assume = Assume()
     smoothing: float = 0.6
     """s over which a velocity is averaged to serve as command: about a stride."""
     walked: bool = True
@@ -43,6 +43,8 @@ class Row(NamedTuple):
     """In the data set, at its rate."""
     reason: str
     """Why frames, or all, were dropped; empty where none were."""
+    notes: tuple[str, ...] = ()
+    """What reading its file has put right or taken for granted."""
 
 
 def build(
@@ -63,14 +65,13 @@ def build(
     """
     options = options or Options()
     clips.check_fps(options.fps)
-    clips.check_fps(options.csv_fps)
     if not 0 < options.smoothing < np.inf or not 0 <= options.min_seconds < np.inf:
         raise InputError(
             f"smoothing {options.smoothing:g} s, min_seconds {options.min_seconds:g} s: not positive numbers"
         )
     stretches: list[_Stretch] = []
-    for path in sources:
-        stretches += _read(path, options)
+    for path, label in zip(sources, labels(sources), strict=True):
+        stretches += _read(path, label, options)
         progress(1)
     _cut_outliers(stretches, options)
     return _join(stretches, options), [_row(name, group) for name, group in _grouped(stretches).items()]
@@ -79,40 +80,61 @@ def build(
 class _Stretch:
     """A part of a clip on its way into the data set."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, name: str, frames: int, clip: Clip | None = None, reason: str = "", recorded: bool = False):
         self.name, self.frames, self.clip, self.reason = name, frames, clip, reason
         self.recorded = recorded  # whether the command was, or was made of the velocity
         self.parts = [clip] if clip is not None else []
 
 
-def _read(path: Path, options: Options) -> list[_Stretch]:
+def labels(sources: Sequence[Path]) -> list[str]:
+    """A name for each file: its stem, or as much of its path as no other file has."""
+    paths = [path.absolute() for path in sources]
+    longest = max((len(path.parts) for path in paths), default=0)
+    levels = [[path.stem for path in paths]]
+    levels += [["/".join(path.parts[-count:]) for path in paths] for count in range(1, longest + 1)]
+    return [
+        next((level[at] for level in levels if level.count(level[at]) == 1), str(path)) for at, path in enumerate(paths)
+    ]
+
+
+def _read(path: Path, label: str, options: Options) -> list[_Stretch]:
     try:
-        found = readers.read(path, options.csv_fps)
+        reading = readers.read(path, options.assume)
     except Rejected as rejected:
-        return [_Stretch(path.name, 0, reason=str(rejected))]
+        return [_Stretch(path.name if label == path.stem else label, 0, reason=str(rejected))]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     out: list[_Stretch] = []
-    for clip in found:
-        try:
-            clip = clips.take_joints(clip, G1_29_JOINTS)
-            clips.check(clip)
-        except Rejected as rejected:
-            out.append(_Stretch(clip.name, len(clip.joint_pos), reason=str(rejected)))
+    for clip in reading.clips:
+        clip = clip._replace(name=label + clip.name.removeprefix(path.stem))
+        out += _stretches(clip, options)
+    for stretch in out:
+        stretch.notes = tuple(note.text for note in reading.notes)
+    return out
+
+
+def _stretches(clip: Clip, options: Options) -> list[_Stretch]:
+    """A clip without its jumps, at the rate of the data set."""
+    out: list[_Stretch] = []
+    try:
+        clip = clips.take_joints(clip, options.assume.robot, fill=options.assume.missing == "zero")
+        clips.check(clip)
+    except Rejected as rejected:
+        return [_Stretch(clip.name, len(clip.joint_pos), reason=str(rejected))]
+    for piece in clips.split_at_jumps(clip):
+        frames = len(piece.joint_pos)
+        if frames < max(3, options.min_seconds * clip.fps):
+            out.append(_Stretch(clip.name, frames, reason=f"{frames} frames between jumps"))
             continue
-        pieces = clips.split_at_jumps(clip)
-        for piece in pieces:
-            frames = len(piece.joint_pos)
-            if frames < max(3, options.min_seconds * clip.fps):
-                out.append(_Stretch(clip.name, frames, reason=f"{frames} frames between jumps"))
-                continue
-            piece = clips.resample(piece, options.fps)
-            recorded = piece.command is not None
-            if not recorded:
-                piece = piece._replace(command=clips.yaw_frame_velocity(piece, options.smoothing))
-            elif options.walked:
-                piece = piece._replace(command=clips.walked_command(piece, options.smoothing))
-            out.append(_Stretch(clip.name, frames, piece, recorded=recorded))
+        piece = clips.resample(piece, options.fps)
+        recorded = piece.command is not None
+        if not recorded:
+            piece = piece._replace(command=clips.yaw_frame_velocity(piece, options.smoothing))
+        elif options.walked:
+            piece = piece._replace(command=clips.walked_command(piece, options.smoothing))
+        out.append(_Stretch(clip.name, frames, piece, recorded=recorded))
     return out
 
 
@@ -150,7 +172,7 @@ def _join(stretches: list[_Stretch], options: Options) -> Dataset:
         np.repeat(np.arange(len(parts)), [len(clip.joint_pos) for clip, _ in parts]).astype(np.int32),
         np.concatenate([first_feet(clip, recorded) for clip, recorded in parts]),
         tuple(clip.name for clip, _ in parts),
-        G1_29_JOINTS,
+        options.assume.robot,
         options.fps,
     )
 
@@ -165,7 +187,7 @@ def first_feet(clip: Clip, recorded: bool) -> np.ndarray:
     reach = round(clip.fps)
     for begin in begins.tolist():
         joint_pos = clip.joint_pos[begin : begin + reach]
-        height = np.asarray(feet.sole_points(joint_pos, clip.joint_names))[..., 2].min(axis=-1)  # [t, 2] feet
+        height = np.asarray(feet.sole_points(joint_pos, clip.robot))[..., 2].min(axis=-1)  # [t, 2] feet
         above = height[:, 0] - height[:, 1]
         above = above - above[0]
         steps = np.flatnonzero(np.abs(above) > LIFTED)
@@ -184,4 +206,4 @@ def _grouped(stretches: list[_Stretch]) -> dict[str, list[_Stretch]]:
 def _row(name: str, group: list[_Stretch]) -> Row:
     kept = sum(len(clip.joint_pos) for stretch in group for clip in stretch.parts)
     reasons = dict.fromkeys(stretch.reason for stretch in group if stretch.reason)
-    return Row(name, sum(stretch.frames for stretch in group), kept, "; ".join(reasons))
+    return Row(name, sum(stretch.frames for stretch in group), kept, "; ".join(reasons), group[0].notes)

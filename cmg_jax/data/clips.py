@@ -1,20 +1,16 @@
 """A clip: one uninterrupted recording of a robot, and how it is brought to one rate and checked."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.robot import odometry
+from cmg_jax.robot import Robot, g1, odometry
 from cmg_jax.robot.joints import indices
 
 FPS_TOLERANCE = 0.15
 """How far the frame rate that positions and velocities imply may be from the declared one."""
-
-JUMP_SPEED = 30.0
-"""rad/s between two frames that no joint of the robot does: there the recording jumps."""
 
 ROOT_JUMP_SPEED = 8.0
 """The same for the root, m/s."""
@@ -23,12 +19,17 @@ ROOT_JUMP_SPEED = 8.0
 class Clip(NamedTuple):
     name: str
     fps: float
-    joint_names: tuple[str, ...]
+    robot: Robot
+    """Its joints are those of the recording; of some robots only their names are known."""
     joint_pos: np.ndarray  # [T, J] rad
     joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
     root_pos: np.ndarray  # [T, 3] m, world
     root_quat: np.ndarray  # [T, 4] wxyz
     command: np.ndarray | None = None  # [T, 3] what was asked for, where that is known
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
 
 
 class Rejected(Exception):  # noqa: N818  (no error of the program: a clip that is left out, and why)
@@ -54,11 +55,28 @@ def check(clip: Clip) -> None:
             raise Rejected(f"{name} is not finite in frame {int(bad.argmax())}")
     if np.abs(np.linalg.norm(clip.root_quat, axis=-1) - 1).max() > 1e-2:
         raise Rejected("root_quat is not of length 1")
-    if not clip.fps > 0:
-        raise Rejected(f"fps {clip.fps:g}")
+    check_rate(clip)
+
+
+def is_rate(fps: float) -> bool:
+    """Whether anything is recorded at so many frames a second."""
+    return 1 <= fps <= 10_000
+
+
+def check_rate(clip: Clip) -> None:
+    """Refuse a rate that positions and velocities do not agree with.
+
+    Raises:
+      Rejected: so it is.
+    """
+    if not is_rate(clip.fps):
+        raise Rejected(f"fps {clip.fps:g} is no rate of a recording")
     implied = implied_fps(clip)
     if implied is not None and abs(implied / clip.fps - 1) > FPS_TOLERANCE:
-        raise Rejected(f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f}")
+        raise Rejected(
+            f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f} "
+            f"(--assume fps={implied:.3g} reads it so)"
+        )
 
 
 def implied_fps(clip: Clip) -> float | None:
@@ -75,27 +93,36 @@ def implied_fps(clip: Clip) -> float | None:
     return float((step * clip.joint_vel[1:-1]).sum()) / square
 
 
-def take_joints(clip: Clip, names: Sequence[str]) -> Clip:
-    """The clip with the joints `names`, in that order.
+def take_joints(clip: Clip, robot: Robot, fill: bool = False) -> Clip:
+    """The clip with the joints of `robot`, in its order; with `fill`, those that it lacks are at zero.
 
     Raises:
       Rejected: it lacks one of them.
     """
-    try:
-        index = indices(names, clip.joint_names)
-    except ValueError:
-        missing = [name for name in names if name not in clip.joint_names]
+    names, same = robot.joint_names, clip.robot.has_mjcf and clip.robot.mjcf == robot.mjcf
+    missing = [name for name in names if name not in clip.joint_names]
+    if missing and not (fill and same):
         others = f" and {len(missing) - 1} more" if missing[1:] else ""
-        raise Rejected(f"has no joint {missing[0]}{others}") from None
-    velocity = None if clip.joint_vel is None else clip.joint_vel[:, index]
-    return clip._replace(joint_names=tuple(names), joint_pos=clip.joint_pos[:, index], joint_vel=velocity)
+        way_out = "; --assume missing=zero keeps them at zero" if same else ""
+        raise Rejected(f"has no joint {missing[0]}{others}{way_out}")
+    present = [name for name in names if name in clip.joint_names]
+    source, target = indices(present, clip.joint_names), indices(present, names)
+
+    def take(values: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(values), len(names)), values.dtype)
+        out[:, target] = values[:, source]
+        return out
+
+    velocity = None if clip.joint_vel is None else take(clip.joint_vel)
+    return clip._replace(robot=robot, joint_pos=take(clip.joint_pos), joint_vel=velocity)
 
 
 def split_at_jumps(clip: Clip) -> list[Clip]:
     """The stretches between jumps, the clip itself where there are none."""
-    joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)).max(axis=-1) * clip.fps
+    limits = g1.joint_speeds(clip.robot)
+    joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
     root_speed = np.linalg.norm(np.diff(clip.root_pos, axis=0), axis=-1) * clip.fps
-    jumps = np.flatnonzero((joint_speed > JUMP_SPEED) | (root_speed > ROOT_JUMP_SPEED)) + 1
+    jumps = np.flatnonzero((joint_speed > limits).any(axis=-1) | (root_speed > ROOT_JUMP_SPEED)) + 1
     edges = [0, *jumps.tolist(), len(clip.joint_pos)]
     return [cut(clip, first, last) for first, last in pairwise(edges)]
 
@@ -175,7 +202,7 @@ def walked_command(clip: Clip, smoothing: float) -> np.ndarray:
     one that is held for less than two strides.
     """
     assert clip.command is not None
-    velocity = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.joint_names, clip.fps))
+    velocity = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
     velocity = np.concatenate([velocity, velocity[-1:]])
     changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
     stride = max(round(smoothing * clip.fps), 1)

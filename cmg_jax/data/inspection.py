@@ -1,8 +1,4 @@
-"""What a motion file holds, and whether it is what it says: checks that need no other file, with a verdict each.
-
-Where a file does not say (the order of joints without names) or says something else than it holds, the robot
-itself tells: its kinematics, the limits of its joints, and that it walks upright.
-"""
+"""What a motion file holds, and whether it is what it says: checks that need no other file, with a verdict each."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,78 +6,85 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmg_jax.data import clips, readers
+from cmg_jax.data import clips, evidence, readers
+from cmg_jax.data.assume import ISAACLAB, Assume
 from cmg_jax.data.clips import Clip, Rejected
-from cmg_jax.data.readers import Bodies, Content
+from cmg_jax.data.layouts import CSV_NAMED, OTHER, Content
+from cmg_jax.data.parts import Bodies
+from cmg_jax.data.readers import Group, Reading
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1, rotation
-from cmg_jax.robot.joints import G1_29_JOINTS, indices, is_g1
+from cmg_jax.robot.bodies import breadth_first
+from cmg_jax.robot.joints import indices
 
-OK, WRONG, UNKNOWN = "ok", "wrong", "unknown"
-
-SAMPLE = 300
-"""Frames, evenly spread, that kinematics looks at."""
-
-LIMIT_TOLERANCE = 0.01
-"""rad beyond a joint's limit that is no matter."""
-
-PLACE_TOLERANCE = 0.02
-"""m between a body of the file and the same one by kinematics: models of the G1 differ by millimetres."""
-
-UPRIGHT, FALLEN = 30.0, 60.0
-"""Mean tilt in degrees of a pelvis that is walking, and of one that cannot be."""
+OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
 
 
 class Check(NamedTuple):
     name: str
     verdict: str
-    """OK, WRONG, or UNKNOWN where the file does not hold what would tell."""
+    """OK, WRONG, UNKNOWN where the file does not hold what would tell, or ASK where that has to be said."""
     reason: str
 
 
 class Inspection(NamedTuple):
     content: Content
-    clips: list[Clip]
-    bodies: Bodies | None
+    """The first motion, as the file holds it."""
+    reading: Reading
     checks: list[Check]
 
+    @property
+    def clips(self) -> list[Clip]:
+        return self.reading.clips
 
-def inspect(path: Path, csv_fps: float = readers.LAFAN1_FPS) -> Inspection:
+
+def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008  (immutable)
     """Read a motion file and check it.
 
     Raises:
       InputError: no motion file of a known layout, or without frames.
     """
-    clips.check_fps(csv_fps)
     try:
-        content = readers.load(path, csv_fps)
+        reading = readers.examine(path, assume)
     except Rejected as rejected:
         raise InputError(f"{path}: not a motion file: {rejected}") from None
-    try:
-        found = readers.clips(content)
-        bodies = readers.bodies(content)
-    except Rejected as rejected:
-        keys = ", ".join(map(str, list(content.arrays)[:6]))
-        raise InputError(f"{path}: not a motion file: {rejected} (it holds {keys or 'nothing'})") from None
-    if not found or min(len(clip.joint_pos) for clip in found) < 2:
+    if not reading.clips or min(len(clip.joint_pos) for clip in reading.clips) < 2:
         raise InputError(f"{path}: holds no motion of 2 frames or more")
-    return Inspection(content, found, bodies, _checks(content, found, bodies))
+    return Inspection(reading.contents[0], reading, _checks(reading, assume))
 
 
-def _checks(content: Content, found: Sequence[Clip], bodies: Bodies | None) -> list[Check]:
-    numbers = check_numbers(found, bodies)
-    if numbers.verdict == WRONG and "jumps" not in numbers.reason:
-        skipped = ("fps", "joint order", "limits", "quaternion order", "body order")
+def _checks(reading: Reading, assume: Assume) -> list[Check]:
+    """Of orders and limits, those of the first motions that are alike."""
+    group, found = reading.groups[0], reading.clips
+    numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
+    if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
+        skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order")
         return [numbers, *(Check(name, UNKNOWN, "not while the numbers are wrong") for name in skipped)]
-    pose = _Pose(content, found, bodies)
-    return [
+    checks = [
         numbers,
-        check_fps(content, found),
-        check_joint_order(pose),
-        check_limits(pose),
-        check_quaternion_order(pose),
-        check_body_order(pose),
+        check_fps(group, found),
+        Check("units", OK, "radians and metres"),
+        check_joint_order(group, assume),
+        check_limits(group),
+        check_quaternion_order(group, assume),
+        check_body_order(group),
     ]
+    return [_with_notes(check, reading) for check in checks]
+
+
+def _with_notes(check: Check, reading: Reading) -> Check:
+    """A check with what reading the file has put right, or asks."""
+    asked = [note.text for note in reading.questions if note.check == check.name]
+    if check.name == "limits" and any(question.check == "joint order" for question in reading.questions):
+        return check._replace(verdict=UNKNOWN, reason="not while it is unknown which joint is which")
+    if asked and check.verdict != WRONG:
+        return check._replace(verdict=ASK, reason="; ".join(asked))
+    noted = [note for note in reading.notes if note.check == check.name]
+    if check.name == "units" and noted:
+        wrong = any(note.wrong for note in noted)
+        return check._replace(verdict=WRONG if wrong else OK, reason="; ".join(note.text for note in noted))
+    if check.name in ("numbers", "body order") and noted:
+        return check._replace(reason="; ".join([check.reason, *(note.text for note in noted)]))
+    return check
 
 
 def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
@@ -108,14 +111,14 @@ def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
     return Check("numbers", OK, "finite, of one length, without jumps")
 
 
-def check_fps(content: Content, found: Sequence[Clip]) -> Check:
+def check_fps(group: Group, found: Sequence[Clip]) -> Check:
     """The declared rate against the one at which velocities agree with positions."""
     declared = found[0].fps
-    said = f"does not say; read at {declared:g}" if content.layout == readers.CSV else f"declares {declared:.4g}"
-    if not declared > 0:
+    said = f"declares {declared:.4g}" if group.says_fps else f"does not say; read at {declared:g}"
+    if not clips.is_rate(declared):
         return Check("fps", WRONG, f"{said}, which is no rate")
     if all(clip.joint_vel is None for clip in found):
-        return Check("fps", UNKNOWN, f"{said}; there are no velocities to check it with")
+        return Check("fps", UNKNOWN, f"{said}; there are no velocities to check it with{group.pace}")
     implied = [rate for clip in found if (rate := clips.implied_fps(clip)) is not None]
     if not implied:
         return Check("fps", UNKNOWN, f"{said}; hardly anything moves")
@@ -125,188 +128,95 @@ def check_fps(content: Content, found: Sequence[Clip]) -> Check:
     return Check("fps", OK, f"{said}; velocities agree with positions at {rate:.1f}")
 
 
-class _Pose:
-    """Evenly spread frames of a file, and the readings of them that are tried."""
-
-    def __init__(self, content: Content, found: Sequence[Clip], bodies: Bodies | None):
-        joint_pos = np.concatenate([clip.joint_pos for clip in found])
-        index = np.unique(np.linspace(0, len(joint_pos) - 1, SAMPLE).round().astype(int))
-        self.names = found[0].joint_names
-        self.named = readers.joint_names(content) is not None
-        self.on_g1 = is_g1(self.names)
-        self.all_joint_pos = joint_pos
-        self.joint_pos = joint_pos[index]
-        self.order = content.quaternion_order
-        self.root_quat = np.concatenate([clip.root_quat for clip in found])[index]
-        # The same four numbers, were they in the other order.
-        self.other_quat = self.root_quat[:, [1, 2, 3, 0] if self.order == "xyzw" else [3, 0, 1, 2]]
-        self.other_order = "wxyz" if self.order == "xyzw" else "xyzw"
-        self.bodies = None if bodies is None else bodies._replace(position=bodies.position[index])
-        self.readings = self._readings() if self.on_g1 and self.has_places() else []
-
-    def has_places(self) -> bool:
-        """Whether the file's bodies are anywhere but in one or two points."""
-        if self.bodies is None:
-            return False
-        apart = np.linalg.norm(self.bodies.position - self.bodies.position[:, :1], axis=-1).mean(axis=0)
-        return bool((apart > 0.01).mean() > 0.5) and len(np.unique(apart.round(3))) > 2
-
-    def joint_orders(self) -> dict[str, tuple[str, ...]]:
-        """Readings of joints without names: MuJoCo's order first."""
-        if self.named:
-            return {"named": self.names}
-        return {"MuJoCo's": self.names, "breadth-first (Isaac Lab's)": breadth_first(self.names)}
-
-    def _readings(self) -> "list[_Reading]":
-        """How well each order of joints and of quaternions explains where the bodies are, the best one first."""
-        assert self.bodies is not None
-        links = (*g1.body_names(), *g1.FIXED_LINKS)
-        root = self.bodies.names.index("pelvis") if self.bodies.names and "pelvis" in self.bodies.names else 0
-        relative = self.bodies.position - self.bodies.position[:, root, None]
-        if self.bodies.local:
-            frames = {self.order: relative}
-        else:
-            turned = ((self.order, self.root_quat), (self.other_order, self.other_quat))
-            frames = {name: rotation.rotate(rotation.inverse(quat)[:, None], relative) for name, quat in turned}
-        readings = []
-        for joint_order, names in self.joint_orders().items():
-            places = g1.link_positions(g1.body_poses(g1.qpos(self.joint_pos, names)), links)
-            for quaternion_order, frame in frames.items():
-                away = np.linalg.norm(frame[:, :, None] - places[:, None], axis=-1).mean(axis=0)  # [bodies, links]
-                readings.append(_Reading(joint_order, quaternion_order, away, links))
-        return sorted(readings, key=lambda reading: reading.error)
-
-
-class _Reading(NamedTuple):
-    joint_order: str
-    quaternion_order: str
-    away: np.ndarray  # [bodies, links] m, mean distance
-    links: tuple[str, ...]
-
-    @property
-    def error(self) -> float:
-        """m by which bodies are from the nearest link, on average."""
-        return float(self.away.min(axis=1).mean())
-
-    def misplaced(self, names: Sequence[str]) -> list[int]:
-        """Bodies that are not where the link of their name is; names that are no links are passed over."""
-        known = [(row, self.links.index(name)) for row, name in enumerate(names) if name in self.links]
-        return [row for row, link in known if self.away[row, link] > PLACE_TOLERANCE]
-
-
-def breadth_first(names: Sequence[str]) -> tuple[str, ...]:
-    """Joints, or bodies, of the G1 by their depth in the tree, as Isaac Lab numbers them."""
-    model = g1.mj_model()
-
-    def depth(name: str) -> int:
-        body, count = int(model.joint(name).bodyid[0]) if name in G1_29_JOINTS else model.body(name).id, 0
-        while body:
-            body, count = int(model.body_parentid[body]), count + 1
-        return count
-
-    known = G1_29_JOINTS if names[0] in G1_29_JOINTS else g1.body_names()
-    return tuple(sorted((name for name in known if name in names), key=depth))
-
-
-def check_joint_order(pose: _Pose) -> Check:
+def check_joint_order(group: Group, assume: Assume) -> Check:
     """By names; without them by the bodies, or by the limits of the joints."""
-    name = "joint order"
-    if not pose.on_g1:
-        strangers = [joint for joint in pose.names if joint not in G1_29_JOINTS]
-        return Check(name, UNKNOWN, f"{len(pose.names)} joints, not the G1's: {', '.join(strangers[:3])}")
-    ordered = list(pose.names) == sorted(pose.names, key=G1_29_JOINTS.index)
-    said = f"{len(pose.names)} joints {'named' if pose.named else 'without names'}"
-    if pose.named:
-        said += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read them by name"
-    if pose.readings:
-        best = pose.readings[0]
-        if best.error > PLACE_TOLERANCE:
-            return Check(name, WRONG, f"{said}; the bodies are {best.error:.2f} m from where the joints put them")
-        if best.joint_order not in ("named", "MuJoCo's"):
-            return Check(name, WRONG, f"{said}; the bodies are where they put them in the order {best.joint_order}")
-        where = f"the bodies are where they put them (to {1000 * best.error:.1f} mm)"
-        return Check(name, OK, f"{said}; {where}" if pose.named else f"{said}; read in MuJoCo's order {where}")
-    if pose.named:
+    name, robot, poses = "joint order", group.clips[0].robot, group.poses
+    names = robot.joint_names
+    assert poses is not None
+    if not robot.walks:
+        strangers = [joint for joint in names if joint not in assume.robot.hinge_names]
+        return Check(
+            name, UNKNOWN, f"{len(names)} joints, not those of {assume.robot.name}: {', '.join(strangers[:3])}"
+        )
+    said = f"{len(names)} joints {'named' if group.named else 'without names'}"
+    if group.named:
+        ordered = list(names) == sorted(names, key=robot.hinge_names.index)
+        said += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read by name"
+    if group.choice is not None and group.choice.label not in ("", "g1-29"):
+        said += f", {group.choice.label}"
+    order = group.choice.order if group.choice else "named"
+    contradicts = order == ISAACLAB and assume.joint_order is None
+    if poses.readings and poses.readings[0].error <= evidence.FAR:
+        said += "" if group.named else f"; read in {evidence.ORDERS.get(order, 'the given')} order"
+        where = f"the bodies are where they put them (to {1000 * poses.readings[0].error:.1f} mm)"
+        if contradicts:
+            return Check(name, WRONG, f"{said}, not in MuJoCo's; {where}")
+        return Check(name, OK, f"{said}; {where}")
+    if poses.readings:
+        error = poses.readings[0].error
+        return Check(name, WRONG, f"{said}; the bodies are {error:.2f} m from where the joints put them")
+    if group.named or order == "given":
         return Check(name, OK, said)
-    beyond = {order: float(_beyond(pose.joint_pos, names).mean()) for order, names in pose.joint_orders().items()}
-    first, second = beyond.values()
-    words = f"beyond the limits by {first:.3f} rad on average in MuJoCo's order, {second:.3f} breadth-first"
-    if second > 5 * first + 0.001:
-        return Check(name, OK, f"{said}; {words}")
-    if first > 5 * second + 0.001:
-        return Check(name, WRONG, f"{said}; {words} (Isaac Lab's order)")
-    return Check(name, UNKNOWN, f"{said}; {words}")
+    if group.joints is None:
+        return Check(name, UNKNOWN, said)
+    words = f"{said}; {group.joints.words}"
+    if contradicts:
+        return Check(name, WRONG, f"{words} (Isaac Lab's order)")
+    return Check(name, OK if group.joints.proven else UNKNOWN, words)
 
 
-def _beyond(joint_pos: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """rad by which joints are beyond their limits, [N, J], 0 within."""
-    low, high = g1.joint_limits(names).T
-    return np.maximum(np.maximum(joint_pos - high, low - joint_pos), 0.0)
+def check_limits(group: Group) -> Check:
+    robot, poses = group.clips[0].robot, group.poses
+    if not robot.has_mjcf or poses is None:
+        return Check("limits", UNKNOWN, "not known of this robot's joints")
+    words = evidence.excess(poses.all_joint_pos, robot)
+    return Check("limits", WRONG, words) if words else Check("limits", OK, "all joints within their limits")
 
 
-def check_limits(pose: _Pose) -> Check:
-    if not pose.on_g1:
-        return Check("limits", UNKNOWN, "known of the G1's joints only")
-    beyond = _beyond(pose.all_joint_pos, pose.names)
-    furthest = np.unravel_index(beyond.argmax(), beyond.shape)
-    if beyond[furthest] <= LIMIT_TOLERANCE:
-        return Check("limits", OK, "all joints within their limits")
-    share = 100 * (beyond > LIMIT_TOLERANCE).any(axis=-1).mean()
-    worst = f"{pose.names[furthest[1]]} by {beyond[furthest]:.2f} rad in frame {furthest[0]}"
-    return Check("limits", WRONG, f"{share:.1f} % of the frames are beyond, furthest {worst}")
+def check_quaternion_order(group: Group, assume: Assume) -> Check:
+    """By the bodies; without them by the pelvis, which a walking robot carries upright, and by its standing foot."""
+    name, poses, verdict = "quaternion order", group.poses, group.quaternion
+    assert poses is not None
+    assert verdict is not None
+    if group.layout is CSV_NAMED:
+        return Check(name, OK, f"w, x, y and z are named: {verdict.words}")
+    if not verdict.proven:
+        return Check(name, UNKNOWN, verdict.words)
+    proven, other = (poses.order, poses.other_order)[:: -1 if verdict.choice else 1]
+    expected = assume.quaternion or (proven if group.layout is OTHER else poses.order)
+    if proven == expected:
+        return Check(name, OK, f"{proven}: {verdict.words}")
+    return Check(name, WRONG, f"{proven}, where {other} belongs: {verdict.words}")
 
 
-def check_quaternion_order(pose: _Pose) -> Check:
-    """By the bodies; without them by the pelvis, which a walking robot carries upright."""
-    name, order, other = "quaternion order", pose.order, pose.other_order
-    if pose.readings and pose.bodies is not None and not pose.bodies.local:
-        best = {reading.quaternion_order: reading.error for reading in pose.readings[::-1]}  # the better one stays
-        words = ", ".join(f"{1000 * best[key]:.1f} mm off as {key}" for key in (order, other))
-        if min(best.values()) < PLACE_TOLERANCE and max(best.values()) > 2 * min(best.values()) + 0.005:
-            if best[order] < best[other]:
-                return Check(name, OK, f"{order}: the bodies are {words}")
-            return Check(name, WRONG, f"{other}, where {order} belongs: the bodies are {words}")
-    tilt, tilt_other = _tilt(pose.root_quat), _tilt(pose.other_quat)
-    words = f"the pelvis tilts by {tilt:.0f} degrees read as {order}, by {tilt_other:.0f} as {other}"
-    if tilt < UPRIGHT and tilt_other > FALLEN:
-        return Check(name, OK, f"{order}: {words}")
-    if tilt_other < UPRIGHT and tilt > FALLEN:
-        return Check(name, WRONG, f"{other}, where {order} belongs: {words}")
-    return Check(name, UNKNOWN, words)
-
-
-def _tilt(quat: np.ndarray) -> float:
-    """Mean angle in degrees between the pelvis' axis and the vertical."""
-    up = 1 - 2 * np.square(quat[:, 1:3]).sum(axis=-1)
-    return float(np.degrees(np.arccos(np.clip(up, -1, 1))).mean())
-
-
-def check_body_order(pose: _Pose) -> Check:
-    """Each body against the link that kinematics puts in its place."""
-    name, bodies = "body order", pose.bodies
-    if bodies is None:
+def check_body_order(group: Group) -> Check:
+    """Which link is nearest to each body, where the joints put the links."""
+    name, poses = "body order", group.poses
+    if poses is None or poses.bodies is None:
         return Check(name, UNKNOWN, "the file holds no bodies")
+    bodies = poses.bodies
     count = bodies.position.shape[1]
     said = f"{count} bodies {'named' if bodies.names else 'without names'}"
-    if not pose.has_places():
+    if not poses.has_places():
         return Check(name, WRONG, f"{said}, most of them in one place: no body poses")
-    if not pose.on_g1:
-        return Check(name, UNKNOWN, f"{said}, of a robot that is not the G1")
-    best = pose.readings[0]
-    if best.error > PLACE_TOLERANCE:
+    if not poses.readings:
+        return Check(name, UNKNOWN, f"{said}, of a robot that is not known")
+    best = poses.readings[0]
+    if best.error > evidence.FAR:
         return Check(name, WRONG, f"{said}; they are {best.error:.2f} m from any link where the joints put it")
-    links = g1.body_names()
+    robot = group.clips[0].robot
+    links = robot.body_names
     if bodies.names is None and count != len(links):
-        return Check(name, UNKNOWN, f"{said}; MuJoCo's G1 has {len(links)}")
+        return Check(name, UNKNOWN, f"{said}; the MJCF of {robot.name} has {len(links)}")
     expected = bodies.names or links
     misplaced = best.misplaced(expected)
     if misplaced:
         row = misplaced[0]
         found = best.links[int(best.away[row].argmin())]
         others = f", and {len(misplaced) - 1} more" if misplaced[1:] else ""
-        isaac = bodies.names is None and not best.misplaced(breadth_first(links))
+        isaac = bodies.names is None and not best.misplaced(breadth_first(robot, links))
         remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
         return Check(name, WRONG, f"{said}; body {row} is the {found} where {expected[row]} belongs{others}{remark}")
     known = indices([link for link in expected if link in links], links)
-    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "an order of their own: read them by name"
+    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"
     return Check(name, OK, f"{said}, each in its place, in {order}")

@@ -1,4 +1,4 @@
-"""Can the motors follow the reference? PD tracking in C MuJoCo, the pelvis fast, no policy, no feet on the floor."""
+"""Can the motors follow the reference? PD tracking in C MuJoCo, a fixed base, no policy, no feet on the floor."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -15,7 +15,8 @@ from cmg_jax.envs import g1_model
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import g1, joints
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.g1 import is_g1
 
 SIM_DT = 0.005
 
@@ -49,28 +50,28 @@ def check(
     Raises:
       InputError: a model of another robot, or fewer than 2 frames.
     """
-    names = model.config.joint_names
-    if not joints.is_g1(names):
-        raise InputError("the model's joints are not the G1's")
+    robot = model.config.robot
+    if not is_g1(robot) or model.config.command_dim != 3:
+        raise InputError("the model's joints are not the G1's, or its commands are not vx, vy and yaw rate")
     substeps = round(1 / (model.config.fps * SIM_DT))
     if frames < 2 or substeps < 1:
         raise InputError(f"{frames} frames at {model.config.fps:g} fps: at least 2, and at most {1 / SIM_DT:g} fps")
     held = jnp.repeat(jnp.asarray(commands, jnp.float32)[:, None], frames, axis=1)
     motion = jnp.broadcast_to(standing_frame(model), (len(held), model.config.motion_dim))
-    trajectories = np.asarray(jax.jit(rollout.generate)(model, motion, held))[..., : len(names)]
-    robot = g1_model.build(floating=False, sim_dt=1 / (model.config.fps * substeps))
+    trajectories = np.asarray(jax.jit(rollout.generate)(model, motion, held))[..., : robot.num_joints]
+    simulation = g1_model.build(floating=False, sim_dt=1 / (model.config.fps * substeps))
     out = []
     for command, trajectory in zip(commands, trajectories, strict=True):
-        out.append(_follow(robot, names, tuple(command), trajectory, substeps))
+        out.append(_follow(simulation, robot, tuple(command), trajectory, substeps))
         progress(1)
     return out
 
 
-def _follow(robot: Any, names: Sequence[str], command: Any, trajectory: np.ndarray, substeps: int) -> Feasibility:
-    at = joints.indices(names, g1.joint_names())
-    limits, torque_limits = g1.joint_limits(names), g1.mj_model().jnt_actfrcrange[1:, 1][at]
-    data = mujoco.MjData(robot)
-    targets = np.tile(g1.standing_joint_pos(g1.joint_names()), (len(trajectory), 1))
+def _follow(simulation: Any, robot: Robot, command: Any, trajectory: np.ndarray, substeps: int) -> Feasibility:
+    names, at = robot.joint_names, robot.joint_ids - 1
+    limits, torque_limits = robot.joint_limits, robot.torque_limits
+    data = mujoco.MjData(simulation)
+    targets = np.tile(G1.standing_joint_pos, (len(trajectory), 1))
     targets[:, at] = trajectory
     data.qpos[:] = targets[0]
     followed = np.empty((len(trajectory) - 1, len(names)))
@@ -78,7 +79,7 @@ def _follow(robot: Any, names: Sequence[str], command: Any, trajectory: np.ndarr
     for frame, target in enumerate(targets[1:]):
         data.ctrl[:] = target
         for substep in range(substeps):
-            mujoco.mj_step(robot, data)
+            mujoco.mj_step(simulation, data)
             torque[frame, substep] = np.abs(data.actuator_force[at]) / torque_limits
         followed[frame] = data.qpos[at]
     error = np.abs(followed - trajectory[1:])

@@ -7,7 +7,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from cmg_jax.robot import g1
+from cmg_jax.robot import G1
 
 NATURAL_FREQUENCY = 10.0 * 2 * np.pi
 DAMPING_RATIO = 2.0
@@ -26,12 +26,11 @@ def build(*, floating: bool, sim_dt: float) -> Any:
         stands fast, without contacts and limits, several times as fast to simulate.
       sim_dt: seconds of a physics step.
     """
-    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
+    spec = mujoco.MjSpec.from_string(G1.mjcf)
     joints = [joint for joint in spec.joints if joint.name != "root"]
     names = [joint.name for joint in joints]
-    inertia = g1.mj_model().dof_armature[6:]
-    limits = g1.joint_limits(names)
-    for name, armature, limit in zip(names, inertia, limits, strict=True):
+    inertia = G1.mj_model.dof_armature[6:]
+    for name, armature, limit in zip(names, inertia, G1.joint_limits, strict=True):
         stiffness = armature * NATURAL_FREQUENCY**2
         damping = 2 * DAMPING_RATIO * armature * NATURAL_FREQUENCY
         actuator = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)

@@ -5,7 +5,7 @@
     ppo.train(env, wrap_env_fn=wrap, randomization_fn=domain_randomize, ...)
 
 The action is a residual: the PD target of a joint is its reference angle plus `action_scale` times its action. The
-pelvis stands fast (`floating=False`: quick, without contacts) or is free, over a floor.
+base is fixed (`floating=False`: quick, without contacts) or floating, over a floor.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import config_dict
 from mujoco import mjx
-from mujoco_playground._src import mjx_env
+from mujoco_playground import MjxEnv, State
+from mujoco_playground import step as physics_steps
 
 from cmg_jax.envs import g1_model, rewards
 from cmg_jax.envs.reference import Reference, empty_reference
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS, indices
+from cmg_jax.robot import G1
+from cmg_jax.robot.g1 import G1_29_JOINTS, MJCF_PATH
+from cmg_jax.robot.joints import indices
 from cmg_jax.robot.root_pose import rotate
 
 KEY_BODIES = (
@@ -36,6 +38,8 @@ KEY_BODIES = (
     "right_elbow_link",
     "right_wrist_yaw_link",
 )
+
+LAST_ACTION = "last_action"
 
 VELOCITY_SCALE = 0.1
 """Joint velocities in observations: a walk's are about ten times its angles."""
@@ -77,13 +81,12 @@ def default_config() -> config_dict.ConfigDict:
     )
 
 
-class G1Tracking(mjx_env.MjxEnv):
+class G1Tracking(MjxEnv):
     """Follow `info["reference"]` with a G1.
 
     Observation: [angular velocity and direction of gravity in the pelvis, if it floats], joint positions (from
     standing), velocities, the last action; then the reference's joint positions and velocities, the joint positions
-    to come, and the command. All that an episode begins with lies in the simulation's data and the observation, so
-    that it is right under either mode of auto-reset.
+    to come, and the command. The observation is written and never read back, so a wrapper may change it.
     """
 
     def __init__(
@@ -110,10 +113,10 @@ class G1Tracking(mjx_env.MjxEnv):
         self._mj_model = g1_model.build(floating=settings.floating, sim_dt=settings.sim_dt)
         self._mjx_model = mjx.put_model(self._mj_model, impl="jax")
         self._joint_names = tuple(joint_names)
-        self._driven = indices(joint_names, g1.joint_names())
-        self._standing = jnp.asarray(g1.standing_joint_pos(g1.joint_names()))
-        self._limits = jnp.asarray(g1.joint_limits(g1.joint_names()))
-        self._torque_limits = jnp.asarray(g1.mj_model().jnt_actfrcrange[1:, 1], jnp.float32)
+        self._driven = indices(joint_names, G1.joint_names)
+        self._standing = jnp.asarray(G1.standing_joint_pos, jnp.float32)
+        self._limits = jnp.asarray(G1.joint_limits, jnp.float32)
+        self._torque_limits = jnp.asarray(G1.torque_limits, jnp.float32)
         self._key_bodies = KEY_BODIES if settings.rewards.key_bodies else ()
         self._bodies = np.array([self._mj_model.body(name).id for name in self._key_bodies], np.int32)
         self._pelvis = self._mj_model.body("pelvis").id
@@ -124,40 +127,46 @@ class G1Tracking(mjx_env.MjxEnv):
         """Options of `wrap_env_fn` that this environment needs."""
         return {"lookahead": tuple(self._config.lookahead), "key_bodies": self._key_bodies}
 
-    def reset(self, rng: jax.Array) -> mjx_env.State:
-        noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, minval=-1.0, maxval=1.0)
+    def reset(self, rng: jax.Array) -> State:
+        noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, jnp.float32, -1.0, 1.0)
         joint_pos = jnp.clip(self._standing + noise, self._limits[:, 0], self._limits[:, 1])
-        qpos = jnp.concatenate([jnp.asarray(g1.mj_model().key("stand").qpos[: self._root], jnp.float32), joint_pos])
-        qvel = jnp.zeros(self._mj_model.nv)
-        data = mjx_env.make_data(self._mj_model, qpos=qpos, qvel=qvel, ctrl=joint_pos, impl="jax")
+        data: Any = mjx.make_data(self._mj_model, impl="jax")
+        # Physics has the precision that jax has by default, and rewards have it, as Brax's wrappers rely on it;
+        # observations and the reference are float32.
+        joint_pos = joint_pos.astype(data.qpos.dtype)
+        root = jnp.asarray(G1.standing_qpos[: self._root], data.qpos.dtype)
+        data = data.replace(qpos=jnp.concatenate([root, joint_pos]), ctrl=joint_pos)
         reference = empty_reference(
             num_joints=self.action_size, lookahead=len(self._config.lookahead), key_bodies=len(self._key_bodies)
         )
-        obs = self._observe(data, jnp.zeros(self.action_size), reference)
-        zero = jnp.zeros(())
+        last_action, zero = jnp.zeros(self.action_size, jnp.float32), jnp.zeros(())
+        obs = self._observe(data, last_action, reference)
         metrics = {f"reward/{name}": zero for name in self._config.rewards} | {"joint_error": zero}
-        return mjx_env.State(data, obs, zero, zero, metrics, {"reference": reference})
+        return State(data, obs, zero, zero, metrics, {"reference": reference, LAST_ACTION: last_action})
 
-    def step(self, state: mjx_env.State, action: jax.Array) -> mjx_env.State:
+    def step(self, state: State, action: jax.Array) -> State:
         reference: Reference = state.info["reference"]
-        last_action = state.obs[self._action_slice]  # pyright: ignore
-        data = mjx_env.step(self._mjx_model, state.data, self.target(reference, action), self.n_substeps)
+        # Auto-reset restores the data of an episode's start but not the info: the time shows which step is a first one.
+        last_action: Any = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
+        target = self.target(reference, action).astype(state.data.ctrl.dtype)
+        data = physics_steps(self._mjx_model, state.data, target, self.n_substeps)
         terms = self._terms(data, reference, action, last_action)
         error = self._joint_pos(data) - reference.joint_pos
         rms = jnp.sqrt(jnp.mean(jnp.square(error)))
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
         failed = ~finite | (rms > self._config.termination.joint_error) | self._fallen(data)
-        terms = {name: jnp.where(finite, term, 0.0) for name, term in terms.items()}
-        terms["termination"] = failed.astype(jnp.float32)
+        terms = {name: jnp.where(finite, term, 0.0).astype(float) for name, term in terms.items()}
+        terms["termination"] = failed.astype(float)
         terms = {name: self._config.rewards[name] * term for name, term in terms.items()}
         metrics = {f"reward/{name}": term for name, term in terms.items()}
-        metrics["joint_error"] = jnp.where(finite, rms, 0.0)
+        metrics["joint_error"] = jnp.where(finite, rms, 0.0).astype(float)
         return state.replace(  # pyright: ignore
             data=data,
             obs=self._observe(data, action, reference),
             reward=jnp.stack(list(terms.values())).sum() * self.dt,
-            done=failed.astype(jnp.float32),
+            done=failed.astype(float),
             metrics=state.metrics | metrics,
+            info=state.info | {LAST_ACTION: action.astype(last_action.dtype)},
         )
 
     def target(self, reference: Reference, action: jax.Array) -> jax.Array:
@@ -175,18 +184,13 @@ class G1Tracking(mjx_env.MjxEnv):
         if self._config.floating:
             parts = [data.qvel[3:6], _into(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
-        return jnp.concatenate([*parts, self._reference_part(reference)])
+        return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
     def _reference_part(self, reference: Reference) -> jax.Array:
         standing = self._standing[self._driven]
         ahead = (reference.ahead.joint_pos - standing[None]).reshape(-1)
         velocity = reference.joint_vel * VELOCITY_SCALE
         return jnp.concatenate([reference.joint_pos - standing, velocity, ahead, reference.command])
-
-    @property
-    def _action_slice(self) -> slice:
-        begin = 2 * self.action_size + (6 if self._config.floating else 0)
-        return slice(begin, begin + self.action_size)
 
     def _joint_pos(self, data: mjx.Data) -> jax.Array:
         return data.qpos[self._root :][self._driven]
@@ -204,7 +208,7 @@ class G1Tracking(mjx_env.MjxEnv):
         self, data: mjx.Data, reference: Reference, action: jax.Array, last_action: jax.Array
     ) -> dict[str, jax.Array]:
         widths = self._config.widths
-        command = upright = key_bodies = jnp.zeros(())
+        command = upright = key_bodies = jnp.zeros((), jnp.float32)
         if reference.bodies is not None:
             pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
             seen = jax.vmap(lambda place: _into(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
@@ -230,7 +234,7 @@ class G1Tracking(mjx_env.MjxEnv):
 
     @property
     def xml_path(self) -> str:
-        return str(g1.MJCF_PATH)
+        return str(MJCF_PATH)
 
     @property
     def action_size(self) -> int:
@@ -251,7 +255,7 @@ def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
     Returns:
       the model with these leaves [B, ...], and the axes for `vmap`.
     """
-    torso = g1.body_names().index("torso_link") + 1
+    torso = G1.body_names.index("torso_link") + 1
 
     @jax.vmap
     def draw(key: jax.Array) -> dict[str, jax.Array]:

@@ -18,17 +18,23 @@ class KeyBodies(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Reference motion at a state's time; inside `vmap`, as an environment sees it, without the axis B."""
+    """Reference motion at a state's time; inside `vmap`, as an environment sees it, without the axis B.
+
+    A command has three names on its way: it is `requested` (drawn, or set by `set_command`), then `smoothed`, which
+    the generator is given, and then active, which is `command`: the one that the frames obey. Under `on_tick` a
+    command waits for its tick before it is active, and a bank plays the motion of the nearest one that it has.
+    """
 
     joint_pos: jax.Array  # [B, J] rad
     joint_vel: jax.Array  # [B, J] rad/s
     ahead: MotionFrame
     """Frames to come at the offsets of the wrapper, leaves [B, L, J]."""
     root: RootPose
-    """Where a robot stands that walked as commanded since the episode began: [B, 2] m and [B] rad."""
+    """Where a robot stands that walked by the active commands since the episode began: [B, 2] m and [B] rad."""
     root_velocity: jax.Array  # [B, 2] m/s in the world; it turns at command[:, 2]
-    command: jax.Array  # [B, C] smoothed: what the generator is given
-    raw_command: jax.Array  # [B, C] what was asked for
+    command: jax.Array  # [B, C] active: what the frames obey
+    smoothed: jax.Array  # [B, C] what the generator was given last
+    requested: jax.Array  # [B, C] where the smoothed command is going
     bodies: KeyBodies | None
     """Of the frame, leaves [B, N, ...]; None unless the wrapper was given `key_bodies`."""
     ahead_bodies: KeyBodies | None
@@ -47,19 +53,23 @@ def empty_reference(
       command_dim: C, of the model.
     """
 
+    def zeros(*shape: int) -> jax.Array:
+        return jnp.zeros(shape, jnp.float32)
+
     def bodies(*axes: int) -> KeyBodies:
         shape = (*axes, key_bodies)
-        linear, angular, position = (jnp.zeros((*shape, 3)) for _ in range(3))
-        return KeyBodies(BodyPoses(position, jnp.zeros((*shape, 4))), BodyVelocities(linear, angular))
+        linear, angular, position = (zeros(*shape, 3) for _ in range(3))
+        return KeyBodies(BodyPoses(position, zeros(*shape, 4)), BodyVelocities(linear, angular))
 
     return Reference(
-        jnp.zeros(num_joints),
-        jnp.zeros(num_joints),
-        MotionFrame(jnp.zeros((lookahead, num_joints)), jnp.zeros((lookahead, num_joints))),
-        RootPose(jnp.zeros(2), jnp.zeros(())),
-        jnp.zeros(2),
-        jnp.zeros(command_dim),
-        jnp.zeros(command_dim),
+        zeros(num_joints),
+        zeros(num_joints),
+        MotionFrame(zeros(lookahead, num_joints), zeros(lookahead, num_joints)),
+        RootPose(zeros(2), zeros()),
+        zeros(2),
+        zeros(command_dim),
+        zeros(command_dim),
+        zeros(command_dim),
         bodies() if key_bodies else None,
         bodies(lookahead) if key_bodies else None,
     )

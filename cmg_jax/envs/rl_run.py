@@ -3,13 +3,13 @@
 DIR/config.yaml    the configuration
 DIR/metrics.csv    a row for each evaluation
 DIR/curve.png      reward and joint error over steps
-DIR/checkpoints/   the policy at each evaluation
+DIR/checkpoints/   the policy at each evaluation, with a digest of its arrays
 """
 
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,19 +21,25 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.commands import sampler, smoother
+from cmg_jax import array_files, digests
+from cmg_jax.commands import sampler, schedule, smoother
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.envs import run_config
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.run_config import RunConfig
 from cmg_jax.envs.wrapper import ReferenceMotionWrapper, wrap_env_fn
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, clear_write_errors, first_line
+from cmg_jax.files import atomic_directory, clear_write_errors, first_line
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import joints, root_pose
+from cmg_jax.robot import G1, joints, root_pose
+from cmg_jax.robot.g1 import is_g1
 from cmg_jax.training.metrics import MetricsLog
 
 SHOWN_HEIGHT = 0.85
-"""m, of a pelvis that stands fast, in pictures: the feet just above the floor."""
+"""m, of the pelvis of a fixed base, in pictures: the feet just above the floor."""
+
+DIGEST = "sha256"
+"""Of a checkpoint's other arrays, as one of them; older checkpoints lack it."""
 
 
 class Parts(NamedTuple):
@@ -41,16 +47,20 @@ class Parts(NamedTuple):
     wrap: Callable[..., ReferenceMotionWrapper]
     model: cmg_jax.CMGModel
     network_factory: Callable[..., networks.PPONetworks]
+    commands: CommandRange
+    """What is drawn in training: the configured ranges, clipped to what the model was trained on."""
 
 
 def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
     """Environment, wrapper and networks of a run; with `command` [C], all episodes begin with it and keep to it.
 
+    The commands of a run are clipped to the model's trained range, beyond which its motion need not follow them.
+
     Raises:
       InputError: a setting that does not exist or cannot be, or no model.
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
-    if not joints.is_g1(model.config.joint_names) or model.config.command_dim != 3:
+    if not is_g1(model.config.robot) or model.config.command_dim != 3:
         raise InputError(f"{config.model}: its joints are not the G1's, or its commands are not vx, vy and yaw rate")
     model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
@@ -58,14 +68,13 @@ def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
         raise InputError(
             f"env.lookahead reaches {farthest} frames ahead, lookahead_frames only {config.lookahead_frames}"
         )
-    low, high = np.array([config.commands.vx, config.commands.vy, config.commands.yaw_rate], np.float32).T
-    hold = config.commands.hold
+    commands, hold = sampler.clip(config.commands.range, sampler.trained_range(model)), config.commands.hold
     if command is not None:
-        low, high, hold = command, command, (2**30, 2**30)
+        commands, hold = CommandRange(command, command), (2**30, 2**30)
     wrap = wrap_env_fn(
         model,
         cmg_jax.on_tick(cmg_jax.streaming(config.lookahead_frames), config.tick),
-        lambda key, number: sampler.uniform(key, sampler.CommandRange(low, high), number),
+        lambda key, number: sampler.uniform(key, commands, number),
         smoother.ramp(config.commands.ramp),
         hold_interval=hold,
         **env.wrapping,
@@ -79,14 +88,17 @@ def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
         init_noise_std=config.noise_std,
         mean_kernel_init_fn=lambda: jax.nn.initializers.zeros,
     )
-    return Parts(env, wrap, model, factory)
+    return Parts(env, wrap, model, factory, commands)
 
 
-def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+def train(
+    config: RunConfig, parts: Parts, directory: Path, progress: Callable[[dict[str, Any]], Any]
+) -> list[dict[str, Any]]:
     """Train, and leave the run in `directory`. The first evaluation is that of zero actions.
 
     Args:
       config: the run.
+      parts: what `build` makes of it.
       directory: does not exist yet, its parent does.
       progress: called with the figures of every evaluation.
 
@@ -96,14 +108,13 @@ def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]
     Raises:
       InputError: a setting that cannot be, a reward that is not finite, or a disk that is full.
     """
-    parts = build(config)
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
     with clear_write_errors(directory):
-        directory.mkdir()
-        (directory / "checkpoints").mkdir()
-        with atomic_path(directory / "config.yaml") as partial:
-            partial.write_text(run_config.text(config))
+        with atomic_directory(directory) as partial:
+            partial.mkdir()
+            (partial / "checkpoints").mkdir()
+            (partial / "config.yaml").write_text(run_config.text(config))
         log = MetricsLog(directory, 0)
 
         def report(step: int, metrics: Any) -> None:
@@ -115,8 +126,7 @@ def train(config: RunConfig, directory: Path, progress: Callable[[dict[str, Any]
             progress(row)
 
         def keep(step: int, _: Any, params: Any) -> None:
-            with atomic_path(directory / "checkpoints" / f"{step:012d}") as partial:
-                _checkpointer().save(partial.absolute(), _numbered(params))
+            _keep(directory, step, params)
 
         try:
             ppo.train(
@@ -163,10 +173,17 @@ class Roll(NamedTuple):
     joint_error: float
     """rad, root mean square over joints and steps."""
     falls: int
+    trained: CommandRange
+    """The commands that the model of the reference was trained on."""
 
 
-def play(directory: Path, commands: np.ndarray) -> Roll:
-    """The newest policy of a run under commands [T, 3], one for each control step, from standing.
+def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -> Roll:
+    """The newest policy of a run, from standing, under commands held in turn for equal shares of the time.
+
+    Args:
+      directory: of the run.
+      commands: vx, vy [m/s] and yaw rate [rad/s] of each.
+      seconds: duration of the whole.
 
     Raises:
       InputError: no run, or a damaged one.
@@ -174,8 +191,10 @@ def play(directory: Path, commands: np.ndarray) -> Roll:
     config = run_config.read(directory / "config.yaml") if directory.is_dir() else None
     if config is None:
         raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
-    parts = build(config, commands[0])
-    env = parts.wrap(parts.env, episode_length=len(commands) + 1)
+    parts, repeat = build(config, np.asarray(commands[0], np.float32)), config.ppo.action_repeat
+    fps = 1 / (parts.env.dt * repeat)  # control steps a second
+    held = schedule.hold(commands, seconds, fps)
+    env = parts.wrap(parts.env, episode_length=(len(held) + 1) * repeat, action_repeat=repeat)
     state = jax.jit(env.reset)(jax.random.PRNGKey(config.seed)[None])
     size = parts.env.observation_size
     network = parts.network_factory(
@@ -190,45 +209,61 @@ def play(directory: Path, commands: np.ndarray) -> Roll:
         figures = state.reward, state.metrics["joint_error"], state.done, state.data.qpos
         return state, (*figures, seen.joint_pos, seen.joint_vel, seen.command)
 
-    _, seen = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(commands))
+    _, seen = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(held))
     reward, error, done, qpos, joint_pos, joint_vel, given = (np.asarray(array)[:, 0] for array in seen)
     return Roll(
-        *_motions(parts, qpos, joint_pos, joint_vel, given),
+        *_motions(parts, fps, qpos, joint_pos, joint_vel, given),
         float(reward.mean()),
         float(np.sqrt(np.mean(np.square(error)))),
         int(done.sum()),
+        sampler.trained_range(parts.model),
     )
 
 
-def _motions(parts: Parts, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any) -> tuple[Motion, Motion]:
-    fps, names = 1 / parts.env.dt, parts.model.config.joint_names
+def _motions(
+    parts: Parts, fps: float, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any
+) -> tuple[Motion, Motion]:
+    robot = parts.model.config.robot
     upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
     hanging = np.tile(np.array([0, 0, SHOWN_HEIGHT], np.float32), (len(qpos), 1))
-    at = joints.indices(names, joints.G1_29_JOINTS)
-    if qpos.shape[-1] == len(joints.G1_29_JOINTS):  # a pelvis that stands fast
+    at = joints.indices(robot.joint_names, G1.joint_names)
+    if qpos.shape[-1] == G1.num_joints:  # a fixed base
         own_root = root = (hanging, upright)
         own_joints = qpos[:, at]
     else:
         own_root, own_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
-        root = root_pose.on_floor(joint_pos, names, commands[1:], fps)
+        root = root_pose.on_floor(joint_pos, robot, commands[1:], fps)
     velocity = np.gradient(own_joints, 1 / fps, axis=0)
-    policy = Motion(fps, names, own_joints, velocity, commands[1:], *own_root)
-    return policy, Motion(fps, names, joint_pos, joint_vel, commands[1:], *root)
+    policy = Motion(fps, robot, own_joints, velocity, commands[1:], *own_root)
+    return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *root)
+
+
+def _keep(directory: Path, step: int, params: Any) -> None:
+    arrays = _numbered(params)
+    digest = np.frombuffer(bytes.fromhex(digests.of_arrays(arrays)), np.uint8)
+    with atomic_directory(directory / "checkpoints" / f"{step:012d}") as partial:
+        array_files.save(partial, arrays | {DIGEST: digest})
 
 
 def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
     found = sorted(path for path in (directory / "checkpoints").glob("*") if path.name.isdigit())
     if not found:
         raise InputError(f"{directory}: holds no checkpoint")
-    like = (
-        running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
-        network.policy_network.init(jax.random.PRNGKey(0)),
-        network.value_network.init(jax.random.PRNGKey(0)),
+    like = jax.eval_shape(
+        lambda: (
+            running_statistics.init_state(specs.Array((size,), jnp.dtype("float32"))),
+            network.policy_network.init(jax.random.PRNGKey(0)),
+            network.value_network.init(jax.random.PRNGKey(0)),
+        )
     )
+    shapes = [leaf.shape for leaf in jax.tree.leaves(like)]
     try:
-        arrays = _checkpointer().restore(found[-1].absolute())
-        leaves = [jnp.asarray(arrays[name]) for name in _numbered(like)]
-        if [leaf.shape for leaf in leaves] != [jnp.shape(leaf) for leaf in jax.tree.leaves(like)]:
+        arrays = array_files.load(found[-1])
+        digest = arrays.pop(DIGEST, None)
+        if digest is not None and bytes(np.asarray(digest)).hex() != digests.of_arrays(arrays):
+            raise ValueError("damaged")
+        leaves = [jnp.asarray(arrays[_name(index)]) for index in range(len(shapes))]
+        if [leaf.shape for leaf in leaves] != shapes:
             raise ValueError("its arrays are of another network")
     except Exception as error:  # orbax and tensorstore raise many kinds
         raise InputError(f"{found[-1]}: cannot be read ({first_line(error)})") from error
@@ -236,13 +271,11 @@ def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
 
 
 def _numbered(params: Any) -> dict[str, np.ndarray]:
-    return {f"{index:03d}": np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
+    return {_name(index): np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(params))}
 
 
-def _checkpointer() -> Any:
-    import orbax.checkpoint as ocp
-
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True))
+def _name(index: int) -> str:
+    return f"{index:03d}"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import yaml
 
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.errors import InputError
 from cmg_jax.files import first_line
 
 
 @dataclasses.dataclass(frozen=True)
 class Commands:
-    """Commands drawn in training: ranges, how long one is held, and how it becomes the next."""
+    """Commands drawn in training: ranges, clipped to what the model was trained on; how long one is held; and how it
+    becomes the next."""
 
     vx: tuple[float, float] = (-0.3, 1.2)  # m/s
     vy: tuple[float, float] = (-0.3, 0.3)  # m/s
@@ -29,6 +32,11 @@ class Commands:
                 raise InputError(f"commands.{name} [{low}, {high}]: the lower one comes first")
         if self.hold[0] < 1 or self.ramp < 1:
             raise InputError(f"commands.hold {list(self.hold)} and commands.ramp {self.ramp}: at least 1 step")
+
+    @property
+    def range(self) -> CommandRange:
+        """As configured."""
+        return CommandRange(*np.array([self.vx, self.vy, self.yaw_rate], np.float32).T)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,18 +5,17 @@ ReferenceMotionWrapper -> Eval. There all rows are at hand, so the generator dec
 whether the network runs, and every row that auto-reset has just restored gets the reference of its new
 episode, in `info["reference"]` and in its observation.
 
-An environment takes part by two things:
+An environment must provide two things:
 
     info["reference"] = empty_reference(lookahead=...)   in reset: the slot, which its step may read
     write_reference(self, obs, reference) -> obs         the observation with the reference's part written
 
-In its step, `info["reference"]` holds the frame that the robot should have reached when the step ends; command
-and frames to come are those that its policy saw. The state that leaves the wrapper shows the same frame, the
-frames to follow it, and the command they obey.
+In its step, `info["reference"]` holds the frame that the robot should have reached when the step ends, and the
+command which that frame obeys; the frames to come are those that its policy saw. The state that leaves the wrapper
+shows the same frame, the frames to follow it, and the command which those obey.
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +31,7 @@ from cmg_jax.envs.reference import KeyBodies, Reference
 from cmg_jax.errors import InputError
 from cmg_jax.generators.base import Generator
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import root_pose
+from cmg_jax.robot import Robot, root_pose
 from cmg_jax.robot.kinematics import Kinematics, kinematics
 from cmg_jax.robot.root_pose import RootPose
 
@@ -56,7 +55,7 @@ class ReferenceState(NamedTuple):
     model: CMGModel
     generator: Any
     held: HeldCommand
-    smoothed: SmootherState
+    smoother: SmootherState
     root: RootPose
     key: jax.Array  # [2] uint32, raw: trainers cast the leaves of a state, and typed keys cannot be cast
 
@@ -70,7 +69,7 @@ def wrap_env_fn(
     hold_interval: tuple[int, int] = (150, 300),
     lookahead: Sequence[int] = (1,),
     key_bodies: Sequence[str] = (),
-    mjcf: Path | str | None = None,
+    robot: Robot | None = None,
     full_reset: bool = False,
 ) -> Callable[..., "ReferenceMotionWrapper"]:
     """What `brax.training.agents.*.train` takes as `wrap_env_fn`, for Brax and Playground environments alike.
@@ -79,12 +78,12 @@ def wrap_env_fn(
       model: the model.
       generator: any mode; `on_tick` and a bank make changes of command and resets cheap.
       command_sampler: (key, B) -> commands [B, C], as `lambda key, n: sampler.uniform(key, range, n)`. None:
-        the bank of the generator draws them, and they are held for the episode.
-      smoother: from raw to given commands, a step per control step; `smoother.ramp()` by default.
-      hold_interval: control steps that a command is held, drawn anew each time; both ends included.
-      lookahead: offsets [L] in frames of the frames to come.
+        the model's bank draws them, and they are held for the episode.
+      smoother: from requested to smoothed commands, a step per control step; `smoother.ramp()` by default.
+      hold_interval: control steps that a command is held, drawn for each one; both ends included.
+      lookahead: offsets [L] in frames of the frames to come, up to the generator's horizon.
       key_bodies: names of bodies whose poses and velocities are wanted; by MJX.
-      mjcf: the robot of `key_bodies`; our G1 by default.
+      robot: the robot of `key_bodies`; the model's by default.
       full_reset: Playground's option of that name.
 
     Returns:
@@ -92,17 +91,21 @@ def wrap_env_fn(
       auto-reset and with our wrapper outermost.
 
     Raises:
-      InputError: a body that the robot lacks; and what it returns raises it as `ReferenceMotionWrapper` does.
+      InputError: an offset beyond the generator's horizon, an impossible interval, or a body that the robot lacks; and
+        what it returns raises it as `ReferenceMotionWrapper` does.
     """
-    robot = kinematics(mjcf, joint_names=model.config.joint_names, bodies=key_bodies) if key_bodies else None
+    _check_options(generator, hold_interval, lookahead)
+    bodies = kinematics(robot or model.config.robot, bodies=key_bodies) if key_bodies else None
 
     def wrap(
         env: Any, episode_length: int = 1000, action_repeat: int = 1, randomization_fn: Any = None
     ) -> ReferenceMotionWrapper:
         if _is_playground(env):
-            from mujoco_playground._src.wrapper import wrap_for_brax_training
+            from mujoco_playground import wrapper as playground
 
-            inner: Any = wrap_for_brax_training(env, episode_length, action_repeat, randomization_fn, full_reset)
+            inner: Any = playground.wrap_for_brax_training(
+                env, episode_length, action_repeat, randomization_fn, full_reset
+            )
         elif full_reset:
             raise InputError(f"{type(env.unwrapped).__name__} is a Brax environment; only Playground has full_reset")
         else:
@@ -115,7 +118,7 @@ def wrap_env_fn(
             smoother,
             hold_interval=hold_interval,
             lookahead=lookahead,
-            robot=robot,
+            robot=bodies,
             action_repeat=action_repeat,
         )
 
@@ -126,9 +129,10 @@ class ReferenceMotionWrapper(Wrapper):
     """Serves every row of a vectorised, auto-resetting environment its own reference motion.
 
     A step advances the motion, steps the environment with the new frame in `info["reference"]`, and then deals
-    with what happened: rows that are done begin anew (first frame, command, root at the origin), rows whose
-    command is over draw the next one, and every row's smoothed command moves on. Frames that look-ahead has
-    shown under a command are the frames served, and a new command acts on the frames behind the present one.
+    with what happened: rows that are done begin a new episode (first frame, command, root at the origin), rows whose
+    command is over draw the next one, and every row's smoothed command moves on. A new command acts on the frames
+    behind the present one, under `on_tick` from its tick on. What is shown as the command, and what the root walks
+    by, is always the one that the frames obey.
     """
 
     def __init__(
@@ -147,14 +151,12 @@ class ReferenceMotionWrapper(Wrapper):
         """See `wrap_env_fn`, which also wraps the environment.
 
         Raises:
-          InputError: the environment has no `write_reference`, its control step is not a whole number of frames,
-            or an impossible interval or offset; at reset, it has no slot, or one of another size.
+          InputError: the environment has no `write_reference`, its control step is not a whole number of frames, an
+            offset lies beyond the generator's horizon, or an impossible interval; at reset, it has no slot, or one
+            of another size.
         """
         super().__init__(env)
-        if min(lookahead, default=0) < 0:
-            raise InputError(f"lookahead {tuple(lookahead)}: offsets count frames ahead and are not negative")
-        if not 1 <= hold_interval[0] <= hold_interval[1]:
-            raise InputError(f"hold_interval {hold_interval}: at least 1 step, the shorter one first")
+        _check_options(generator, hold_interval, lookahead)
         name = type(self.unwrapped).__name__
         self._write_reference: Any = getattr(self.unwrapped, "write_reference", None)
         if self._write_reference is None:
@@ -177,9 +179,8 @@ class ReferenceMotionWrapper(Wrapper):
         # A copy: the state may be donated, the caller's model not.
         model = jax.tree.map(jnp.copy, self._model)
         drawn = None if self._command_sampler is None else self._command_sampler(command_key, batch)
-        options = {"batch": batch} if drawn is None else {}
-        generated = self._generator.init(model, motion_key, drawn, **options)
-        command = jnp.copy(generated.command)  # a bank may have put a motion's own in place of the drawn one
+        generated = self._generator.init(model, motion_key, drawn, num_envs=batch)
+        command = generated.command  # a bank may have put a motion's own in place of the drawn one
         held = sampler.hold(hold_key, command, self._hold_interval)
         own = ReferenceState(model, generated, held, self._smoother.init(command), root_pose.init(batch), key)
         reference = self._reference(own)
@@ -197,8 +198,9 @@ class ReferenceMotionWrapper(Wrapper):
     def set_command(self, state: Any, command: Any) -> Any:
         """Ask all rows for `command` [B, C] from the next step on, until their interval is over."""
         own = state.info[STATE]
-        held = own.held._replace(command=jnp.asarray(command, jnp.float32))
-        own = own._replace(held=held, smoothed=self._smoother.set_target(own.smoothed, held.command))
+        smoother = self._smoother.request(own.smoother, command)
+        held = own.held._replace(requested=jnp.array(command, jnp.float32))  # a copy, as the state may be donated
+        own = own._replace(held=held, smoother=smoother)
         return state.replace(info=state.info | {STATE: own})
 
     def _advance(self, own: ReferenceState) -> ReferenceState:
@@ -206,8 +208,9 @@ class ReferenceMotionWrapper(Wrapper):
 
         def frame(_: Any, moving: tuple[Any, RootPose]) -> tuple[Any, RootPose]:
             generated, root = moving
-            root = root_pose.step(root, own.smoothed.command[:, :3], own.model.config.fps)
-            return self._generator.step(own.model, generated)[0], root
+            generated, _ = self._generator.step(own.model, generated)
+            # By the command of the frame that was made: a step may put a waiting command in force.
+            return generated, root_pose.step(root, generated.command[:, :3], own.model.config.fps)
 
         moving = own.generator, own.root
         moving = frame(0, moving) if self._frames == 1 else jax.lax.fori_loop(0, self._frames, frame, moving)
@@ -219,36 +222,46 @@ class ReferenceMotionWrapper(Wrapper):
         key, command_key, motion_key, hold_key = jax.random.split(own.key, 4)
         old, model = own.held, own.model
         if self._command_sampler is None:
-            drawn, given = old.command, None
+            drawn, given = old.requested, None
         else:
             drawn = given = self._command_sampler(command_key, len(done))
         held, changed = sampler.next_held(hold_key, old, drawn, self._hold_interval, done)
-        smoothed = self._smoother.step(self._smoother.set_target(own.smoothed, held.command, changed & ~done))
-        moved = (smoothed.command != own.smoothed.command).any(axis=-1) & ~done
+        smoother = self._smoother.step(self._smoother.request(own.smoother, held.requested, changed & ~done))
+        moved = (smoother.smoothed != own.smoother.smoothed).any(axis=-1) & ~done
 
         generated = self._generator.reset(model, own.generator, done, motion_key, given)
-        held = held._replace(command=jnp.where(done[:, None], generated.command, held.command))
-        smoothed = self._smoother.reset(smoothed, done, held.command)
-        generated = self._generator.set_command(model, generated, smoothed.command, moved)
-        return ReferenceState(model, generated, held, smoothed, root_pose.reset(own.root, done), key)
+        held = held._replace(requested=jnp.where(done[:, None], generated.command, held.requested))
+        smoother = self._smoother.reset(smoother, done, held.requested)
+        generated = self._generator.set_command(model, generated, smoother.smoothed, moved)
+        return ReferenceState(model, generated, held, smoother, root_pose.reset(own.root, done), key)
 
     def _arriving(self, own: ReferenceState, shown: Reference) -> Reference:
-        """What was `shown`, with the frame and the root of `own` in the place of the last ones."""
+        """What was `shown`, with the frame of `own`, its command and its root in the place of the last ones."""
         frame = jax.tree.map(lambda leaf: leaf[:, 0], self._generator.lookahead(own.model, own.generator, (0,)))
-        velocity = root_pose.velocity(own.root, own.smoothed.command)
+        command = own.generator.command
+        velocity = root_pose.velocity(own.root, command)
         bodies = None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frame))
-        return shown._replace(**frame._asdict(), root=own.root, root_velocity=velocity, bodies=bodies)
+        return shown._replace(**frame._asdict(), root=own.root, root_velocity=velocity, command=command, bodies=bodies)
 
     def _reference(self, own: ReferenceState) -> Reference:
         frames = self._generator.lookahead(own.model, own.generator, self._offsets)
         bodies = None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frames))
-        command = own.smoothed.command
+        command = own.generator.command
         (now, bodies_now), (ahead, bodies_ahead) = (
             jax.tree.map(lambda leaf, part=part: leaf[:, part], (frames, bodies)) for part in (0, slice(1, None))
         )
         velocity = root_pose.velocity(own.root, command)
         return Reference(
-            now.joint_pos, now.joint_vel, ahead, own.root, velocity, command, own.held.command, bodies_now, bodies_ahead
+            joint_pos=now.joint_pos,
+            joint_vel=now.joint_vel,
+            ahead=ahead,
+            root=own.root,
+            root_velocity=velocity,
+            command=command,
+            smoothed=own.smoother.smoothed,
+            requested=own.held.requested,
+            bodies=bodies_now,
+            ahead_bodies=bodies_ahead,
         )
 
     def _show(self, state: Any, own: ReferenceState, reference: Reference) -> Any:
@@ -269,8 +282,21 @@ class ReferenceMotionWrapper(Wrapper):
             raise InputError(f'info["{SLOT}"] of {name} is not what the wrapper writes: add {remedy} {where}')
 
 
+def _check_options(generator: Generator, hold_interval: tuple[int, int], lookahead: Sequence[int]) -> None:
+    if min(lookahead, default=0) < 0:
+        raise InputError(f"lookahead {tuple(lookahead)}: offsets count frames ahead and are not negative")
+    if (farthest := max(lookahead, default=0)) > generator.horizon:
+        raise InputError(
+            f"lookahead {tuple(lookahead)}: offset {farthest} lies beyond the {generator.horizon:g} frames that the "
+            "generator knows ahead; make one that knows more, streaming(lookahead_frames=...) for instance, or give "
+            "smaller offsets"
+        )
+    if not 1 <= hold_interval[0] <= hold_interval[1]:
+        raise InputError(f"hold_interval {hold_interval}: at least 1 step, the shorter one first")
+
+
 def _frames_per_step(env: Any, action_repeat: int, fps: float) -> int:
-    """Frames of the motion in one control step; one for each repeat where the environment does not tell its dt."""
+    """Frames of the motion in one control step; one for each repeat where the environment has no `dt`."""
     seconds = getattr(env, "dt", None)
     if seconds is None:
         return action_repeat

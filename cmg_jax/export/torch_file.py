@@ -47,7 +47,7 @@ def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
 
 
 def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> bytes:
-    """The bytes of a checkpoint: `model_state_dict` and `stats`, as the original's cmg_final.pt.
+    """The bytes of a checkpoint: `model_state_dict` and `stats`, as the original's cmg_final.pt, and `joint_names`.
 
     Args:
       model: in float32.
@@ -64,7 +64,8 @@ def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> byt
         arrays = {key: np.asarray(array) for key, array in model.stats._asdict().items()}
         config = model.config
         sizes = {"num_joints": config.num_joints, "motion_dim": config.motion_dim, "command_dim": config.command_dim}
-        content = {"model_state_dict": content, "stats": {**arrays, **sizes}}
+        names = list(config.joint_names)  # which the original leaves out
+        content = {"model_state_dict": content, "stats": {**arrays, **sizes}, "joint_names": names}
     storages: list[np.ndarray] = []
 
     def save(writer: plain_pickle.Writer, value: Any) -> bool:

@@ -9,8 +9,7 @@ import numpy as np
 from cmg_jax import motion_store, normalization
 from cmg_jax.errors import InputError
 from cmg_jax.generators import ring
-from cmg_jax.generators.motion_bank import MotionBank
-from cmg_jax.model import CMGModel
+from cmg_jax.model import CMGModel, MotionBank
 from cmg_jax.motion_store import MotionStore
 
 

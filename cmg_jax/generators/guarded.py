@@ -1,42 +1,42 @@
-"""Guards: count what a policy should not be shown, and keep numbers that are none away from it."""
+"""Guards: count frames that a policy should not be shown, and replace those that are not finite."""
 
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cmg_jax.generators import base
-from cmg_jax.generators.base import Generator, MotionFrame
+from cmg_jax.generators.base import Generator, MotionFrame, S
 from cmg_jax.model import CMGModel
-from cmg_jax.robot import g1, joints
 
 
 class GuardCounts(NamedTuple):
-    """Steps, for each row, since the start; write zeros to begin anew."""
+    """Steps, for each row, since the start; write zeros to begin again."""
 
     not_finite: jax.Array  # [B] int32: the frame held a NaN or an infinity
     outside_limits: jax.Array  # [B] int32: a joint was beyond its range
     outside_command: jax.Array  # [B] int32: the command was beyond the trained range
 
 
-class GuardedState(NamedTuple):
-    inner: Any
+class GuardedState(NamedTuple, Generic[S]):
+    inner: S
     counts: GuardCounts
     good: MotionFrame  # leaves [B, J]: the last finite frame served
 
     @property
     def command(self) -> jax.Array:
-        """[B, C] physical."""
+        """The active command [B, C], physical: the one that the frames obey."""
         return self.inner.command
 
 
-def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) -> Generator:
+def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.0) -> Generator[GuardedState[S]]:
     """`generator` with counts, in `state.counts`, of the steps on which a row was
 
     - not finite (a NaN in a command makes every later frame of its row one),
-    - beyond a joint's range (of the G1, by name; other robots' joints are not checked),
-    - under a command outside the range that the model was trained on, or under a NaN. It is the command in
-      force that is looked at: from a bank, the one that the row's motion was made under.
+    - beyond a joint's range (not checked for a robot whose MJCF is not known),
+    - under a command outside the range that the model was trained on, or under a NaN. It is the active
+      command that is looked at: from a bank, the one that the row's motion was made under.
 
     Args:
       generator: any mode.
@@ -46,31 +46,31 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
     """
 
     def outside_limits(model: CMGModel, joint_pos: jax.Array) -> jax.Array:
-        names = model.config.joint_names
-        if not joints.is_g1(names):
+        robot = model.config.robot
+        if not robot.has_mjcf:
             return jnp.zeros(joint_pos.shape[0], bool)
-        low, high = jnp.asarray(g1.joint_limits(names)).T[:, None]
+        low, high = jnp.asarray(robot.joint_limits).T[:, None]
         return ((joint_pos < low - tolerance) | (joint_pos > high + tolerance)).any(-1)
 
     def outside_command(model: CMGModel, command: jax.Array) -> jax.Array:
         low, high = model.stats.command_min[None], model.stats.command_max[None]
         return ~((command >= low) & (command <= high)).all(-1)
 
-    def wrap(model: CMGModel, inner: Any) -> GuardedState:
-        counts = GuardCounts(*(jnp.zeros(len(inner.command), jnp.int32) for _ in GuardCounts._fields))
-        return GuardedState(inner, counts, first_shown(model, inner))
-
-    def first_shown(model: CMGModel, inner: Any) -> MotionFrame:
+    def first_shown(model: CMGModel, inner: S) -> MotionFrame:
         """The frame last served, or standing in rows where it is not finite."""
         shown = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
         finite = _finite(shown)[:, None]
         standing = MotionFrame(*jnp.split(base.standing_frame(model)[None], 2, axis=-1))
         return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), shown, standing)
 
-    def init(model: CMGModel, key: jax.Array, command: Any, motion: Any = None, **options: Any) -> GuardedState:
-        return wrap(model, generator.init(model, key, command, motion, **options))
+    def init(
+        model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
+    ) -> GuardedState[S]:
+        inner = generator.init(model, key, command, motion, num_envs=num_envs)
+        counts = GuardCounts(*(jnp.zeros(num_envs, jnp.int32) for _ in GuardCounts._fields))
+        return GuardedState(inner, counts, first_shown(model, inner))
 
-    def step(model: CMGModel, state: GuardedState) -> tuple[GuardedState, MotionFrame]:
+    def step(model: CMGModel, state: GuardedState[S]) -> tuple[GuardedState[S], MotionFrame]:
         inner, frame = generator.step(model, state.inner)
         finite = _finite(frame)
         seen = GuardCounts(~finite, outside_limits(model, frame.joint_pos), outside_command(model, inner.command))
@@ -80,28 +80,38 @@ def guarded(generator: Generator, *, hold: bool = True, tolerance: float = 0.0) 
         return GuardedState(inner, counts, jax.tree.map(jnp.copy, good)), good if hold else frame
 
     def reset(
-        model: CMGModel, state: GuardedState, done: Any, key: jax.Array, command: Any, motion: Any = None
-    ) -> GuardedState:
-        done = base.check_mask("done", done, len(state.counts.not_finite))
+        model: CMGModel,
+        state: GuardedState[S],
+        done: jax.Array,
+        key: jax.Array,
+        command: jax.Array | None,
+        motion: jax.Array | None,
+    ) -> GuardedState[S]:
         inner = generator.reset(model, state.inner, done, key, command, motion)
         fresh = first_shown(model, inner)
         good = jax.tree.map(lambda new, old: jnp.where(done[:, None], new, old), fresh, state.good)
         return state._replace(inner=inner, good=good)
 
-    def set_command(model: CMGModel, state: GuardedState, command: Any, changed: Any = None) -> GuardedState:
+    def set_command(
+        model: CMGModel, state: GuardedState[S], command: jax.Array, changed: jax.Array | None
+    ) -> GuardedState[S]:
         return state._replace(inner=generator.set_command(model, state.inner, command, changed))
 
-    def lookahead(model: CMGModel, state: GuardedState, offsets: Any) -> MotionFrame:
+    def lookahead(model: CMGModel, state: GuardedState[S], offsets: jax.Array | np.ndarray) -> MotionFrame:
         ahead = generator.lookahead(model, state.inner, offsets)
         if not hold:
             return ahead
         finite = _finite(ahead)[..., None]
         return jax.tree.map(lambda new, old: jnp.where(finite, new, old[:, None]), ahead, state.good)
 
-    def resume(model: CMGModel, key: jax.Array, command: Any, motion: Any) -> GuardedState:
-        return wrap(model, generator.resume(model, key, command, motion))
-
-    return Generator(init, step, reset, set_command, lookahead, resume)
+    return base.checked(
+        init=init,
+        step=step,
+        reset=reset,
+        set_command=set_command,
+        lookahead=lookahead,
+        horizon=generator.horizon,
+    )
 
 
 def _finite(frame: MotionFrame) -> jax.Array:

@@ -1,29 +1,21 @@
 """A pool of motions, made once, that all rows of a batch can play from."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
 from cmg_jax.generators import base, ring
-from cmg_jax.generators.rows import draw_rows
-from cmg_jax.model import CMGModel
+from cmg_jax.generators.rows import draw_rows, update_rows
+from cmg_jax.model import CMGModel, MotionBank
 
 Sampler = Callable[[jax.Array, int], jax.Array]
 """(key, number) -> commands [number, C]."""
-
-
-class MotionBank(NamedTuple):
-    """M motions of F frames, each under one command."""
-
-    frames: jax.Array  # [F, M, D] normalized
-    command: jax.Array  # [M, C] physical
-    command_low: jax.Array  # [C] draws take motions whose command lies between these two;
-    command_high: jax.Array  # [C] replace them with `_replace` at any time (curriculum)
 
 
 def build_bank(
@@ -61,7 +53,7 @@ def build_bank(
     command_key, frame_key = jax.random.split(key)
     command_shape = (num_motions, model.config.command_dim)
     command = base.check_array("the sampler's command", sampler(command_key, num_motions), command_shape)
-    motion = base.first_frames(model, frame_key, num_motions, None)
+    motion = base.first_frames(model, frame_key, num_motions)
 
     @jax.jit
     def make(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
@@ -78,47 +70,80 @@ def build_bank(
     return MotionBank(jnp.asarray(out), command, command.min(axis=0), command.max(axis=0))
 
 
-def check_room(motions: MotionBank, frames: int) -> None:
-    """Raises InputError unless every motion holds at least `frames` frames."""
-    if frames > motions.frames.shape[0]:
-        raise InputError(f"the motions have {motions.frames.shape[0]} frames each; {frames} are needed")
+def bank_of(model: CMGModel, num_frames: int) -> MotionBank:
+    """The model's bank.
+
+    Raises:
+      InputError: it has none, or one of motions that are shorter than `num_frames`.
+    """
+    if model.bank is None:
+        raise InputError("this generator plays a bank and the model has none; use model.replace(bank=build_bank(...))")
+    if model.bank.frames.shape[0] < num_frames:
+        raise InputError(f"the motions have {model.bank.frames.shape[0]} frames each; {num_frames} are needed")
+    return model.bank
 
 
-def own_copy(motions: MotionBank) -> MotionBank:
-    """For a state: a donated state must not take the caller's pool with it."""
-    return jax.tree.map(jnp.copy, motions)
+def given_or_drawn(
+    model: CMGModel, key: jax.Array, command: jax.Array | None, num_envs: int
+) -> tuple[jax.Array, jax.Array]:
+    """A key, and commands [B, C]: the given ones, or where they are None those of motions drawn from the bank."""
+    if command is not None:
+        return key, command
+    key, command_key = jax.random.split(key)
+    bank = bank_of(model, 0)
+    return key, bank.command[_draw(bank, command_key, num_envs)]
 
 
-def choose(model: CMGModel, motions: MotionBank, key: jax.Array, command: Any, batch: int) -> jax.Array:
-    """A motion for each row, [B] int32: nearest to `command` [B, C], or drawn from the range where that is None."""
-    if command is None:
-        return _draw(motions, key, batch)
-    return nearest_motion(model, motions, base.check_command(model, command, batch))
+def choose(
+    model: CMGModel, bank: MotionBank, mask: jax.Array, key: jax.Array, command: jax.Array | None, index: jax.Array
+) -> jax.Array:
+    """`index` [B] with another motion in the rows where `mask` [B]: the nearest to their command, or a drawn one."""
+    if command is not None:
+        return nearest_motion(model, bank, mask, command, index)
+    return lax.cond(mask.any(), lambda: jnp.where(mask, _draw(bank, key, len(mask)), index), lambda: index)
 
 
-def nearest_motion(model: CMGModel, motions: MotionBank, command: jax.Array) -> jax.Array:
-    """The motion [B] whose command is nearest to each of `command` [B, C], in units of the trained range."""
-    wanted, available = (normalization.normalize_command(model.stats, c) for c in (command, motions.command))
-    return jnp.argmin(jnp.square(wanted[:, None] - available[None]).sum(-1), axis=-1).astype(jnp.int32)
+def nearest_motion(
+    model: CMGModel, bank: MotionBank, mask: jax.Array, command: jax.Array, index: jax.Array
+) -> jax.Array:
+    """`index` [B] with the motion whose command is nearest to `command` [B, C] in the rows where `mask` [B].
+
+    In units of the trained range. The search costs what its rows cost, and nothing where there are none.
+    """
+    wanted, available = (normalization.normalize_command(model.stats, c) for c in (command, bank.command))
+
+    def update(index: jax.Array, rows: jax.Array) -> jax.Array:
+        distance = jnp.square(wanted.at[rows].get(mode="clip")[:, None] - available[None]).sum(-1)
+        return index.at[rows].set(jnp.argmin(distance, axis=-1).astype(jnp.int32), mode="drop")
+
+    return update_rows(mask, index, update)
 
 
-def nearest_frame(motions: MotionBank, motion_index: jax.Array, frame: jax.Array, end: int) -> jax.Array:
-    """Where each row's motion [B] comes nearest to `frame` [B, D] normalized: an index [B] int32 below `end`."""
+def nearest_frame(
+    bank: MotionBank, mask: jax.Array, motion_index: jax.Array, frame: jax.Array, end: int, index: jax.Array
+) -> jax.Array:
+    """`index` [B] with the place where a row's motion [B] is nearest to `frame` [B, D] normalized, below `end`, in the
+    rows where `mask` [B]."""
 
-    def compare(best: tuple[jax.Array, jax.Array], index: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
-        candidate = motions.frames[index, motion_index].astype(jnp.float32)
-        distance = jnp.square(candidate - frame).sum(-1)
-        nearer = distance < best[0]
-        return (jnp.where(nearer, distance, best[0]), jnp.where(nearer, index, best[1])), None
+    def update(index: jax.Array, rows: jax.Array) -> jax.Array:
+        motion, wanted = (array.at[rows].get(mode="clip") for array in (motion_index, frame))
 
-    start = (jnp.full(frame.shape[:1], jnp.inf), jnp.zeros(frame.shape[:1], jnp.int32))
-    return jax.lax.scan(compare, start, jnp.arange(end, dtype=jnp.int32))[0][1]
+        def compare(best: tuple[jax.Array, jax.Array], place: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+            distance = jnp.square(bank.frames[place, motion].astype(jnp.float32) - wanted).sum(-1)
+            nearer = distance < best[0]
+            return (jnp.where(nearer, distance, best[0]), jnp.where(nearer, place, best[1])), None
+
+        start = (jnp.full(rows.shape, jnp.inf, jnp.float32), jnp.zeros(rows.shape, jnp.int32))
+        nearest = lax.scan(compare, start, jnp.arange(end, dtype=jnp.int32))[0][1]
+        return index.at[rows].set(nearest, mode="drop")
+
+    return update_rows(mask, index, update)
 
 
-def _draw(motions: MotionBank, key: jax.Array, batch: int) -> jax.Array:
+def _draw(bank: MotionBank, key: jax.Array, num_envs: int) -> jax.Array:
     """Motions [B] whose command lies within the range; any, where none does."""
-    inside = (motions.command >= motions.command_low[None]) & (motions.command <= motions.command_high[None])
+    inside = (bank.command >= bank.command_low[None]) & (bank.command <= bank.command_high[None])
     allowed = inside.all(axis=-1)
-    count = jnp.cumsum(allowed | ~allowed.any())
-    nth = draw_rows(lambda key, shape: jax.random.randint(key, shape, 1, count[-1] + 1), key, batch)
+    count = jnp.cumsum(allowed | ~allowed.any(), dtype=jnp.int32)
+    nth = draw_rows(lambda key, shape: jax.random.randint(key, shape, 1, count[-1] + 1, jnp.int32), key, num_envs)
     return jnp.searchsorted(count, nth).astype(jnp.int32)

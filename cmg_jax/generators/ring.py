@@ -9,9 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.core import Tracer
 
 from cmg_jax import normalization
 from cmg_jax.errors import InputError
@@ -56,23 +54,6 @@ def read_rows(frames: jax.Array, index: jax.Array) -> jax.Array:
     return frames[(index % frames.shape[0]).swapaxes(0, 1), rows].astype(jnp.float32)
 
 
-def offsets_column(offsets: Any) -> jax.Array:
-    """Look-ahead offsets as [n, 1] int32.
-
-    Raises:
-      InputError: they are not whole numbers, or one is negative (traced ones are taken as 0 then).
-    """
-    known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(offsets))
-    if known and np.size(offsets) and np.min(offsets) < 0:
-        raise InputError(f"offset {np.min(offsets)} is negative; frames already served are not kept")
-    offsets = jnp.atleast_1d(jnp.asarray(offsets))
-    if offsets.ndim != 1 or not jnp.issubdtype(offsets.dtype, jnp.integer):
-        raise InputError(
-            f"offsets {offsets.dtype}{list(offsets.shape)} must be whole numbers [n]; see at_time for times"
-        )
-    return jnp.maximum(offsets.astype(jnp.int32), 0)[:, None]
-
-
 def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, steps: int) -> jax.Array:
     """Generate `steps` frames behind `index`, for all rows under `command` [B, C], in place."""
     slots, batch = frames.shape[:2]
@@ -86,8 +67,9 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, s
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             frames, motion = carry
             motion = apply_normalized(model, motion, block_command)
-            slot = (index + 1 + offset) % slots
-            return lax.dynamic_update_slice(frames, motion[None].astype(frames.dtype), (slot, start, 0)), motion
+            slot = (index + 1 + offset.astype(jnp.int32)) % slots
+            place = (slot, start, jnp.int32(0))
+            return lax.dynamic_update_slice(frames, motion[None].astype(frames.dtype), place), motion
 
         motion = lax.dynamic_slice_in_dim(last, start, size)
         return lax.fori_loop(0, steps, step, (frames, motion))[0], None
@@ -98,7 +80,7 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, s
 def replan(
     model: CMGModel, frames: jax.Array, command: jax.Array, mask: jax.Array, index: jax.Array, steps: Any
 ) -> jax.Array:
-    """Generate the `steps` frames behind `index` [B] anew, only in the rows where `mask` [B].
+    """Generate the `steps` frames behind `index` [B] again, only in the rows where `mask` [B].
 
     `steps` network calls in sequence, on chunks of the rows concerned.
     """
@@ -118,7 +100,7 @@ NextFrame = Callable[[jax.Array, jax.Array], jax.Array]
 def write_behind(
     frames: jax.Array, mask: jax.Array, index: jax.Array, steps: Any, source: Callable[[jax.Array], NextFrame]
 ) -> jax.Array:
-    """Write the `steps` frames behind `index` [B] anew, only in the rows where `mask` [B].
+    """Write the `steps` frames behind `index` [B], only in the rows where `mask` [B].
 
     Args:
       frames: the ring.
@@ -135,6 +117,7 @@ def write_behind(
 
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             frames, motion = carry
+            offset = offset.astype(jnp.int32)
             motion = next_frame(offset, motion).astype(jnp.float32)
             slot = (row_index + 1 + offset) % slots
             return frames.at[slot, rows].set(motion.astype(frames.dtype), mode="drop"), motion

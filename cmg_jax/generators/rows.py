@@ -1,6 +1,8 @@
 """Work on a few rows of a batch at a cost that follows their number: the one mechanism for all modes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import jax
@@ -15,16 +17,25 @@ smallest takes the rest. Small chunks cost latency, large ones padding: with 8 i
 `realtime(100)` with events took 1.16 times as long (4096 rows, `cmg-jax bench --mode rollout`)."""
 
 
-SHARD_AXIS = "environments"
-"""The mesh axis that `cmg_jax.parallel` shards rows over."""
+_shard_axis: ContextVar[str | None] = ContextVar("shard_axis", default=None)
+
+
+@contextmanager
+def shards_of(axis: str) -> Iterator[None]:
+    """While a function is traced, its rows are one device's part of a batch, along this axis of `shard_map`."""
+    token = _shard_axis.set(axis)
+    try:
+        yield
+    finally:
+        _shard_axis.reset(token)
 
 
 def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, batch: int) -> jax.Array:
     """draw(key, (B,)), the same numbers however many devices share the rows: each takes its part of all rows' draw."""
-    try:
-        shard, shards = lax.axis_index(SHARD_AXIS), lax.axis_size(SHARD_AXIS)
-    except NameError:  # not sharded
+    axis = _shard_axis.get()
+    if axis is None:
         return draw(key, (batch,))
+    shard, shards = lax.axis_index(axis), lax.axis_size(axis)
     return lax.dynamic_slice_in_dim(draw(key, (batch * shards,)), shard * batch, batch)
 
 

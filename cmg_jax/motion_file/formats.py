@@ -7,8 +7,8 @@ from typing import NamedTuple
 from cmg_jax.errors import InputError
 from cmg_jax.motion_file import lafan1, original, tracking, twist
 from cmg_jax.motion_file.motion import Motion
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_23_JOINTS, G1_29_JOINTS, is_g1
+from cmg_jax.robot.bodies import Progress
+from cmg_jax.robot.g1 import G1_23_JOINTS, is_g1
 
 
 class Format(NamedTuple):
@@ -16,14 +16,17 @@ class Format(NamedTuple):
     write: Callable[..., None]
     """write(path, motion, *, bodies, progress)"""
     environments: bool = False
-    """May hold several environments, and robots other than the G1."""
+    """May hold several environments, and robots of which only the names of the joints are known."""
+    g1_only: bool = False
+    """Its layout is that of the G1's links."""
 
 
 FORMATS: dict[str, Format] = {
     "npz": Format(".npz", original.write, environments=True),
     "csv": Format(".csv", lafan1.write),
-    "twist": Format(".pkl", twist.write),
+    "twist": Format(".pkl", twist.write, g1_only=True),
     "mjlab": Format(".npz", tracking.write),
+    "beyondmimic": Format(".npz", tracking.write_beyondmimic),
 }
 
 SUFFIXES = tuple(dict.fromkeys(known.suffix for known in FORMATS.values()))
@@ -49,7 +52,7 @@ def write(
     name: str | None = None,
     *,
     bodies: bool = False,
-    progress: g1.Progress = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> None:
     """Write `motion` to `path`.
 
@@ -67,9 +70,12 @@ def write(
     if not FORMATS[name].environments:
         if motion.joint_pos.ndim != 2:
             raise InputError(f"{path}: a {name} file holds one environment; write several with the format npz")
-        if not is_g1(motion.joint_names):
-            raise InputError(f"{path}: a {name} file holds the G1's joints; write others with the format npz")
-        # Readers know 29 and 23 joints, in MuJoCo's order and without names.
+        if FORMATS[name].g1_only and not is_g1(motion.robot):
+            raise InputError(f"{path}: a {name} file holds the G1's links; write others with the format npz")
+        if not motion.robot.has_mjcf:
+            raise InputError(f"{path}: a {name} file needs the robot's MJCF, which is not known; use the format npz")
+        # Most readers know joints by their place alone: MuJoCo's, where the format has no order of its own; of the G1
+        # they also know 23 joints.
         fewer = set(motion.joint_names) == set(G1_23_JOINTS)
-        motion = motion.with_joints(G1_23_JOINTS if fewer else G1_29_JOINTS)
+        motion = motion.with_joints(G1_23_JOINTS if fewer else motion.robot.hinge_names)
     FORMATS[name].write(path, motion, bodies=bodies, progress=progress)

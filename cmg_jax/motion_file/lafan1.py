@@ -6,11 +6,11 @@ import numpy as np
 
 from cmg_jax.files import atomic_path
 from cmg_jax.motion_file.motion import Motion
-from cmg_jax.robot import g1
+from cmg_jax.robot.bodies import Progress
 
 
-def write(path: Path, motion: Motion, *, bodies: bool, progress: g1.Progress) -> None:
-    """Root x y z [m], root quaternion x y z w, the joints [rad]: 36 columns for 29 joints, 30 for 23."""
+def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
+    """Root x y z [m], root quaternion x y z w, the joints [rad]: for the G1 36 columns, 30 without its wrists."""
     rows = np.concatenate([motion.root_pos, motion.root_quat[:, [1, 2, 3, 0]], motion.joint_pos], axis=-1)
     with atomic_path(path) as partial:
         np.savetxt(partial, rows, fmt="%.7g", delimiter=",")

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax.model import CMGConfig
-from cmg_jax.robot import g1, odometry, root_pose, rotation
-from cmg_jax.robot.joints import is_g1
+from cmg_jax.robot import Robot, bodies, odometry, root_pose, rotation
+from cmg_jax.robot.g1 import robot_of
 
 ROOTS = ("command", "odometry")
 """Where a generated motion's root may go: as commanded, or as the stance feet walk."""
@@ -18,27 +17,31 @@ class Motion(NamedTuple):
     """A recorded motion; leading axes are environments, none for a single one."""
 
     fps: float
-    joint_names: tuple[str, ...]
+    robot: Robot
     joint_pos: np.ndarray  # [..., T+1, J] rad
     joint_vel: np.ndarray  # [..., T+1, J] rad/s
     commands: np.ndarray  # [..., T, 3]: frame t+1 follows frame t under commands[t]
     root_pos: np.ndarray  # [..., T+1, 3] m
     root_quat: np.ndarray  # [..., T+1, 4] wxyz
 
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
+
     def qpos(self) -> np.ndarray:
-        """MuJoCo positions [N, 36] of all frames, environment after environment."""
+        """MuJoCo positions [N, nq] of all frames, environment after environment."""
         flat = (array.reshape(-1, array.shape[-1]) for array in (self.joint_pos, self.root_pos, self.root_quat))
         joint_pos, root_pos, root_quat = flat
-        return g1.qpos(joint_pos, self.joint_names, root_pos, root_quat)
+        return bodies.qpos(self.robot, joint_pos, root_pos, root_quat)
 
     def qvel(self) -> np.ndarray:
-        """MuJoCo velocities [T+1, 35] of a single motion: the root's by differences, the joints' own.
+        """MuJoCo velocities [T+1, nv] of a single motion: the root's by differences, the joints' own.
 
         Root linear velocity in the world, angular velocity in the root's frame, as a free joint has them.
         """
         linear = np.gradient(self.root_pos.astype(np.float64), 1 / self.fps, axis=0)
         angular = rotation.angular_velocity(self.root_quat.astype(np.float64), self.fps)
-        return g1.qvel(self.joint_vel, self.joint_names, linear, angular)
+        return bodies.qvel(self.robot, self.joint_vel, linear, angular)
 
     def with_joints(self, names: Sequence[str]) -> "Motion":
         """The motion of the joints `names`; those that it lacks stay at zero."""
@@ -50,7 +53,8 @@ class Motion(NamedTuple):
                     out[..., column] = values[..., self.joint_names.index(name)]
             return out
 
-        return self._replace(joint_names=tuple(names), joint_pos=take(self.joint_pos), joint_vel=take(self.joint_vel))
+        robot = robot_of(tuple(names), self.robot)
+        return self._replace(robot=robot, joint_pos=take(self.joint_pos), joint_vel=take(self.joint_vel))
 
 
 def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarray, root: str = "command") -> Motion:
@@ -60,15 +64,12 @@ def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarra
       config: of the model.
       trajectory: [..., T+1, D].
       commands: [..., T, 3].
-      root: one of `ROOTS`; of a robot that is not the G1 only "command", and no height.
+      root: one of `ROOTS`; of a robot whose feet are not known only "command", and no height.
     """
     joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
-    names, fps = config.joint_names, config.fps
+    robot, fps = config.robot, config.fps
     if root == "odometry":
-        place = odometry.walked_root(joint_pos, names, fps)
-    elif is_g1(names):
-        place = root_pose.on_floor(joint_pos, names, commands, fps)
+        place = odometry.walked_root(joint_pos, robot, fps)
     else:
-        path, yaw = map(np.asarray, root_pose.integrate_command(jnp.asarray(commands), fps))
-        place = (np.append(path, np.zeros_like(yaw)[..., None], -1), root_pose.yaw_quaternion(yaw))
-    return Motion(fps, names, joint_pos, joint_vel, commands, *place)
+        place = root_pose.on_floor(joint_pos, robot, commands, fps)
+    return Motion(fps, robot, joint_pos, joint_vel, commands, *place)

@@ -6,10 +6,10 @@ import numpy as np
 
 from cmg_jax.files import atomic_path
 from cmg_jax.motion_file.motion import Motion
-from cmg_jax.robot import g1
+from cmg_jax.robot.bodies import Progress, body_poses
 
 
-def write(path: Path, motion: Motion, *, bodies: bool, progress: g1.Progress) -> None:
+def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
     """dof_positions, dof_velocities, dof_names, fps, commands, root_pos, root_quat_wxyz, and with `bodies`
     body_positions, body_rotations (wxyz) and body_names. Leading axes are environments."""
     arrays = {
@@ -22,9 +22,9 @@ def write(path: Path, motion: Motion, *, bodies: bool, progress: g1.Progress) ->
         "root_quat_wxyz": motion.root_quat,
     }
     if bodies:
-        poses = g1.body_poses(motion.qpos(), progress)
+        poses = body_poses(motion.robot, motion.qpos(), progress)
         batch_shape = motion.joint_pos.shape[:-1]
-        arrays["body_names"] = np.array(g1.body_names())
+        arrays["body_names"] = np.array(motion.robot.body_names)
         arrays["body_positions"] = poses.position.reshape(*batch_shape, -1, 3)
         arrays["body_rotations"] = poses.rotation.reshape(*batch_shape, -1, 4)
     with atomic_path(path) as partial:

@@ -7,7 +7,7 @@ import numpy as np
 from cmg_jax import plain_pickle
 from cmg_jax.files import atomic_path
 from cmg_jax.motion_file.motion import Motion
-from cmg_jax.robot import g1
+from cmg_jax.robot.bodies import Progress, body_poses, link_positions, qpos
 
 LINKS = (
     *("pelvis", "left_hip_pitch_link", "left_hip_roll_link", "left_hip_yaw_link", "left_knee_link"),
@@ -23,7 +23,7 @@ LINKS = (
 """The bodies of its G1, in the order of its files."""
 
 
-def write(path: Path, motion: Motion, *, bodies: bool, progress: g1.Progress) -> None:
+def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
     """fps, root_pos, root_rot (xyzw), dof_pos, local_body_pos [T, 38, 3] in the pelvis' frame, link_body_list."""
     content = {
         "fps": np.float64(motion.fps),
@@ -37,7 +37,7 @@ def write(path: Path, motion: Motion, *, bodies: bool, progress: g1.Progress) ->
         partial.write_bytes(plain_pickle.dumps(content))
 
 
-def local_body_pos(motion: Motion, progress: g1.Progress = lambda _: None) -> np.ndarray:
+def local_body_pos(motion: Motion, progress: Progress = lambda _: None) -> np.ndarray:
     """Positions of `LINKS` in the frame of the pelvis, [T, 38, 3] m float32."""
-    poses = g1.body_poses(g1.qpos(motion.joint_pos, motion.joint_names), progress)
-    return g1.link_positions(poses, LINKS).astype(np.float32)
+    poses = body_poses(motion.robot, qpos(motion.robot, motion.joint_pos), progress)
+    return link_positions(motion.robot, poses, LINKS).astype(np.float32)

@@ -1,1 +1,6 @@
-"""The Unitree G1: joints, mirror, model, kinematics."""
+"""Robots: the Unitree G1 and others from an MJCF; their kinematics, feet and mirror images."""
+
+from cmg_jax.robot.g1 import G1
+from cmg_jax.robot.robot import Robot
+
+__all__ = ["G1", "Robot"]

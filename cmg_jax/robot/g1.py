@@ -1,38 +1,49 @@
-"""Our G1: what its MJCF says of joints and bodies, and body poses for files and pictures, by C MuJoCo."""
-# pyright: reportAttributeAccessIssue=false
-# (mujoco is a compiled module without stubs)
+"""The Unitree G1, the robot by default; and what names of joints alone say."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmg_jax.robot import rotation
-from cmg_jax.robot.joints import indices
+from cmg_jax.robot.robot import Robot
 
 MJCF_PATH = Path(__file__).with_name("g1.xml")
 
-Progress = Callable[[int], Any]
-"""Called with the number of frames just finished."""
+_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
 
+G1_29_JOINTS: tuple[str, ...] = (
+    *(f"left_{joint}_joint" for joint in _LEG),
+    *(f"right_{joint}_joint" for joint in _LEG),
+    *("waist_yaw_joint", "waist_roll_joint", "waist_pitch_joint"),
+    *(f"left_{joint}_joint" for joint in _ARM),
+    *(f"right_{joint}_joint" for joint in _ARM),
+)
+"""All joints of the G1, in the order of its MJCF."""
 
-class BodyPoses(NamedTuple):
-    """World poses of the 30 bodies, pelvis first."""
+G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" not in name)
+"""The G1 without its six wrist joints."""
 
-    position: np.ndarray  # [N, 30, 3] m
-    rotation: np.ndarray  # [N, 30, 4] wxyz
+ROBOTS: dict[str, tuple[str, ...]] = {
+    "g1-29": G1_29_JOINTS,
+    "g1-27": tuple(name for name in G1_29_JOINTS if name not in ("waist_roll_joint", "waist_pitch_joint")),
+    "g1-23-no-wrists": G1_23_JOINTS,
+    "g1-23": tuple(
+        name for name in G1_29_JOINTS if not re.search("waist_roll|waist_pitch|wrist_pitch|wrist_yaw", name)
+    ),
+}
+"""The G1s that there are: all joints; the waist locked but for its yaw; the six wrist joints locked, as ASAP, PBHC
+and mjlab have it; and Unitree's own with 23, which keeps the roll of the wrists and has a waist that only yaws."""
 
-
-class BodyStates(NamedTuple):
-    """World poses of the 30 bodies, pelvis first, and the velocities of their frames, in the world."""
-
-    position: np.ndarray  # [N, 30, 3] m
-    rotation: np.ndarray  # [N, 30, 4] wxyz
-    linear_velocity: np.ndarray  # [N, 30, 3] m/s, of the frame's origin
-    angular_velocity: np.ndarray  # [N, 30, 3] rad/s
-
+G1 = Robot(
+    "g1",
+    G1_29_JOINTS,
+    MJCF_PATH.read_text(),
+    feet=("left_ankle_roll_link", "right_ankle_roll_link"),
+    sides=("left", "right"),
+)
 
 FIXED_LINKS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "pelvis_contour_link": ("pelvis", (0.0, 0.0, 0.0)),
@@ -47,135 +58,71 @@ FIXED_LINKS: dict[str, tuple[str, tuple[float, float, float]]] = {
 """Links that other models of the G1 have and ours does not: the body that each is fixed to, and where in it [m]."""
 
 
-@cache
-def mj_model() -> Any:
-    """The compiled `mujoco.MjModel` of `g1.xml`; treat it as read-only."""
-    import mujoco  # not needed to generate motion
+SPEEDS = {
+    "hip|waist_yaw": 32.0,
+    "knee": 20.0,
+    "ankle|waist_roll|waist_pitch|shoulder|elbow|wrist_roll": 37.0,
+    "wrist_pitch|wrist_yaw": 22.0,
+}
+"""rad/s that a motor turns at most, as Unitree's URDF of the G1 says, by parts of the joint's name."""
 
-    return mujoco.MjModel.from_xml_path(str(MJCF_PATH))
-
-
-def joint_names() -> tuple[str, ...]:
-    """The 29 hinges in the order of qpos[7:]."""
-    return tuple(mj_model().joint(index).name for index in range(1, mj_model().njnt))
-
-
-def body_names() -> tuple[str, ...]:
-    """The 30 bodies in the order of `BodyPoses`."""
-    return tuple(mj_model().body(index).name for index in range(1, mj_model().nbody))
+OTHERS_SPEED = 30.0
+"""rad/s that joints of other robots are taken not to exceed: an MJCF does not say."""
 
 
-def joint_limits(names: Sequence[str]) -> np.ndarray:
-    """Lower and upper limits [len(names), 2] rad."""
-    return mj_model().jnt_range[1:][indices(names, joint_names())].astype(np.float32)
+def joint_speeds(robot: Robot) -> np.ndarray:
+    """Speeds [J] rad/s that joints do not exceed."""
+    if not is_g1(robot):
+        return np.full(robot.num_joints, OTHERS_SPEED)
+    named = ((speed for part, speed in SPEEDS.items() if re.search(part, name)) for name in robot.joint_names)
+    return np.array([next(speeds) for speeds in named])
 
 
-def standing_joint_pos(names: Sequence[str]) -> np.ndarray:
-    """Joint positions [len(names)] rad of the keyframe `stand`: upright, knees slightly bent."""
-    return mj_model().key("stand").qpos[7:][indices(names, joint_names())].astype(np.float32)
+def is_g1(robot: Robot) -> bool:
+    """Whether it is the G1, with any of its joints."""
+    return robot.mjcf == G1.mjcf
 
 
-def qpos(
-    joint_pos: np.ndarray,
-    names: Sequence[str],
-    root_pos: np.ndarray | None = None,
-    root_quat: np.ndarray | None = None,
-) -> np.ndarray:
-    """MuJoCo positions [N, 36]; joints that are not among `names` stay at zero.
+def fixed_links(robot: Robot) -> dict[str, tuple[str, tuple[float, float, float]]]:
+    """`FIXED_LINKS` of the G1; other robots have none."""
+    return FIXED_LINKS if is_g1(robot) else {}
 
-    Args:
-      joint_pos: [N, J] rad, in the order of `names`.
-      names: names of the J joints.
-      root_pos: [N, 3] m; the origin by default.
-      root_quat: [N, 4] wxyz; upright by default.
 
-    Raises:
-      ValueError: a name is no joint of the G1.
+@lru_cache(maxsize=128)
+def robot_of(joint_names: tuple[str, ...], robot: Robot = G1) -> Robot:
+    """`robot` or else the G1 with these joints, if all are its; else a robot of which only the names are known."""
+    if joint_names and robot is not G1 and robot.has_mjcf and set(joint_names) <= set(robot.hinge_names):
+        return robot.with_joints(joint_names)
+    if joint_names and set(joint_names) <= set(G1_29_JOINTS):
+        return G1.with_joints(joint_names)
+    return Robot("robot", joint_names)
+
+
+def robot_of_size(num_joints: int, robot: Robot = G1) -> Robot:
+    """The robot of a motion that does not name its joints: all joints of `robot` if the number fits.
+
+    Of the G1 also the 23 without wrists; else a robot whose joints are only numbered.
     """
-    out = np.zeros((len(joint_pos), 36))
-    out[:, :3] = 0.0 if root_pos is None else root_pos
-    out[:, 3:7] = (1.0, 0.0, 0.0, 0.0) if root_quat is None else root_quat
-    out[:, 7 + indices(names, joint_names())] = joint_pos
-    return out
+    known: Sequence[tuple[str, ...]] = [robot.joint_names, *([G1_29_JOINTS, G1_23_JOINTS] if is_g1(robot) else [])]
+    for names in known:
+        if len(names) == num_joints:
+            return robot.with_joints(names)
+    return Robot("robot", tuple(f"joint_{index}" for index in range(num_joints)))
 
 
-def qvel(joint_vel: np.ndarray, names: Sequence[str], root_linear: np.ndarray, root_angular: np.ndarray) -> np.ndarray:
-    """MuJoCo velocities [N, 35] of joint velocities [N, J] rad/s and those of the root.
-
-    Args:
-      joint_vel: [N, J] rad/s, in the order of `names`.
-      names: names of the J joints; others are at rest.
-      root_linear: [N, 3] m/s, in the world.
-      root_angular: [N, 3] rad/s, in the frame of the pelvis.
-    """
-    out = np.zeros((len(joint_vel), 35))
-    out[:, :3], out[:, 3:6] = root_linear, root_angular
-    out[:, 6 + indices(names, joint_names())] = joint_vel
-    return out
+_PREFIX = re.compile(r"^(dof_pos|joint_pos|dof|joint|qpos|pos|q)_")
+_SUFFIX = re.compile(r"_(joint|dof|pos|position|angle|rad|deg|q)$")
 
 
-def body_poses(positions: np.ndarray, progress: Progress = lambda _: None) -> BodyPoses:
-    """Poses of all bodies for MuJoCo positions [N, 36]; about 6 us a frame."""
-    bodies = mj_model().nbody - 1
-    out = BodyPoses(
-        np.empty((len(positions), bodies, 3), np.float32), np.empty((len(positions), bodies, 4), np.float32)
-    )
-    for index, data in _forward(positions, progress):
-        out.position[index] = data.xpos[1:]
-        out.rotation[index] = data.xquat[1:]
-    return out
-
-
-def body_states(positions: np.ndarray, velocities: np.ndarray, progress: Progress = lambda _: None) -> BodyStates:
-    """Poses and velocities of all bodies for MuJoCo positions [N, 36] and velocities [N, 35]."""
-    import mujoco
-
-    model, bodies = mj_model(), mj_model().nbody - 1
-    out = BodyStates(*(np.empty((len(positions), bodies, size), np.float32) for size in (3, 4, 3, 3)))
-    for index, data in _forward(positions, progress):
-        data.qvel[:] = velocities[index]
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_comVel(model, data)
-        angular, linear = data.cvel[1:, :3], data.cvel[1:, 3:]
-        out.position[index] = data.xpos[1:]
-        out.rotation[index] = data.xquat[1:]
-        out.angular_velocity[index] = angular
-        # MuJoCo gives it at the robot's centre of mass.
-        out.linear_velocity[index] = linear + np.cross(angular, data.xpos[1:] - data.subtree_com[1])
-    return out
-
-
-def sole_positions(positions: np.ndarray) -> np.ndarray:
-    """Lowest points of the four balls under each foot in the world, left foot first, [N, 2, 4, 3] m."""
-    model = mj_model()
-    soles = [index for index in range(model.ngeom) if model.geom(index).name.endswith("_sole")]
-    out = np.empty((len(positions), len(soles), 3), np.float32)
-    for index, data in _forward(positions, lambda _: None):
-        out[index] = data.geom_xpos[soles] - [0, 0, model.geom_size[soles[0], 0]]
-    return out.reshape(len(positions), 2, -1, 3)
-
-
-def link_positions(poses: BodyPoses, links: Sequence[str]) -> np.ndarray:
-    """Positions [N, len(links), 3] m of bodies and of `FIXED_LINKS`, by name."""
-    out = np.empty((len(poses.position), len(links), 3), poses.position.dtype)
-    bodies = body_names()
-    for column, link in enumerate(links):
-        body, offset = FIXED_LINKS.get(link, (link, None))
-        index = bodies.index(body)
-        out[:, column] = poses.position[:, index]
-        if offset is not None:
-            out[:, column] += rotation.rotate(poses.rotation[:, index], np.array(offset, out.dtype))
-    return out
-
-
-def _forward(positions: np.ndarray, progress: Progress, report_every: int = 4096):
-    import mujoco
-
-    model, data = mj_model(), mujoco.MjData(mj_model())
-    for index, position in enumerate(positions):
-        data.qpos[:] = position
-        mujoco.mj_kinematics(model, data)
-        yield index, data
-        if (index + 1) % report_every == 0:
-            progress(report_every)
-    progress(len(positions) % report_every)
+def g1_spelling(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as the G1's own files spell them: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` are all
+    `left_knee_joint`. Names of other joints are left as they are, and so are all where two would become one."""
+    spelled = []
+    for name in names:
+        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.split(r"[/:.]", name.strip())[-1])
+        plain = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
+        for pattern in (_PREFIX, _SUFFIX):
+            while (shorter := pattern.sub("", plain)) != plain:
+                plain = shorter
+        spelled.append(f"{plain}_joint" if f"{plain}_joint" in G1_29_JOINTS else name)
+    return tuple(spelled) if len(set(spelled)) == len(set(names)) else tuple(names)

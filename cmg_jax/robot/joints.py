@@ -1,42 +1,12 @@
-"""Joint names of the Unitree G1, and what follows from names: limbs, subsets, mirroring.
-
-A joint is found by its name, never by its position. The order is that of the G1's URDF and MJCF.
-"""
+"""Joints by name, and their reflection. A joint is found by its name, never by its position."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow", "wrist_roll", "wrist_pitch", "wrist_yaw")
-
-LIMBS: dict[str, tuple[str, ...]] = {
-    "left leg": tuple(f"left_{joint}_joint" for joint in _LEG),
-    "right leg": tuple(f"right_{joint}_joint" for joint in _LEG),
-    "waist": ("waist_yaw_joint", "waist_roll_joint", "waist_pitch_joint"),
-    "left arm": tuple(f"left_{joint}_joint" for joint in _ARM),
-    "right arm": tuple(f"right_{joint}_joint" for joint in _ARM),
-}
-
-G1_29_JOINTS: tuple[str, ...] = tuple(name for limb in LIMBS.values() for name in limb)
-"""All joints of the G1."""
-
-G1_23_JOINTS: tuple[str, ...] = tuple(name for name in G1_29_JOINTS if "wrist" not in name)
-"""The G1 without its six wrist joints."""
-
-
-def is_g1(names: Sequence[str]) -> bool:
-    """Whether all of `names` are joints of the G1."""
-    return set(names) <= set(G1_29_JOINTS)
-
-
-def names_for(num_joints: int) -> tuple[str, ...]:
-    """Joint names of a model that does not name its joints: the G1's if the number fits."""
-    known = {len(names): names for names in (G1_29_JOINTS, G1_23_JOINTS)}
-    return known.get(num_joints, tuple(f"joint_{index}" for index in range(num_joints)))
+from cmg_jax.robot.robot import Robot
 
 
 def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
@@ -53,39 +23,17 @@ def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
     return np.array([position[name] for name in names], dtype=np.int32)
 
 
-class Mirror(NamedTuple):
-    """Left-right reflection of joint values: `values[..., source] * sign`."""
-
-    source: np.ndarray  # [J] integers
-    sign: np.ndarray  # [J] +1 or -1
-
-
-def mirror(names: Sequence[str]) -> Mirror:
-    """The reflection for joints in the order of `names`: sides swapped, roll and yaw joints negated.
-
-    Raises:
-      ValueError: a joint's other side is not among `names`.
-    """
-    swap = {"left": "right", "right": "left"}
-    reflected = []
-    for name in names:
-        side, _, rest = name.partition("_")
-        reflected.append(f"{swap[side]}_{rest}" if side in swap else name)
-    sign = [-1.0 if "roll" in name or "yaw" in name else 1.0 for name in names]
-    return Mirror(indices(reflected, names), np.array(sign, dtype=np.float32))
-
-
-def mirror_joints(values: jax.Array, names: Sequence[str]) -> jax.Array:
+def mirror_joints(values: jax.Array, robot: Robot) -> jax.Array:
     """Reflect joint positions or velocities [..., J]."""
-    source, sign = mirror(names)
+    source, sign = robot.mirror
     return values[..., source] * jnp.asarray(sign).reshape((1,) * (values.ndim - 1) + (-1,))
 
 
-def mirror_motion(motion: jax.Array, names: Sequence[str]) -> jax.Array:
+def mirror_motion(motion: jax.Array, robot: Robot) -> jax.Array:
     """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
-    return jnp.concatenate([mirror_joints(half, names) for half in jnp.split(motion, 2, axis=-1)], axis=-1)
+    return jnp.concatenate([mirror_joints(half, robot) for half in jnp.split(motion, 2, axis=-1)], axis=-1)
 
 
 def mirror_command(command: jax.Array) -> jax.Array:
     """Reflect commands [..., 3]: vx stays, vy and the yaw rate change sign."""
-    return command * jnp.array([1.0, -1.0, -1.0]).reshape((1,) * (command.ndim - 1) + (3,))
+    return command * jnp.array([1.0, -1.0, -1.0], command.dtype).reshape((1,) * (command.ndim - 1) + (3,))

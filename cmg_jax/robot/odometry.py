@@ -1,6 +1,5 @@
 """What the feet tell of a motion without a root: of two feet, the lower one stands still on the floor."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,54 +9,55 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cmg_jax.robot import feet
+from cmg_jax.robot.robot import Robot
 from cmg_jax.robot.root_pose import on_floor, rotate
 
 CONTACT_HEIGHT = 0.01
 """m above the lowest point of both feet up to which a point of a sole is on the floor."""
 
 
-def stance_velocity(joint_pos: ArrayLike, joint_names: Sequence[str], fps: float) -> jax.Array:
+def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> jax.Array:
     """Velocity of the root between frames, from joint positions alone.
 
-    The pelvis is taken as upright. Between two frames the foot whose sole is lower over both of them stays
-    where it is; the planar motion that takes its four contact points from where they were to where
+    The root is taken as upright. Between two frames the foot whose sole is lower over both of them stays
+    where it is; the planar motion that takes its contact points from where they were to where
     they are (Procrustes) is the opposite of the root's.
 
     Args:
-      joint_pos: [..., T, J] rad, of the G1.
-      joint_names: names of the J joints.
+      joint_pos: [..., T, J] rad.
+      robot: the robot.
       fps: frames per second.
 
     Returns:
       vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [..., T-1, 3].
     """
-    return _stance_velocity(joint_pos, tuple(joint_names), fps)
+    return _stance_velocity(joint_pos, robot, fps)
 
 
 @partial(jax.jit, static_argnums=1)
-def _stance_velocity(joint_pos: jax.Array, joint_names: tuple[str, ...], fps: float) -> jax.Array:
-    soles = feet.sole_points(joint_pos, joint_names)
+def _stance_velocity(joint_pos: jax.Array, robot: Robot, fps: float) -> jax.Array:
+    soles = feet.sole_points(joint_pos, robot)
     return root_velocity(soles, stance_foot(soles), fps)
 
 
 def root_velocity(soles: jax.Array, stance: jax.Array, fps: float) -> jax.Array:
-    """Velocity of the root [..., T-1, 3] while the stance foot [..., T-1] of soles [..., T, 2, 4, 3] stays."""
+    """Velocity of the root [..., T-1, 3] while the stance foot [..., T-1] of soles [..., T, 2, P, 3] stays."""
     displacement, turn = _root_motion(soles, stance)
     # In the direction half-way through the turn.
     return jnp.concatenate([rotate(displacement, -turn / 2), turn[..., None]], axis=-1) * fps
 
 
 def stance_foot(soles: jax.Array) -> jax.Array:
-    """The foot that is lower between frames: 0 or 1, [..., T-1], of soles [..., T, 2, 4, 3]."""
+    """The foot that is lower between frames: 0 or 1, [..., T-1], of soles [..., T, 2, P, 3]."""
     return (soles[..., :-1, :, :, 2] + soles[..., 1:, :, :, 2]).mean(axis=-1).argmin(axis=-1)
 
 
-def walked_root(joint_pos: np.ndarray, joint_names: Sequence[str], fps: float) -> tuple[np.ndarray, np.ndarray]:
+def walked_root(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """Root poses of motions as their stance feet walk: from the origin, upright, the lower foot on the floor.
 
     Args:
       joint_pos: [..., T, J] rad.
-      joint_names: names of the J joints, joints of the G1.
+      robot: the robot.
       fps: frames per second.
 
     Returns:
@@ -65,9 +65,9 @@ def walked_root(joint_pos: np.ndarray, joint_names: Sequence[str], fps: float) -
     """
     flat = joint_pos.reshape(-1, *joint_pos.shape[-2:])
     # One motion after the other: points of soles take four times the memory of a motion.
-    velocity = np.stack([np.asarray(stance_velocity(motion, joint_names, fps)) for motion in flat])
+    velocity = np.stack([np.asarray(stance_velocity(motion, robot, fps)) for motion in flat])
     velocity = velocity.reshape(*joint_pos.shape[:-2], *velocity.shape[1:])
-    return on_floor(joint_pos, joint_names, velocity, fps)
+    return on_floor(joint_pos, robot, velocity, fps)
 
 
 class Contacts(NamedTuple):
@@ -77,18 +77,18 @@ class Contacts(NamedTuple):
     """Changes of the stance foot."""
 
 
-def contacts(joint_pos: ArrayLike, joint_names: Sequence[str], fps: float) -> Contacts:
+def contacts(joint_pos: ArrayLike, robot: Robot, fps: float) -> Contacts:
     """Sliding and step rate of motions [..., T, J], the root moving as `stance_velocity` says."""
-    return Contacts(*(float(figure) * fps for figure in _contacts(joint_pos, tuple(joint_names))))
+    return Contacts(*(float(figure) * fps for figure in _contacts(joint_pos, robot)))
 
 
 @partial(jax.jit, static_argnums=1)
-def _contacts(joint_pos: jax.Array, joint_names: tuple[str, ...]) -> tuple[jax.Array, jax.Array]:
+def _contacts(joint_pos: jax.Array, robot: Robot) -> tuple[jax.Array, jax.Array]:
     """Per frame: sliding [m] and changes of the stance foot."""
-    soles = feet.sole_points(joint_pos, joint_names)
+    soles = feet.sole_points(joint_pos, robot)
     stance = stance_foot(soles)
     displacement, turn = _root_motion(soles, stance)
-    points = soles.reshape(*soles.shape[:-3], 8, 3)
+    points = soles.reshape(*soles.shape[:-3], -1, 3)
     before, after = points[..., :-1, :, :], points[..., 1:, :, :]
     moved = rotate(after[..., :2], turn[..., None]) + displacement[..., None, :] - before[..., :2]
     height = jnp.maximum(before[..., 2], after[..., 2])

@@ -1,6 +1,5 @@
 """Where the robot stands: a generated motion has joints only, so its root follows the command."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax.robot import feet
+from cmg_jax.robot.robot import Robot
 
 
 class RootPose(NamedTuple):
@@ -19,7 +19,7 @@ class RootPose(NamedTuple):
 
 def init(batch: int) -> RootPose:
     """At the origin, facing +x, for B rows."""
-    return RootPose(jnp.zeros((batch, 2)), jnp.zeros(batch))
+    return RootPose(jnp.zeros((batch, 2), jnp.float32), jnp.zeros(batch, jnp.float32))
 
 
 def step(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
@@ -74,14 +74,12 @@ def rotate(vector: jax.Array, angle: jax.Array) -> jax.Array:
     return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
 
 
-def on_floor(
-    joint_pos: np.ndarray, joint_names: Sequence[str], commands: np.ndarray, fps: float
-) -> tuple[np.ndarray, np.ndarray]:
+def on_floor(joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """Root poses for pictures and files: the commanded path, upright, the lower foot on the floor.
 
     Args:
       joint_pos: [..., T+1, J] rad.
-      joint_names: names of the J joints, joints of the G1.
+      robot: the robot; one whose feet are not known is left at height 0.
       commands: [..., T, 3], physical.
       fps: frames per second.
 
@@ -90,7 +88,8 @@ def on_floor(
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
     flat = joint_pos.reshape(-1, joint_pos.shape[-1])
-    height = -np.asarray(_ground_height(flat, tuple(joint_names))).reshape(*yaw.shape, 1)
+    height = -np.asarray(_ground_height(flat, robot)) if robot.walks else np.zeros(len(flat), np.float32)
+    height = height.reshape(*yaw.shape, 1)
     return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
 
 

@@ -1,13 +1,12 @@
 """The loss of a window: the network runs on from its first frame, now and then put right by the data."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from cmg_jax.model import CMGConfig
-from cmg_jax.robot import feet, odometry
+from cmg_jax.robot import Robot, feet, odometry
 
 
 def predict(
@@ -53,9 +52,7 @@ def disagreement(joint_pos: jax.Array, joint_vel: jax.Array, fps: float) -> jax.
     return jnp.square(central - joint_vel[1:-1]).mean()
 
 
-def feet_losses(
-    predicted: jax.Array, target: jax.Array, joint_names: Sequence[str], fps: float
-) -> tuple[jax.Array, jax.Array]:
+def feet_losses(predicted: jax.Array, target: jax.Array, robot: Robot, fps: float) -> tuple[jax.Array, jax.Array]:
     """What an error of the joints means on the floor, of windows of joint positions [n, b, J] rad.
 
     Returns:
@@ -63,8 +60,8 @@ def feet_losses(
       windows of the squared error of the velocity walked (m/s and rad/s alike, summed), on the foot that stands
       in the data.
     """
-    soles = feet.sole_points(predicted, joint_names).swapaxes(0, 1)
-    wanted = feet.sole_points(target, joint_names).swapaxes(0, 1)
+    soles = feet.sole_points(predicted, robot).swapaxes(0, 1)
+    wanted = feet.sole_points(target, robot).swapaxes(0, 1)
     stance = odometry.stance_foot(wanted)
     error = odometry.root_velocity(soles, stance, fps) - odometry.root_velocity(wanted, stance, fps)
     return jnp.square(soles - wanted).sum(axis=-1).mean(), jnp.square(error.mean(axis=1)).sum(axis=-1).mean()

@@ -15,15 +15,17 @@ class MetricsLog:
         self._path = directory / "metrics.csv"
         rows = []
         if resume_step and self._path.is_file():
-            with self._path.open(newline="") as file:
+            with self._path.open(newline="", errors="replace") as file:  # a damaged figure stops no training
                 rows = [row for row in csv.DictReader(file) if _step(row) is not None and _step(row) <= resume_step]  # pyright: ignore
         with atomic_path(self._path) as partial, partial.open("w", newline="") as file:
             if rows:  # a kill while they are written again must not lose them
-                writer = csv.DictWriter(file, list(rows[0]))
+                writer = csv.DictWriter(file, _names(rows[0]), extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(rows)
         self._file = self._path.open("a", newline="")
-        self._writer: csv.DictWriter | None = csv.DictWriter(self._file, list(rows[0])) if rows else None
+        self._writer: csv.DictWriter | None = None
+        if rows:
+            self._writer = csv.DictWriter(self._file, _names(rows[0]), extrasaction="ignore")
         self._board = _tensorboard(directory)
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -44,6 +46,10 @@ class MetricsLog:
             self._writer.writeheader()
         self._writer.writerow(row)
         self._file.flush()
+
+
+def _names(row: Mapping[str, str]) -> list[str]:
+    return [name for name in row if name is not None]  # where csv puts what lies beyond the columns
 
 
 def _step(row: Mapping[str, str]) -> int | None:

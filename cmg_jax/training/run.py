@@ -3,7 +3,10 @@
 DIR/run.json       configuration, network and data; a resumed run must be of the same
 DIR/metrics.csv    loss and validation
 DIR/checkpoints/   training states
-DIR/model/         the model of the best validation so far, for `cmg_jax.load`
+DIR/best.json      figures of the best validation so far
+DIR/model/         its model, for `cmg_jax.load`
+
+Damage to what a resumed run goes on with is refused; `metrics.csv` is for reading only and has no digest.
 """
 
 import dataclasses
@@ -19,12 +22,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from cmg_jax import checkpoint, evaluation
+from cmg_jax import checkpoint, digests, evaluation
 from cmg_jax.data.dataset import Dataset
 from cmg_jax.data.windows import make_windows
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, clear_write_errors, require_parent
+from cmg_jax.files import atomic_directory, atomic_path, clear_write_errors
 from cmg_jax.model import CMGConfig, CMGModel
+from cmg_jax.robot import saved
 from cmg_jax.training import trainer as training
 from cmg_jax.training.checkpoints import Checkpoints
 from cmg_jax.training.metrics import MetricsLog
@@ -133,7 +137,12 @@ def validate(model: CMGModel) -> dict[str, float]:
 
 
 def _description(dataset: Dataset, config: TrainConfig, model_config: CMGConfig) -> dict[str, Any]:
-    network = {name: value for name, value in dataclasses.asdict(model_config).items() if name != "provenance"}
+    network = {field.name: getattr(model_config, field.name) for field in dataclasses.fields(model_config)}
+    del network["provenance"]
+    robot = saved.to_json(network.pop("robot"))
+    network["joint_names"] = robot["joint_names"]
+    if "robot" in robot:
+        network["robot"] = f"crc32 {zlib.crc32(json.dumps(robot).encode())}"
     checksum = zlib.crc32(dataset.motion.tobytes() + dataset.command.tobytes())
     data = {"frames": len(dataset.motion), "clips": len(dataset.clip_names), "crc32": checksum}
     return json.loads(json.dumps({"train": dataclasses.asdict(config), "network": network, "data": data}))
@@ -144,19 +153,21 @@ def _open(directory: Path, description: dict[str, Any], resume: bool) -> None:
     if not resume:
         if directory.exists():
             raise InputError(f"{directory} exists; pass --resume to go on with its run, or choose another directory")
-        require_parent(directory)
-        directory.mkdir()
-        with atomic_path(path) as partial:
-            partial.write_text(json.dumps(description, indent=2) + "\n")
+        with atomic_directory(directory) as partial:
+            partial.mkdir()
+            (partial / "run.json").write_text(json.dumps(description, indent=2) + "\n")
         return
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        raise InputError(f"{directory} holds no run to resume (no run.json that can be read)") from None
+    found = _read_object(path)
+    if found is None:
+        raise InputError(f"{directory} holds no run to resume (no run.json that can be read)")
     for part, values in description.items():
+        there = found.get(part)
         for name, value in values.items():
-            if found.get(part, {}).get(name) != value:
-                raise InputError(f"{directory}: its run has {part} {name} {found.get(part, {}).get(name)}, not {value}")
+            begun = there.get(name) if isinstance(there, dict) else None
+            if begun != value:
+                raise InputError(f"{directory}: its run has {part} {name} {begun}, not {value}")
+    if (directory / "model").exists():
+        checkpoint.check_target(directory / "model", overwrite=True)  # now, not when the first better model is kept
 
 
 def _mesh(batch_size: int) -> Mesh | None:
@@ -173,11 +184,23 @@ def _pool(dataset: Dataset, seed: int) -> jax.Array:
     return jnp.asarray(dataset.motion[np.sort(chosen)])
 
 
-def _read_best(directory: Path) -> dict[str, Any] | None:
+def _read_object(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((directory / "best.json").read_text())
-    except (OSError, ValueError):
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
         return None
+    return content if isinstance(content, dict) else None
+
+
+def _read_best(directory: Path) -> dict[str, Any] | None:
+    path = directory / "best.json"
+    if not path.exists():
+        return None
+    best = _read_object(path)
+    whole = best is not None and (digests.is_intact(best) or set(best) == {"step", "score", *SCALE})  # without a digest
+    if best is None or not whole:
+        raise InputError(f"{path} is damaged or was edited; delete it, and the next validation counts as the best")
+    return {name: value for name, value in best.items() if name != digests.SEAL}
 
 
 def _keep_best(directory: Path, model: CMGModel, best: dict[str, Any]) -> None:
@@ -187,4 +210,4 @@ def _keep_best(directory: Path, model: CMGModel, best: dict[str, Any]) -> None:
     model = dataclasses.replace(model, config=config)
     checkpoint.save(model, directory / "model", overwrite=True)
     with atomic_path(directory / "best.json") as partial:
-        partial.write_text(json.dumps(best, indent=2) + "\n")
+        partial.write_text(json.dumps(digests.sealed(best), indent=2) + "\n")

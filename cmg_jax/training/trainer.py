@@ -142,7 +142,7 @@ def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, me
         mirror = jax.random.uniform(mirror_key, (config.batch_size,)) < config.mirror
         rule = windows.mirror[chosen]
         mirror = ((rule == ALWAYS) | ((rule == MAYBE) & mirror))[None, :, None]
-        motion = jnp.where(mirror, joints.mirror_motion(motion, model_config.joint_names), motion)
+        motion = jnp.where(mirror, joints.mirror_motion(motion, model_config.robot), motion)
         command = jnp.where(mirror, joints.mirror_command(command), command)
         motion = normalization.normalize_motion(stats, motion)
         noise = config.noise * jax.random.normal(noise_key, motion.shape[1:])
@@ -155,12 +155,12 @@ def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, me
         predicted = predict(params, model_config, motion, command, teacher, through_predictions=through)
         loss = frame_loss(predicted, motion[1:])
         parts = {"frame_loss": loss}
-        names, fps = model_config.joint_names, model_config.fps
+        robot, fps = model_config.robot, model_config.fps
         physical = normalization.denormalize_motion(stats, predicted)
         joint_pos, joint_vel = jnp.split(physical, 2, axis=-1)
         if config.feet_weight or config.walk_weight:
-            target = normalization.denormalize_motion(stats, motion[1:])[..., : len(names)]
-            place, velocity = feet_losses(joint_pos, target, names, fps)
+            target = normalization.denormalize_motion(stats, motion[1:])[..., : robot.num_joints]
+            place, velocity = feet_losses(joint_pos, target, robot, fps)
             parts |= {"feet_m": jnp.sqrt(place), "walk_error": jnp.sqrt(velocity)}
             loss += config.feet_weight * place / 0.05**2 + config.walk_weight * velocity / 0.1**2
         if config.agreement_weight:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.robot.joints import LIMBS
+from cmg_jax.robot import Robot, sides
 from cmg_jax.view.pose import Pose
 
 SECONDS = 6.0
@@ -19,8 +19,8 @@ COMPONENTS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 class Charts:
     """Commanded and walked velocity, weights of the experts, and joints of a limb."""
 
-    def __init__(self, gui: Any, labels: Sequence[str], joint_names: Sequence[str], fps: float, first: Sequence[Pose]):
-        self.gui, self.joint_names = gui, list(joint_names)
+    def __init__(self, gui: Any, labels: Sequence[str], robot: Robot, fps: float, first: Sequence[Pose]):
+        self.gui, self.robot = gui, robot
         self.rows: deque[tuple[float, Sequence[Pose]]] = deque(maxlen=max(round(SECONDS * fps), 2))
         experts = max(len(pose.gate) for pose in first)
         self.commanded = bool(np.isfinite(first[0].command).all())
@@ -38,8 +38,7 @@ class Charts:
                     self.gates.append(self._chart(title, [f"{index}" for index in range(experts)]))
         self.limb_folder = gui.add_folder("Joints", expand_by_default=False)
         with self.limb_folder:
-            limbs = [limb for limb, names in LIMBS.items() if any(name in joint_names for name in names)]
-            self.limb = gui.add_dropdown("limb", limbs)
+            self.limb = gui.add_dropdown("limb", list(robot.limbs))
             self.joints = self._limb_chart()
         self.limb.on_update(lambda _: self._change_limb())
         self.next = 0
@@ -66,7 +65,7 @@ class Charts:
             series = list(gates.T)
         else:
             joints = np.array([row[1][0].joint_pos for row in rows])
-            series = [joints[:, self.joint_names.index(name)] for name in self._limb_joints()]
+            series = [joints[:, self.robot.joint_names.index(name)] for name in self._limb_joints()]
         data = (seconds, *(np.asarray(values, np.float64) for values in series))
         if len(data) == len(charts[chosen].series):
             charts[chosen].data = data
@@ -84,12 +83,11 @@ class Charts:
         scales: Any = {"x": {"time": False}}
         return self.gui.add_uplot(data, tuple(series), title=title, scales=scales, height=150)
 
-    def _limb_joints(self) -> list[str]:
-        return [name for name in LIMBS[self.limb.value] if name in self.joint_names]
+    def _limb_joints(self) -> tuple[str, ...]:
+        return self.robot.limbs[self.limb.value]
 
     def _limb_chart(self) -> Any:
-        side = self.limb.value.split()[0]
-        names = [name.removesuffix("_joint").removeprefix(f"{side}_").replace("_", " ") for name in self._limb_joints()]
+        names = [sides.label(name, self.robot.sides) for name in self._limb_joints()]
         return self._chart(f"{self.limb.value} [rad]", names)
 
     def _change_limb(self) -> None:

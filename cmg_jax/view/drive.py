@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax.commands import schedule, smoother
+from cmg_jax.commands import sampler, schedule, smoother
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path
 from cmg_jax.generators.base import standing_frame
 from cmg_jax.model import CMGModel, apply, expert_coefficients
 from cmg_jax.robot import feet, odometry, root_pose
-from cmg_jax.robot.joints import is_g1
 from cmg_jax.view.pose import Pose, contacts
 
 
@@ -35,7 +35,7 @@ class Drive:
         commands: np.ndarray | None = None,
     ):
         """Args:
-          models: of the G1, at one frame rate.
+          models: of one robot, at one frame rate.
           labels: a name for each.
           smoothing: seconds after which a new command is reached; 0 for at once.
           commands: [T, 3], one a frame, to follow instead of `target`.
@@ -44,14 +44,14 @@ class Drive:
           InputError: models that cannot walk together.
         """
         for model, label in zip(models, labels, strict=True):
-            if not is_g1(model.config.joint_names) or model.config.command_dim != 3:
-                raise InputError(
-                    f"{label}: only models of the G1's joints, with commands vx, vy and yaw rate, are shown"
-                )
-        if len({(model.config.fps, model.config.joint_names) for model in models}) > 1:
-            raise InputError("the models differ in their frame rate or joints; show them one at a time")
+            model.config.check_walks(f"{label}: showing a model")
+        if len({(model.config.fps, model.config.robot) for model in models}) > 1:
+            raise InputError("the models differ in their frame rate or robot; show them one at a time")
         self.models, self.labels = list(models), tuple(labels)
-        self.fps, self.joint_names = models[0].config.fps, models[0].config.joint_names
+        low, high = self.command_range
+        if (low >= high).any():
+            raise InputError("the models' trained ranges have no command in common; show them one at a time")
+        self.fps, self.robot = models[0].config.fps, models[0].config.robot
         self.commands = commands
         self.target = np.zeros(3, np.float32)  # what is asked for; another thread may replace it
         self.set_smoothing(smoothing)
@@ -64,26 +64,26 @@ class Drive:
         return self.commands is not None and self.frame >= len(self.commands)
 
     @property
-    def command_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest commands that all models were trained on."""
-        low = np.max([np.asarray(model.stats.command_min) for model in self.models], axis=0)
-        return low, np.min([np.asarray(model.stats.command_max) for model in self.models], axis=0)
+    def command_range(self) -> CommandRange:
+        """The commands that all models were trained on."""
+        low, high = zip(*map(sampler.trained_range, self.models), strict=True)
+        return CommandRange(np.max(np.array(low), axis=0), np.min(np.array(high), axis=0))
 
     def set_smoothing(self, seconds: float) -> None:
         """Reach a new command after `seconds`; what is on its way goes on from where it is."""
         self._smooth = _smoother(max(round(seconds * self.fps), 1)) if seconds > 0 else None
         if self._smooth:
-            self._smooth(smoother.ramp(1).init(jnp.zeros((1, 3))), jnp.zeros((1, 3)))  # compiled here
+            self._smooth(smoother.ramp(1).init(np.zeros((1, 3))), jnp.zeros((1, 3), jnp.float32))  # compiled here
 
     def reset(self) -> list[Pose]:
         self.frame = 0
         self.recording: list[np.ndarray] = []
-        self._command = smoother.ramp(1).init(jnp.zeros((1, 3)))
+        self._command = smoother.ramp(1).init(np.zeros((1, 3)))
         self._motions = [standing_frame(model)[None] for model in self.models]
         self._place = [np.zeros(3) for _ in self.models]  # x, y [m] and yaw [rad]
         poses = []
         for model, motion in zip(self.models, self._motions, strict=True):
-            soles = np.asarray(feet.sole_points(motion[0, : model.config.num_joints], self.joint_names))
+            soles = np.asarray(feet.sole_points(motion[0, : model.config.num_joints], self.robot))
             gate = np.full(model.config.num_experts, np.nan)
             poses.append(self._pose(np.zeros(3), np.asarray(motion[0]), soles, np.zeros(3), np.zeros(3), gate))
         return poses
@@ -113,7 +113,7 @@ class Drive:
             self._command = smoother.ramp(1).init(target)
         else:
             self._command = self._smooth(self._command, target)
-        return np.asarray(self._command.command[0])
+        return np.asarray(self._command.smoothed[0])
 
     def _pose(self, place: Any, motion: Any, soles: Any, command: Any, walked: Any, gate: Any) -> Pose:
         x, y, yaw = place
@@ -123,7 +123,7 @@ class Drive:
         world = turned @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [x, y, height]
         middle, down = contacts(world, 0.0, odometry.CONTACT_HEIGHT)
         quat = root_pose.yaw_quaternion(np.asarray(yaw))
-        joint_pos = motion[: len(self.joint_names)]
+        joint_pos = motion[: self.robot.num_joints]
         return Pose(joint_pos, np.array([x, y, height]), quat, middle, down, np.asarray(command), walked, gate)
 
     def record_text(self) -> str:
@@ -155,7 +155,7 @@ def read_schedule(path: Path, fps: float) -> np.ndarray:
 @cache
 def _smoother(steps: int) -> Any:
     ramp = smoother.ramp(steps)
-    return jax.jit(lambda state, target: ramp.step(ramp.set_target(state, target)))
+    return jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
 
 
 @jax.jit
@@ -164,7 +164,7 @@ def _advance(model: CMGModel, motion: jax.Array, command: jax.Array) -> dict[str
     config = model.config
     following = apply(model, motion, command)
     joint_pos = jnp.concatenate([motion, following])[:, : config.num_joints]
-    soles = feet.sole_points(joint_pos, config.joint_names)  # [2 frames, 2 feet, 4, 3]
+    soles = feet.sole_points(joint_pos, config.robot)  # [2 frames, 2 feet, P, 3]
     velocity = odometry.root_velocity(soles, odometry.stance_foot(soles), config.fps)[0]
     gate = expert_coefficients(model, motion, command)
     return {"motion": following, "soles": soles[1], "velocity": velocity, "gate": gate}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.commands.sampler import CommandRange
 from cmg_jax.view.charts import Charts
 from cmg_jax.view.drive import Drive
 from cmg_jax.view.pacing import Pacer
@@ -17,6 +18,7 @@ from cmg_jax.view.pose import Pose
 from cmg_jax.view.scene import Scene
 from cmg_jax.view.skeleton import Skeleton
 
+# Sliders clip them to the trained range.
 PRESETS: dict[str, tuple[float, float, float]] = {
     "stand": (0.0, 0.0, 0.0),
     "walk": (0.8, 0.0, 0.0),
@@ -36,6 +38,9 @@ KEYS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "right": ("O", (0.0, -0.1, 0.0)),
 }
 """What each adds to the command. The arrows, W, A, S, D, Q and E move viser's camera."""
+
+SLIDER_STEP = 0.05
+"""m/s and rad/s."""
 
 REFRESH = 10
 """Frames between two updates of the figures, and of one plot each."""
@@ -66,23 +71,21 @@ class Page:
             self._add_time_bar(gui, source)
         self._add_running(gui)
         self.poses = source.reset()
-        self.charts = Charts(gui, source.labels, source.joint_names, source.fps, self.poses)
+        self.charts = Charts(gui, source.labels, source.robot, source.fps, self.poses)
         self._add_keys(gui)
         self._show(self.poses, refresh=True)
 
     # Controls.
 
     def _add_driving(self, gui: Any, drive: Drive) -> None:
-        low, high = drive.command_range
         following = drive.commands is not None
         with gui.add_folder("Command"):
             names = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
             self.sliders = [
-                gui.add_slider(
-                    name, _round(np.floor(a * 20) / 20), _round(np.ceil(b * 20) / 20), 0.05, 0.0, disabled=following
-                )
-                for name, a, b in zip(names, low, high, strict=True)
+                gui.add_slider(name, low, high, SLIDER_STEP, float(np.clip(0.0, low, high)), disabled=following)
+                for name, (low, high) in zip(names, slider_bounds(drive.command_range), strict=True)
             ]
+            self._take_sliders(drive)
             for slider in self.sliders:
                 slider.on_update(lambda _: self._take_sliders(drive))
             presets = gui.add_button_group("preset", tuple(PRESETS), disabled=following)
@@ -203,7 +206,7 @@ class Page:
         if frame < self._shown_frame:
             self.charts.clear()
         self._shown_frame = frame
-        self.scene.show(poses, self.source.joint_names)
+        self.scene.show(poses)
         self.charts.add(frame / self.source.fps, poses)
         turn = frame % REFRESH
         if refresh or turn == 0 or self.source.finished:
@@ -225,6 +228,15 @@ class Page:
                 f"{label}: x {pose.root_pos[0]:.2f} m, y {pose.root_pos[1]:.2f} m, heading {yaw:.0f}°, walks {walked}"
             )
         return "\n\n".join(lines)
+
+
+def slider_bounds(trained: CommandRange) -> list[tuple[float, float]]:
+    """Lowest and highest value of each slider: the whole steps inside the trained range."""
+    bounds = []
+    for low, high in zip(*trained, strict=True):
+        inside = _round(np.ceil(low / SLIDER_STEP) * SLIDER_STEP), _round(np.floor(high / SLIDER_STEP) * SLIDER_STEP)
+        bounds.append(inside if inside[0] < inside[1] else (float(low), float(high)))
+    return bounds
 
 
 def _round(value: float) -> float:

@@ -5,8 +5,7 @@ import numpy as np
 from cmg_jax.data import clips
 from cmg_jax.data.clips import Clip
 from cmg_jax.errors import InputError
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import is_g1
+from cmg_jax.robot import bodies, feet
 from cmg_jax.view.pose import Pose, contacts
 
 SMOOTHING = 0.2
@@ -24,12 +23,13 @@ class Playback:
         InputError: a clip of another robot, or numbers that cannot be shown.
         """
         arrays = (clip.joint_pos, clip.root_pos, clip.root_quat)
-        if not is_g1(clip.joint_names):
-            raise InputError(f"{clip.name}: its joints are not the G1's")
+        if not clip.robot.walks:
+            raise InputError(f"{clip.name}: its joints are not the G1's; pass the MJCF of its robot: --robot FILE.xml")
         if not clip.fps > 0 or not all(np.isfinite(array).all() for array in arrays):
             raise InputError(f"{clip.name}: holds numbers that cannot be shown; cmg-jax inspect says which")
-        self.clip, self.fps, self.joint_names, self.labels = clip, clip.fps, clip.joint_names, (clip.name,)
-        self.soles = g1.sole_positions(g1.qpos(clip.joint_pos, clip.joint_names, clip.root_pos, clip.root_quat))
+        self.clip, self.fps, self.robot, self.labels = clip, clip.fps, clip.robot, (clip.name,)
+        positions = bodies.qpos(clip.robot, clip.joint_pos, clip.root_pos, clip.root_quat)
+        self.soles = feet.sole_positions(clip.robot, positions)
         # Most of the time one foot is down.
         self.floor = float(np.median(self.soles[..., 2].min(axis=(1, 2))))
         self.walked = clips.yaw_frame_velocity(clip, SMOOTHING)

@@ -4,6 +4,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from cmg_jax.robot import Robot
+
 
 class Pose(NamedTuple):
     joint_pos: np.ndarray  # [J] rad
@@ -20,7 +22,7 @@ class Source(Protocol):
     """Frames one after the other."""
 
     fps: float
-    joint_names: tuple[str, ...]
+    robot: Robot
     labels: tuple[str, ...]
     """A name for each robot."""
     frame: int
@@ -41,5 +43,5 @@ class Source(Protocol):
 
 
 def contacts(soles: np.ndarray, floor: float, height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Middles [2, 3] of soles [2, 4, 3] in the world, and whether they are down."""
+    """Middles [2, 3] of soles [2, P, 3] in the world, and whether they are down."""
     return soles.mean(axis=1), soles[..., 2].min(axis=1) < floor + height

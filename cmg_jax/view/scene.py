@@ -39,7 +39,7 @@ class Scene:
         self.world = scene.add_frame("/world", show_axes=False)
         self.robots = [_Robot(scene, skeleton, index, label, len(labels) > 1) for index, label in enumerate(labels)]
 
-    def show(self, poses: Sequence[Pose], joint_names: Sequence[str]) -> None:
+    def show(self, poses: Sequence[Pose]) -> None:
         """The robots in their poses; what belongs together reaches the browser together."""
         x, y, _ = poses[0].root_pos
         middle = (len(poses) - 1) * APART / 2
@@ -47,7 +47,7 @@ class Scene:
             self.world.position = (-x, middle - y, 0.0)
             self.grid.position = (-(x % 1.0), -((y - middle) % 1.0), 0.0)
             for robot, pose in zip(self.robots, poses, strict=True):
-                robot.show(pose, joint_names)
+                robot.show(pose)
 
     def draw_paths(self) -> None:
         for robot in self.robots:
@@ -84,8 +84,8 @@ class _Robot:
             f"{name}/path", np.zeros((1, 2, 3)), PATH_COLOURS[index % len(PATH_COLOURS)], thickness=0.015
         )
 
-    def show(self, pose: Pose, joint_names: Sequence[str]) -> None:
-        position, rotation = self.skeleton.place(pose.joint_pos, joint_names, pose.root_pos, pose.root_quat)
+    def show(self, pose: Pose) -> None:
+        position, rotation = self.skeleton.place(pose.joint_pos, pose.root_pos, pose.root_quat)
         for body, handle in self.bodies.items():
             handle.position, handle.wxyz = position[body], rotation[body]
         for handle, foot, down in zip(self.feet, pose.feet, pose.contact, strict=True):

@@ -2,16 +2,13 @@
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import first_line
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import G1_29_JOINTS
+from cmg_jax.robot import G1, Robot, mjcf, sides
 
 VISIBLE_GROUPS = 3
 """Geoms of the groups below are drawn, as in MuJoCo's own viewer; collision shapes are in those above."""
@@ -26,37 +23,38 @@ class Shape(NamedTuple):
 
 
 class Skeleton:
-    """Our G1 without meshes, or any robot of an MJCF with the joints of the G1."""
+    """The shapes of a robot, or those of another MJCF with the joints of its legs."""
 
-    def __init__(self, mjcf: Path | None = None):
+    def __init__(self, robot: Robot = G1, path: Path | None = None):
         """Raises:
-        InputError: no MJCF that MuJoCo reads, without a free joint, or without a joint of the G1.
+        InputError: no MJCF that MuJoCo reads, without a free joint, or without a joint of the legs.
         """
         import mujoco
 
-        self._mujoco = mujoco
-        self.model: Any = g1.mj_model() if mjcf is None else _compile(mjcf)
+        self._mujoco, self.robot = mujoco, robot
+        self.model: Any = robot.mj_model if path is None else mjcf.read(path)
         self._data = mujoco.MjData(self.model)
         model = self.model
         free = [int(model.jnt_qposadr[joint]) for joint in range(model.njnt) if model.jnt_type[joint] == 0]
         self._address = {model.joint(j).name: int(model.jnt_qposadr[j]) for j in range(model.njnt)}
-        missing = [name for name in G1_29_JOINTS if name not in self._address and "wrist" not in name]
+        legs = [name for foot in robot.feet for name in sides.chain_joints(robot, foot)]
+        missing = [name for name in legs if name not in self._address]
         if missing or not free:
             lack = f"joint {missing[0]}" if missing else "free joint"
-            raise InputError(f"{mjcf}: has no {lack}; a G1 is needed")
+            raise InputError(f"{path or robot.name}: has no {lack}; an MJCF of the robot {robot.name} is needed")
         self._free = free[0]
         self.shapes = {body: shapes for body in range(1, model.nbody) if (shapes := self._shapes(body))}
         """By the number of their body, in its frame."""
 
     def place(
-        self, joint_pos: np.ndarray, names: Sequence[str], root_pos: np.ndarray, root_quat: np.ndarray
+        self, joint_pos: np.ndarray, root_pos: np.ndarray, root_quat: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Positions [bodies, 3] and rotations [bodies, 4] wxyz of all bodies, the world first."""
         data = self._data
         data.qpos[:] = self.model.qpos0
         data.qpos[self._free : self._free + 7] = [*root_pos, *root_quat]
-        for name, angle in zip(names, joint_pos, strict=True):
-            if name in self._address:  # a robot of 23 joints has no wrists
+        for name, angle in zip(self.robot.joint_names, joint_pos, strict=True):
+            if name in self._address:  # the MJCF of a G1 with 23 joints has no wrists
                 data.qpos[self._address[name]] = angle
         self._mujoco.mj_kinematics(self.model, data)
         return data.xpos.copy(), data.xquat.copy()
@@ -105,14 +103,3 @@ class Skeleton:
             faces = slice(model.mesh_faceadr[mesh], model.mesh_faceadr[mesh] + model.mesh_facenum[mesh])
             return Trimesh(model.mesh_vert[vertices].copy(), model.mesh_face[faces].copy(), process=False)
         return None  # planes and height fields are no part of a robot
-
-
-def _compile(path: Path) -> Any:
-    import mujoco
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        return mujoco.MjModel.from_xml_path(str(path))
-    except ValueError as error:
-        raise InputError(f"{path}: MuJoCo cannot read it: {first_line(error)}") from None

@@ -43,7 +43,7 @@ def draw(path: Path, entries: Sequence[Entry], progress: Callable[[int], Any] = 
     columns = min(COLUMNS, len(entries))
     sheet = Image.new("RGB", (columns * (width + 8), -(-len(entries) // columns) * (height + caption + 8)), "white")
     text = ImageDraw.Draw(sheet)
-    with render.drawing() as (picture, name):
+    with render.drawing(entries[0].motion.robot) as (picture, name):
         for index, entry in enumerate(entries):
             positions = entry.motion.qpos()
             stride = round(STRIDE_SECONDS * entry.motion.fps)

@@ -8,8 +8,6 @@ import numpy as np
 from cmg_jax.data import clips
 from cmg_jax.data.clips import Clip
 from cmg_jax.data.inspection import OK, WRONG, Check
-from cmg_jax.robot import g1
-from cmg_jax.robot.joints import is_g1
 from cmg_jax.viz import plot
 
 COLOURS = {OK: "tab:green", WRONG: "tab:red"}
@@ -18,7 +16,7 @@ COLOURS = {OK: "tab:green", WRONG: "tab:red"}
 def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> None:
     """Save a picture of `clip`, beside the verdicts on its file."""
     plt = plot.pyplot()
-    groups = plot.by_limb(clip.joint_names)
+    groups = clip.robot.limbs
     figure, axes = plt.subplots(
         len(groups) + 2, 1, figsize=(11, 2.1 * (len(groups) + 3)), height_ratios=[1.6, 1] + [1] * len(groups)
     )
@@ -39,11 +37,10 @@ def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> No
                 axes[1].plot(seconds, values, color=line.get_color(), linewidth=0.9, linestyle=":")
     axes[1].set_ylabel("root" if clip.command is None else "root (dots: command)")
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
-    limits = (
-        dict(zip(clip.joint_names, g1.joint_limits(clip.joint_names), strict=True)) if is_g1(clip.joint_names) else {}
-    )
+    known = clip.robot.has_mjcf
+    limits = dict(zip(clip.joint_names, clip.robot.joint_limits, strict=True)) if known else {}
     for axis, (limb, names) in zip(axes[2:], groups.items(), strict=True):
-        plot.plot_limb(axis, seconds, clip.joint_pos, clip.joint_names, limb, names)
+        plot.plot_limb(axis, seconds, clip.joint_pos, clip.robot, limb)
         for name in names:
             beyond = np.zeros(len(seconds), bool)
             if name in limits:

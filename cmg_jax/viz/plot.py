@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path
+from cmg_jax.files import atomic_path, require_file_target
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot.joints import LIMBS
+from cmg_jax.robot import Robot, sides
 
 SUFFIXES = (".png", ".pdf", ".svg")
 COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
@@ -29,6 +29,14 @@ def pyplot() -> Any:
     import matplotlib.pyplot as plt
 
     return plt
+
+
+def require_target(option: str, path: Path) -> None:
+    """Raise InputError unless a picture can be written as `path`, the value of `option`. Call it before long work."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{option} {path}: the name must end in {' or '.join(SUFFIXES)}")
+    require_file_target(path)
+    pyplot()
 
 
 def save(figure: Any, path: Path) -> None:
@@ -52,7 +60,11 @@ def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
     plt = pyplot()
     figure, axes = plt.subplots(1, 3, figsize=(10, 3))
     for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
-        axis.hist(values, bins=60, weights=np.full(len(values), seconds / len(values)))
+        middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
+        half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
+        axis.hist(
+            values, bins=60, range=(middle - half, middle + half), weights=np.full(len(values), seconds / len(values))
+        )
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("seconds")
@@ -88,12 +100,12 @@ def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
       InputError: matplotlib is missing, or it cannot write the suffix.
     """
     plt = pyplot()
-    groups = by_limb(motion.joint_names)
+    groups = motion.robot.limbs
     figure, axes = plt.subplots(len(groups) + 1, 1, figsize=(10, 2.1 * (len(groups) + 1)), sharex=True)
     _plot_command(axes[0], motion)
     seconds = np.arange(motion.joint_pos.shape[0]) / motion.fps
-    for axis, (limb, names) in zip(axes[1:], groups.items(), strict=True):
-        plot_limb(axis, seconds, motion.joint_pos, motion.joint_names, limb, names)
+    for axis, limb in zip(axes[1:], groups, strict=True):
+        plot_limb(axis, seconds, motion.joint_pos, motion.robot, limb)
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.margins(x=0)
@@ -102,21 +114,11 @@ def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
     save(figure, path)
 
 
-def by_limb(joint_names: Sequence[str]) -> dict[str, list[str]]:
-    """Joints of the G1 by limb, others under "joints"; no limb without joints."""
-    groups = {limb: [name for name in names if name in joint_names] for limb, names in LIMBS.items()}
-    known = {name for names in groups.values() for name in names}
-    groups["joints"] = [name for name in joint_names if name not in known]
-    return {limb: names for limb, names in groups.items() if names}
-
-
-def plot_limb(
-    axis: Any, seconds: np.ndarray, joint_pos: np.ndarray, joint_names: Sequence[str], limb: str, names: Sequence[str]
-) -> None:
-    """The joints `names` of joint_pos [T, J] over time."""
-    for name in names:
-        label = name.removesuffix("_joint").removeprefix(f"{limb.split()[0]}_").replace("_", " ")
-        axis.plot(seconds, joint_pos[:, joint_names.index(name)], label=label, linewidth=1.1)
+def plot_limb(axis: Any, seconds: np.ndarray, joint_pos: np.ndarray, robot: Robot, limb: str) -> None:
+    """The joints of a limb, of joint_pos [T, J], over time."""
+    for name in robot.limbs[limb]:
+        label = sides.label(name, robot.sides)
+        axis.plot(seconds, joint_pos[:, robot.joint_names.index(name)], label=label, linewidth=1.1)
     axis.set_ylabel(f"{limb} [rad]")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
 

@@ -4,6 +4,7 @@
 
 import contextlib
 import ctypes.util
+import importlib.util
 import itertools
 import os
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 from cmg_jax.errors import InputError
 from cmg_jax.files import atomic_path
 from cmg_jax.motion_file import Motion
-from cmg_jax.robot import g1
+from cmg_jax.robot import Robot, feet, sides
 from cmg_jax.viz.plot import pyplot
 
 SUFFIXES = (".gif", ".mp4")
@@ -25,10 +26,12 @@ GIF_FPS = 25.0
 
 SIZE = (320, 480)  # height, width
 CAMERA = {"distance": 2.3, "azimuth": 130.0, "elevation": -12.0}
+HEIGHT = 0.78
+"""m above the floor, of the standing root of a robot that `CAMERA` suits."""
 
 Frame = np.ndarray  # [height, width, 3] uint8
 Draw = Callable[[np.ndarray, np.ndarray], Frame]
-"""A picture of qpos [36], the camera at position [3]."""
+"""A picture of qpos [nq], the camera at position [3]."""
 
 
 def choose_gl() -> None:
@@ -39,6 +42,13 @@ def choose_gl() -> None:
         if ctypes.util.find_library(library):
             os.environ["MUJOCO_GL"] = backend
             return
+
+
+def require_writer(path: Path) -> None:
+    """Raise InputError unless what a video to `path` needs is installed: before the work, not after it."""
+    pyplot()
+    if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif")
 
 
 def render_motion(
@@ -60,10 +70,11 @@ def render_motion(
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
+    require_writer(path)
     frame_rate, shown = _shown(motion, path)
     shows = [one.qpos() for one in (motion, beside) if one is not None]
     focuses = [_smooth(positions[:, :3], width=round(motion.fps)) for positions in shows]
-    with drawing() as (draw, name):
+    with drawing(motion.robot) as (draw, name):
 
         def frames() -> Iterator[Any]:
             for index in shown:
@@ -94,24 +105,29 @@ def _shown(motion: Motion, path: Path) -> tuple[float, np.ndarray]:
 
 
 @contextlib.contextmanager
-def drawing() -> Iterator[tuple[Draw, str]]:
+def drawing(robot: Robot) -> Iterator[tuple[Draw, str]]:
     """The best way to draw on this machine, and its name."""
     try:
-        renderer = _mujoco_renderer()
+        renderer = _mujoco_renderer(robot)
     except Exception as error:  # no OpenGL: every platform and driver says so in its own way
-        with _stick_figure() as draw:
+        with _stick_figure(robot) as draw:
             yield draw, f"matplotlib, because MuJoCo cannot draw here: {type(error).__name__} {error}"
         return
     try:
-        yield _mujoco_draw(renderer), "MuJoCo"
+        yield _mujoco_draw(renderer, _scale(robot)), "MuJoCo"
     finally:
         renderer.close()
 
 
-def _mujoco_renderer() -> Any:
+def _scale(robot: Robot) -> float:
+    """How large a robot is beside the one that the camera suits."""
+    return round(-float(feet.ground_height(robot.standing_joint_pos[None], robot)[0]), 2) / HEIGHT
+
+
+def _mujoco_renderer(robot: Robot) -> Any:
     import mujoco
 
-    spec = mujoco.MjSpec.from_file(str(g1.MJCF_PATH))
+    spec = mujoco.MjSpec.from_string(robot.mjcf)
     spec.visual.global_.offheight, spec.visual.global_.offwidth = SIZE
     spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 2  # drawn by the processor, mostly
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
@@ -140,7 +156,7 @@ def _mujoco_renderer() -> Any:
     grid.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "grid"
     spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05], material="grid")
     # The light travels with the robot: a shadow map has an edge.
-    spec.body("pelvis").add_light(
+    spec.body(robot.body_names[0]).add_light(
         pos=[0, 0, 3],
         dir=[0, 0, -1],
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
@@ -149,17 +165,18 @@ def _mujoco_renderer() -> Any:
     return mujoco.Renderer(spec.compile(), *SIZE)
 
 
-def _mujoco_draw(renderer: Any) -> Draw:
+def _mujoco_draw(renderer: Any, scale: float) -> Draw:
     import mujoco
 
     model = renderer.model
     data, camera = mujoco.MjData(model), mujoco.MjvCamera()
     camera.distance, camera.azimuth, camera.elevation = CAMERA.values()
+    camera.distance *= scale
 
     def draw(position: np.ndarray, focus: np.ndarray) -> Frame:
         data.qpos[:] = position
         mujoco.mj_forward(model, data)
-        camera.lookat[:] = focus[0], focus[1], 0.65
+        camera.lookat[:] = focus[0], focus[1], 0.65 * scale
         renderer.update_scene(data, camera)
         return renderer.render()
 
@@ -167,13 +184,14 @@ def _mujoco_draw(renderer: Any) -> Draw:
 
 
 @contextlib.contextmanager
-def _stick_figure() -> Iterator[Draw]:
+def _stick_figure(robot: Robot) -> Iterator[Draw]:
     import mujoco
 
     plt = pyplot()
     figure = plt.figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
     axis: Any = figure.add_subplot(projection="3d")
-    model, data = g1.mj_model(), mujoco.MjData(g1.mj_model())
+    model, data = robot.mj_model, mujoco.MjData(robot.mj_model)
+    scale = _scale(robot)
     bones = [(model.body_parentid[body], body) for body in range(2, model.nbody)]
 
     def draw(position: np.ndarray, focus: np.ndarray) -> Frame:
@@ -186,9 +204,11 @@ def _stick_figure() -> Iterator[Draw]:
             axis.plot([x + offset] * 2, [y - 1.5, y + 1.5], [0, 0], color="0.8")
             axis.plot([x - 1.5, x + 1.5], [y + offset] * 2, [0, 0], color="0.8")
         for parent, child in bones:
-            colour = {"l": "tab:blue", "r": "tab:red"}.get(model.body(child).name[0], "0.2")
+            side = sides.side_of(model.body(child).name, robot.sides) if robot.sides else None
+            colour = "0.2" if side is None else ("tab:blue", "tab:red")[side]
             axis.plot(*data.xpos[[parent, child]].T, color=colour, linewidth=3, solid_capstyle="round")
-        axis.set(xlim=focus[0] + [-0.8, 0.8], ylim=focus[1] + [-0.8, 0.8], zlim=(0, 1.4))
+        around = scale * np.array([-0.8, 0.8])
+        axis.set(xlim=focus[0] + around, ylim=focus[1] + around, zlim=(0, 1.4 * scale))
         axis.set_box_aspect((1.6, 1.6, 1.4), zoom=1.6)
         axis.view_init(elev=-CAMERA["elevation"], azim=CAMERA["azimuth"] + 180)
         figure.canvas.draw()
@@ -235,10 +255,8 @@ def _write_gif(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
 
 
 def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
-    try:
-        from imageio_ffmpeg import write_frames
-    except ImportError:
-        raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif") from None
+    from imageio_ffmpeg import write_frames
+
     # Otherwise it starts ffmpeg by a bare fork, which may hang in a process with threads and of which jax warns.
     os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     first = next(frames)

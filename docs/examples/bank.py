@@ -6,14 +6,15 @@ import cmg_jax
 from cmg_jax.commands import sampler
 
 model = cmg_jax.default_model()
-RANGE = sampler.STAGES["turn"]
+generator = cmg_jax.bank(lookahead_frames=20)
+RANGE = sampler.stages(model)["turn"]  # inside what the model was trained on
 
 
 @jax.jit
 def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys [T]
     easiest_to_hardest = sampler.curriculum(RANGE, difficulty)
     limits = {"command_low": easiest_to_hardest.low, "command_high": easiest_to_hardest.high}
-    state = state._replace(bank=state.bank._replace(**limits))
+    model = model.replace(bank=model.bank._replace(**limits))
 
     def control_step(state, key):
         done_key, reset_key = jax.random.split(key)
@@ -28,12 +29,12 @@ def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys 
 motions = cmg_jax.build_bank(
     model, jax.random.key(1), 256, 250, lambda key, number: sampler.uniform(key, RANGE, number)
 )
-generator = cmg_jax.bank(motions, lookahead_frames=20)
+model = model.replace(bank=motions)
 
 
 def main(envs: int = 4096, steps: int = 100) -> jax.Array:
     init_key, key = jax.random.split(jax.random.key(0))
-    state = generator.init(model, init_key, None, batch=envs)
+    state = generator.init(model, init_key, None, num_envs=envs)
     for difficulty in (0.2, 1.0):  # a number that changes: nothing is compiled again
         state, (joint_pos, _) = rollout(model, state, difficulty, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]

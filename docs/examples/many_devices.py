@@ -12,6 +12,7 @@ import numpy as np
 
 import cmg_jax
 from cmg_jax import parallel
+from cmg_jax.commands import sampler
 
 
 def main(envs: int = 4096, steps: int = 100) -> np.ndarray:
@@ -20,7 +21,8 @@ def main(envs: int = 4096, steps: int = 100) -> np.ndarray:
     generator = parallel.sharded(cmg_jax.streaming(20), over)
     # Each process gives the commands of its own rows; a generator never needs those of another.
     local_envs = envs // jax.process_count()
-    commands = np.random.default_rng(jax.process_index()).uniform(-0.4, 0.4, (local_envs, 3)).astype(np.float32)
+    low, high = sampler.trained_range(cmg_jax.default_model())
+    commands = np.random.default_rng(jax.process_index()).uniform(low, high, (local_envs, 3)).astype(np.float32)
     commands = parallel.shard_rows(commands, over)
 
     @jax.jit

@@ -13,12 +13,13 @@ from cmg_jax.commands import sampler
 from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.envs.wrapper import wrap_env_fn
 
-# %% The environment: the action is added to the reference's joint positions. `floating=True` lets the pelvis go.
+# %% The environment: the action is added to the reference's joint positions. `floating=True` frees the base.
 env = G1Tracking(config_overrides={"floating": False})
 
 # %% The reference: standing at first as the robot does, 10 frames known ahead; commands held for 2 to 4 s.
 model = dataclasses.replace(cmg_jax.default_model(), initial_motion=None)
 commands = sampler.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.3, 0.6]))
+commands = sampler.clip(commands, sampler.trained_range(model))  # beyond it the motion need not follow
 wrap = wrap_env_fn(
     model,
     cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), frames=5),

@@ -1,0 +1,75 @@
+"""Names of a model's joints: given, or those that the checkpoint or its data set holds."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.errors import InputError
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot.g1 import ROBOTS, g1_spelling
+from converters import tree
+
+KEYS = ("joint_names", "dof_names", "joint_order")
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """The names that `--joint-names` gives: of a known robot, separated by commas, or in a file.
+
+    Raises:
+      InputError: the file is no text.
+    """
+    if text in ROBOTS:
+        return ROBOTS[text]
+    path = Path(text)
+    if "," not in text and path.is_file():
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not a text; joint names are separated by commas or lines") from None
+    elif "," not in text and (path.suffix or "/" in text):
+        raise InputError(f"--joint-names: no file {text}")
+    return tuple(name.strip(" \t\r'\"[]-") for name in re.split(r"[,\n]", text) if name.strip(" \t\r'\"[]-"))
+
+
+def find(content: Any) -> tuple[str, ...] | None:
+    """The joint names in what a file holds; None where it has none."""
+    for leaf in tree.leaves(content):
+        if leaf.name.rpartition(".")[2] in KEYS and isinstance(leaf.value, list | tuple | np.ndarray):
+            names = list(leaf.value)
+            if names and all(isinstance(name, str) for name in names):
+                return tuple(map(str, names))
+    return None
+
+
+def choose(joints: int, given: Sequence[str] | None, *contents: Any, robot: Robot = G1) -> tuple[tuple[str, ...], str]:
+    """The names of `joints` joints, and where they come from.
+
+    Args:
+      joints: their number.
+      given: names that the caller gives, before any other.
+      contents: what the files hold.
+      robot: whose joints they are where nothing names them.
+
+    Raises:
+      InputError: nothing names them, or other than so many.
+    """
+    held = (names for content in contents if (names := find(content)) is not None)
+    names, origin = (given, "as given") if given is not None else (next(held, None), "as the file names them")
+    if names is None and joints == robot.num_joints:
+        whose = "the G1's" if robot is G1 else f"{robot.name}'s"
+        names, origin = (
+            robot.joint_names,
+            f"not named; taken as {whose} {joints} in its MJCF's order (see --joint-names)",
+        )
+    if names is None:
+        robots = " or ".join(name for name, known in ROBOTS.items() if len(known) == joints)
+        raise InputError(
+            f"has {joints} joints, and nothing names them; pass --joint-names {f'{robots}, or ' if robots else ''}"
+            "their names in the model's order, separated by commas or in a file"
+        )
+    if len(names) != joints or len(set(names)) != joints:
+        raise InputError(f"has {joints} joints, but {len(set(names))} different names for them, {origin}")
+    return g1_spelling(names), origin

@@ -1,0 +1,170 @@
+# pyright: reportArgumentType=false, reportCallIssue=false
+"""Motion as text: whatever separates its columns, names them or stands before them."""
+
+import numpy as np
+import pytest
+
+from cmg_jax.data import readers
+from cmg_jax.data.assume import Assume
+from cmg_jax.data.clips import Rejected
+from cmg_jax.robot import rotation
+from cmg_jax.robot.g1 import G1_29_JOINTS
+from tests.data_tools import strides
+
+ROOT = ["root_x", "root_y", "root_z", "root_qx", "root_qy", "root_qz", "root_qw"]
+HEADER = [*ROOT, *G1_29_JOINTS]
+TIME = np.arange(150)[:, None] / 50
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return strides()
+
+
+@pytest.fixture(scope="module")
+def table(clip):
+    return np.hstack([clip.root_pos, clip.root_quat[:, [1, 2, 3, 0]], clip.joint_pos])
+
+
+def text(table, header=None, separator=",", end="\n", tail="", decimal="."):
+    rows = [separator.join(f"{value:.7g}".replace(".", decimal) for value in row) + tail for row in table]
+    return end.join([*([separator.join(header) + tail] if header else []), *rows]) + end
+
+
+def read(path, content, **assume):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return readers.read(path, Assume(**assume))
+
+
+def assert_same(found, clip):
+    assert found.joint_names == clip.joint_names
+    for field in ("joint_pos", "root_pos"):
+        np.testing.assert_allclose(getattr(found, field), getattr(clip, field), atol=2e-6)
+    np.testing.assert_allclose(np.abs((found.root_quat * clip.root_quat).sum(axis=-1)), 1, atol=1e-6)
+
+
+WRITTEN = {
+    "plain": lambda table: text(table),
+    "a separator at the end": lambda table: text(table, tail=","),
+    "a header": lambda table: text(table, HEADER),
+    "a byte-order mark": lambda table: text(table, HEADER).encode("utf-8-sig"),
+    "UTF-16": lambda table: text(table, HEADER).encode("utf-16"),
+    "a header in a comment": lambda table: "# " + text(table, HEADER),
+    "quoted names, lines of Windows": lambda table: text(table, [f'"{name}"' for name in HEADER], end="\r\n"),
+    "semicolons and decimal commas": lambda table: text(table, separator=";", decimal=","),
+    "tabs": lambda table: text(table, separator="\t"),
+    "spaces": lambda table: text(table, separator="  "),
+    "frame numbers": lambda table: text(np.hstack([np.arange(150)[:, None], table])),
+    "names of another style": lambda table: text(
+        table,
+        ["baseX", "baseY", "baseZ", "quatX", "quatY", "quatZ", "quatW"]
+        + [name.removesuffix("_joint").title().replace("_", "") for name in G1_29_JOINTS],
+    ),
+    "numbers for names": lambda table: text(table, [*ROOT, *(f"joint_{index}" for index in range(29))]),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_table_is_read_however_it_is_written(how, clip, table, tmp_path):
+    reading = read(tmp_path / "walk.CSV", WRITTEN[how](table))
+    assert_same(reading.clips[0], clip)
+    assert reading.clips[0].fps == 30
+    assert any(
+        note.text.startswith("read at 30 frames a second, which the file does not say") for note in reading.notes
+    )
+
+
+TIMES = {
+    "seconds": lambda table: text(np.hstack([TIME, table])),
+    "frames and seconds": lambda table: text(np.hstack([50 * TIME, TIME, table])),
+    "milliseconds": lambda table: text(np.hstack([1000 * TIME, table]), ["time_ms", *HEADER]),
+    "nanoseconds": lambda table: text(np.hstack([2e7 * np.arange(150)[:, None], table]), ["timestamp", *HEADER]),
+}
+
+
+@pytest.mark.parametrize("unit", TIMES)
+def test_times_say_the_rate(unit, clip, table, tmp_path):
+    reading = read(tmp_path / "walk.csv", TIMES[unit](table))
+    assert_same(reading.clips[0], clip)
+    assert reading.clips[0].fps == 50
+    assert not reading.notes
+
+
+def test_names_go_before_places(clip, table, tmp_path):
+    order = np.random.default_rng(0).permutation(36)
+    names = [HEADER[index] for index in order]
+    (found,) = read(tmp_path / "walk.csv", text(table[:, order], names)).clips
+    np.testing.assert_allclose(
+        found.joint_pos, clip.joint_pos[:, [G1_29_JOINTS.index(name) for name in found.joint_names]], atol=1e-6
+    )
+    wxyz = np.hstack([table[:, :3], table[:, [6, 3, 4, 5]], table[:, 7:]])
+    header = ["root_pos_x", "root_pos_y", "root_pos_z", "root_rot_w", "root_rot_x", "root_rot_y", "root_rot_z"]
+    reading = read(tmp_path / "walk.csv", text(wxyz, [*header, *G1_29_JOINTS]))
+    assert_same(reading.clips[0], clip)
+    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be put right"
+
+
+def test_columns_that_are_no_joints_are_left_out_and_said(clip, table, tmp_path):
+    contacts = np.zeros((150, 2))
+    header = [*HEADER, "left_contact", "right_contact"]
+    reading = read(tmp_path / "walk.csv", text(np.hstack([table, contacts]), header))
+    assert_same(reading.clips[0], clip)
+    assert "columns that are not read: left_contact, right_contact" in [note.text for note in reading.notes]
+
+
+def test_an_index_without_a_name_that_is_not_whole_is_a_time(clip, table, tmp_path):
+    (found,) = read(tmp_path / "walk.csv", text(np.hstack([TIME, table]), ["", *HEADER])).clips
+    assert_same(found, clip)
+    assert found.fps == 50
+
+
+def test_velocities_are_read_beside_their_joints(clip, table, tmp_path):
+    velocity = np.gradient(clip.joint_pos, 1 / 50, axis=0)
+    names = ["t", *HEADER, *(name.replace("_joint", "_vel") for name in G1_29_JOINTS)]
+    (found,) = read(tmp_path / "walk.csv", text(np.hstack([TIME, table, velocity]), names)).clips
+    np.testing.assert_allclose(found.joint_vel, velocity, atol=1e-4)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("cm", 100), ("mm", 1000)])
+def test_units_are_put_right_and_said(unit, factor, clip, table, tmp_path):
+    scaled = table * np.array([factor] * 3 + [1] * 4 + [np.degrees(1)] * 29)
+    reading = read(tmp_path / "walk.csv", text(scaled))
+    assert_same(reading.clips[0], clip)
+    assert {note.text for note in reading.notes if note.wrong} == {
+        "joint angles in degrees, read as radians",
+        f"positions in {unit}, read as metres",
+    }
+    only_far = table * np.array([factor] * 3 + [1] * 33)
+    (kept,) = read(tmp_path / "walk.csv", text(only_far), lengths="m", csv_fps=50.0).clips
+    np.testing.assert_allclose(kept.root_pos, clip.root_pos * factor, rtol=1e-5, atol=1e-4)
+
+
+def test_a_root_in_angles(clip, table, tmp_path):
+    """As the G1 motions of BONES-SEED: centimetres, degrees, and turns around fixed axes."""
+    angles = np.array([[0.05, -0.1, 0.4]]) * np.sin(TIME)
+    half = angles / 2
+    zero = np.zeros(len(half))
+    x = np.stack([np.cos(half[:, 0]), np.sin(half[:, 0]), zero, zero], axis=-1)
+    y = np.stack([np.cos(half[:, 1]), zero, np.sin(half[:, 1]), zero], axis=-1)
+    z = np.stack([np.cos(half[:, 2]), zero, zero, np.sin(half[:, 2])], axis=-1)
+    names = ["Frame", *(f"root_{what}{axis}" for what in ("translate", "rotate") for axis in "XYZ")]
+    rows = np.hstack([50 * TIME, clip.root_pos * 100, np.degrees(angles), np.degrees(clip.joint_pos)])
+    (found,) = read(tmp_path / "walk.csv", text(rows, names + [f"{name}_dof" for name in G1_29_JOINTS])).clips
+    assert_same(found, clip._replace(root_quat=rotation.multiply(z, rotation.multiply(y, x))))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], "line 4 has 37 columns, line 1 36"),
+        (lambda lines: [lines[0], "x" + lines[1], *lines[2:]], "line 2 holds 'x"),
+        (lambda lines: [line.rsplit(",", 3)[0] for line in lines], "26 joints without names; name them with --joints"),
+        (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
+        (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
+        (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),
+        (lambda _: ["name,value", "x,y"], "no table of numbers"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):
+    with pytest.raises(Rejected, match=words):
+        read(tmp_path / "walk.csv", "\n".join(change(text(table).splitlines())))
