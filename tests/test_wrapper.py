@@ -334,7 +334,7 @@ def test_ppo_trains_with_it(tiny_model):
         num_resets_per_eval=1,
         num_evals=2,
         num_eval_envs=64,
-        normalize_observations=True,
+        normalize_observations=False,
         network_factory=functools.partial(
             networks.make_ppo_networks, policy_hidden_layer_sizes=(4,), value_hidden_layer_sizes=(4,)
         ),
