@@ -46,7 +46,7 @@ def main() -> None:
             state, held = carry
             hold_key, command_key = jax.random.split(key)
             held, changed = sampler.next_held(hold_key, held, draw(command_key), INTERVAL)
-            state = generator.set_command(model, state, held.command, changed)
+            state = generator.set_command(model, state, held.requested, changed)
             state, frame = generator.step(model, state)
             return (state, held), frame.joint_pos
 
