@@ -20,7 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from cmg_jax import checkpoint, motion_store
+from cmg_jax.model import _checkpoint
+from cmg_jax.store import _store
 
 PROGRAM = Path(sys.executable).with_name("cmg-jax")
 
@@ -75,9 +76,9 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the temporary directory is made")
     parser.add_argument("--memory-envs", type=int, default=20_000)
     options = parser.parse_args()
-    model = checkpoint.default_model()
+    model = _checkpoint.default_model()
     seconds = options.steps / model.config.fps
-    config = motion_store.configure(model, options.envs, options.steps, 0, None, options.dtype, None)
+    config = _store.configure(model, options.envs, options.steps, 0, None, options.dtype, None)
     print(f"{options.envs} environments x {options.steps} frames, {options.dtype}: {config.num_chunks} chunks")
 
     print("without --out:")
@@ -95,7 +96,7 @@ def main() -> None:
         print("killed:")
         middle = config.num_chunks // 2
         generate(killed, kill_at=killed / f"motion/c/{middle - 1}/0/0")
-        left = len(motion_store.open_store(killed).missing())
+        left = len(_store.open_store(killed).missing())
         print(f"    {config.num_chunks - left} of {config.num_chunks} chunks are there")
         print("and resumed by the same command:")
         generate(killed)

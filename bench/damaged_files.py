@@ -39,15 +39,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
-from cmg_jax import bulk, digests, motion_file, motion_store
-from cmg_jax.data import dataset, readers
-from cmg_jax.data.clips import Rejected
-from cmg_jax.data.dataset import Dataset
-from cmg_jax.export.torch_file import state_dict, torch_file
-from cmg_jax.model import CMGConfig, CMGModel
-from cmg_jax.motion_file import Motion
-from cmg_jax.normalization import MotionStats
+from cmg_jax import _digests, motion_files
+from cmg_jax.data import _dataset
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.export._torch_file import state_dict, torch_file
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.motion_files import Motion, _readers
+from cmg_jax.motion_files._clips import Rejected
 from cmg_jax.robot import G1, Robot
+from cmg_jax.store import _fill, _store
 from converters import cli as convert
 
 SECONDS = 20
@@ -103,8 +104,8 @@ def frames() -> Dataset:
 
 
 def make_store(path: Path, model: CMGModel) -> None:
-    config = motion_store.configure(model, 40, 6, seed=1, commands=None, dtype="float32", chunk=16)
-    bulk.fill(model, motion_store.create_or_open(path, config, None), None, range(config.num_chunks))
+    config = _store.configure(model, 40, 6, seed=1, commands=None, dtype="float32", chunk=16)
+    _fill.fill(model, _store.create_or_open(path, config, None), None, range(config.num_chunks))
 
 
 def make_safetensors(path: Path, model: CMGModel) -> None:
@@ -131,18 +132,18 @@ def loaded(path: Path, _: CMGModel) -> Any:
 
 
 def clips_of(path: Path, _: CMGModel) -> Any:
-    return [clip._asdict() for clip in readers.read(path).clips]
+    return [clip._asdict() for clip in _readers.read(path).clips]
 
 
 def motion_kind(name: str, format_name: str, **kwargs: Any) -> Kind:
     def make(path: Path, _: CMGModel) -> None:
-        motion_file.write(path, walk(), format_name, bodies=True)
+        motion_files.write(path, walk(), format_name, bodies=True)
 
     return Kind(make, clips_of, name, **kwargs)
 
 
 def compressed_motion(path: Path, _: CMGModel) -> None:
-    motion_file.write(path, walk(), "npz", bodies=True)
+    motion_files.write(path, walk(), "npz", bodies=True)
     with np.load(path) as arrays:
         np.savez_compressed(path, **arrays)
 
@@ -167,7 +168,9 @@ KINDS = {
     ),
     "tracking NPZ": motion_kind("walk.npz", "mjlab", parts=False),
     "data set": Kind(
-        lambda path, _: dataset.save(path, frames()), lambda path, _: dataclasses.asdict(dataset.load(path)), "data.npz"
+        lambda path, _: _dataset.save(path, frames()),
+        lambda path, _: dataclasses.asdict(_dataset.load(path)),
+        "data.npz",
     ),
     "store": Kind(make_store, lambda path, model: cmg_jax.load_bank(path, model)._asdict(), "bank.zarr", parts=False),
     "checkpoint, older format": Kind(copy_of("final_legacy.pt"), of_two_joints, "final.pt", checksums=False),
@@ -310,7 +313,7 @@ def _digest(content: Any) -> str:
     leaves = jax.tree.leaves_with_path(content, is_leaf=lambda leaf: leaf is None)
     text = [f"{jax.tree_util.keystr(path)} {leaf!r}" for path, leaf in leaves if not hasattr(leaf, "dtype")]
     arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves if hasattr(leaf, "dtype")}
-    return digests.of_arrays(arrays) + digests.of_arrays(np.array(text))
+    return _digests.of_arrays(arrays) + _digests.of_arrays(np.array(text))
 
 
 def _batch(arguments: tuple[str, int, int, int]) -> list[Outcome]:

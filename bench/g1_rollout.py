@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 import cmg_jax
-from cmg_jax.bench.measure import compile_program, device, draw_commands
-from cmg_jax.envs.g1_tracking import G1Tracking
-from cmg_jax.envs.wrapper import wrap_env_fn
+from bench.measure import compile_program, device, draw_commands
+from cmg_jax.envs._wrapper import wrap_env_fn
+from cmg_jax.rl._g1_tracking import G1Tracking
 
 EPISODE = 1000
 

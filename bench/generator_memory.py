@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 import cmg_jax
-from cmg_jax.commands import sampler
-from cmg_jax.model import CMGModel
+from cmg_jax.commands import _sampler
+from cmg_jax.model._model import CMGModel
 
 MAKE: dict[str, Any] = {
     "pregenerated(500)": lambda dtype: cmg_jax.pregenerated(500, dtype=dtype),
@@ -33,8 +33,8 @@ def state_bytes(generator: cmg_jax.Generator, model: CMGModel, envs: int) -> int
 
 def serve(generator: cmg_jax.Generator, model: CMGModel, steps: int) -> jax.Array:
     key, command_key = jax.random.split(jax.random.key(0))
-    trained = sampler.trained_range(model)
-    command = sampler.uniform(command_key, trained, 64)
+    trained = _sampler.trained_range(model)
+    command = _sampler.uniform(command_key, trained, 64)
 
     @jax.jit
     def run(model: CMGModel) -> jax.Array:

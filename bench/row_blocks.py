@@ -10,7 +10,7 @@ import functools
 import statistics
 
 import cmg_jax
-from cmg_jax.bench.measure import compile_program, device, inputs, seconds
+from bench.measure import compile_program, device, inputs, seconds
 
 
 def main() -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from cmg_jax.bench.measure import matmul_peak, products_per_frame
-from cmg_jax.data import dataset
-from cmg_jax.data.windows import make_windows
-from cmg_jax.model import CMGConfig
-from cmg_jax.training import trainer as training
-from cmg_jax.training.trainer import TrainConfig
+from bench.measure import matmul_peak, products_per_frame
+from cmg_jax.data import _dataset
+from cmg_jax.data._windows import make_windows
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.training import _trainer as training
+from cmg_jax.training._trainer import TrainConfig
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of one timing")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    data = dataset.load(arguments.data)
+    data = _dataset.load(arguments.data)
     model_config = CMGConfig(data.motion.shape[1], 3, 4, (512,), (512, 512), data.robot, data.fps)
     stats = jax.tree.map(jnp.asarray, data.stats())
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")

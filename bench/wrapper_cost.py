@@ -18,12 +18,12 @@ from brax.envs.wrappers.training import VmapWrapper
 from mujoco_playground import wrapper as playground
 
 import cmg_jax
-from cmg_jax.bench.measure import Section, compile_program, device, draw_commands, seconds
-from cmg_jax.bench.report import text
-from cmg_jax.bench.rollout import pool
-from cmg_jax.envs.g1_tracking import G1Tracking
-from cmg_jax.envs.wrapper import STATE, ReferenceMotionWrapper, wrap_env_fn
-from cmg_jax.robot.kinematics import kinematics
+from bench.measure import Section, compile_program, device, draw_commands, seconds
+from bench.report import text
+from bench.rollout import pool
+from cmg_jax.envs._wrapper import STATE, ReferenceMotionWrapper, wrap_env_fn
+from cmg_jax.rl._g1_tracking import G1Tracking
+from cmg_jax.robot._kinematics import kinematics
 
 EPISODE = 250
 HOLD = (1, 300)

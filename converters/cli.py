@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax import checkpoint
+from cmg_jax._errors import InputError
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import Parser, run
-from cmg_jax.errors import InputError
-from cmg_jax.model import CMGConfig, CMGModel, apply_normalized
-from cmg_jax.normalization import MotionStats
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGConfig, CMGModel, apply_normalized
+from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot.g1 import robot_of
+from cmg_jax.robot._g1 import robot_of
 from converters import joint_names, reference, source, state_dict, stats
 
 PROGRAM = "cmg-convert"
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 def _convert(arguments: argparse.Namespace) -> None:
     if not (math.isfinite(arguments.fps) and arguments.fps > 0):
         raise InputError(f"--fps {arguments.fps} is not a positive number of frames per second")
-    checkpoint.check_target(arguments.out, overwrite=arguments.force)
+    _checkpoint.check_target(arguments.out, overwrite=arguments.force)
     model, rows, tensors = load_model(
         arguments.source,
         arguments.stats,
@@ -74,7 +74,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     )
     print(_table(rows))
     error = check(model, tensors)
-    checkpoint.save(model, arguments.out, overwrite=arguments.force)
+    _checkpoint.save(model, arguments.out, overwrite=arguments.force)
 
     config, pool = model.config, model.initial_motion
     size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())

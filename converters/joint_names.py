@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.errors import InputError
+from cmg_jax._errors import InputError
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot.g1 import ROBOTS, g1_spelling
+from cmg_jax.robot._g1 import ROBOTS, g1_spelling
 from converters import tree
 
 KEYS = ("joint_names", "dof_names", "joint_order")

@@ -1,6 +1,6 @@
 """The network in NumPy, one expert and one row of the formula after the other: the converter's check.
 
-Written from the PyTorch layout and independent of `cmg_jax.networks`: it takes the state_dict's own
+Written from the PyTorch layout and independent of `cmg_jax.model._networks`: it takes the state_dict's own
 arrays, so a wrong transpose or a swapped expert shows up as a different output.
 """
 

@@ -8,8 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from cmg_jax.errors import InputError
-from cmg_jax.safe_pickle import Placeholder
+from cmg_jax._errors import InputError
+from cmg_jax.pickles._read import Placeholder
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),

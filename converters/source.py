@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cmg_jax import safe_pickle
-from cmg_jax.errors import InputError
-from cmg_jax.file_kinds import file_kind
-from cmg_jax.files import ZIP_ERRORS
+from cmg_jax._errors import InputError
+from cmg_jax._file_kinds import file_kind
+from cmg_jax._files import ZIP_ERRORS
+from cmg_jax.pickles import _read
 from converters import safetensors_file, torch_file
 from converters.torch_file import MAX_UNPACKED
 
@@ -28,11 +28,11 @@ def load(path: Path) -> Any:
 
 def _pickle(path: Path) -> Any:
     try:
-        content = safe_pickle.load(path.read_bytes())
+        content = _read.load(path.read_bytes())
         # The older format of torch.save begins with a pickle of a number.
         is_older = isinstance(content, int) and content == torch_file.LEGACY_MAGIC
         return torch_file.load(path) if is_older else content
-    except safe_pickle.PickleError as error:
+    except _read.PickleError as error:
         raise InputError(f"{path}: {error}") from error
 
 
@@ -40,9 +40,9 @@ def _npz(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_UNPACKED * path.stat().st_size:
-                raise safe_pickle.PickleError("unpacks to far more than its size")
-            return {name.removesuffix(".npy"): safe_pickle.load_npy(archive.read(name)) for name in archive.namelist()}
-    except (safe_pickle.PickleError, *ZIP_ERRORS) as error:
+                raise _read.PickleError("unpacks to far more than its size")
+            return {name.removesuffix(".npy"): _read.load_npy(archive.read(name)) for name in archive.namelist()}
+    except (_read.PickleError, *ZIP_ERRORS) as error:
         raise InputError(f"{path}: damaged ({error}); copy or save it again") from error
 
 

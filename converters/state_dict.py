@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmg_jax.errors import InputError
-from cmg_jax.networks import pack_experts
+from cmg_jax._errors import InputError
+from cmg_jax.model._networks import pack_experts
 from converters import stats, tree
 from converters.torch_file import Tensor
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A state_dict as parameters of `cmg_jax.networks.CMG`."""
+    """A state_dict as parameters of `cmg_jax.model._networks.CMG`."""
 
     params: dict[str, Any]
     input_dim: int

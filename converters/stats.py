@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cmg_jax.errors import InputError
-from cmg_jax.files import first_line
-from cmg_jax.safe_pickle import Placeholder
+from cmg_jax._errors import InputError
+from cmg_jax._files import first_line
+from cmg_jax.pickles._read import Placeholder
 from converters import source, tree
 from converters.torch_file import to_numpy
 

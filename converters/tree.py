@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmg_jax.safe_pickle import Placeholder
+from cmg_jax.pickles._read import Placeholder
 from converters.torch_file import Tensor
 
 MAX_DEPTH = 16

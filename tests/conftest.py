@@ -26,8 +26,8 @@ import pytest
 from hypothesis import settings
 
 import cmg_jax
-from cmg_jax.model import CMGConfig, CMGModel
-from cmg_jax.normalization import MotionStats
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import Robot
 from tests.generator_tools import sampler
 

@@ -6,7 +6,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.generators.base import to_frame
+from cmg_jax.generators._base import to_frame
 from tests.generator_tools import BATCH, commands, first, flat, jitted, play, sampler
 
 

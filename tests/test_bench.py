@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from cmg_jax.bench import measure, report
-from cmg_jax.bench.measure import Section
-from cmg_jax.networks import CMG
+from bench import measure, report
+from bench.measure import Section
+from cmg_jax.model._networks import CMG
 from tests.conftest import refused_line, run_program
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, checkpoint, digests
+from cmg_jax import InputError, _digests
 from cmg_jax.cli.main import main
+from cmg_jax.model import _checkpoint
 from tests.kill_tools import MOMENTS, kill_at
 
 
@@ -33,7 +34,7 @@ def test_a_model_comes_back_as_it_was(small_model, directory):
 
 
 def test_no_file_of_a_model_names_a_path_of_the_machine_that_wrote_it(directory):
-    for path in (*directory.rglob("*"), *checkpoint.default_model_path().rglob("*")):
+    for path in (*directory.rglob("*"), *_checkpoint.default_model_path().rglob("*")):
         assert path.is_dir() or b"/arrays" not in path.read_bytes(), path
 
 
@@ -111,7 +112,7 @@ def edit_config(directory, **changes):
     path = directory / "config.json"
     content = json.loads(path.read_text()) | changes
     content.pop("sha256")
-    path.write_text(json.dumps(digests.sealed(content)))
+    path.write_text(json.dumps(_digests.sealed(content)))
 
 
 def test_models_of_the_format_before_are_read_with_a_warning(small_model, directory, tmp_path, capsys):
@@ -203,7 +204,7 @@ def test_a_damaged_directory_is_one_clear_line(directory, damage, words):
 
 
 def test_the_bundled_model_is_small_and_names_its_origin():
-    path = checkpoint.default_model_path()
+    path = _checkpoint.default_model_path()
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) <= 6_000_000
     model = cmg_jax.default_model()
     assert len(model.config.provenance) >= 4

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.robot.g1 import G1_29_JOINTS, ROBOTS
+from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS
 from converters import joint_names, safetensors_file, source
 from converters.cli import load_model, main
 from tests.conftest import DATA

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.model import apply_normalized
-from cmg_jax.networks import pack_experts, unpack_experts
+from cmg_jax.model._model import apply_normalized
+from cmg_jax.model._networks import pack_experts, unpack_experts
 from converters import reference, torch_file
 from converters.cli import check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program

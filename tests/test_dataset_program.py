@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import cmg_jax
-from cmg_jax import evaluation
-from cmg_jax.generators.base import first_frames
-from cmg_jax.viz import contact_sheet
+from cmg_jax.evaluation import _measure
+from cmg_jax.generators._base import first_frames
+from cmg_jax.viz import _contact_sheet
 from tests.conftest import refused_line, run_program
 
 
@@ -32,7 +32,7 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
     commands = np.array([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]], np.float32)
     first = first_frames(bundled, jax.random.key(6), 4)
     trajectory = jax.jit(cmg_jax.generate)(bundled, first, np.repeat(commands[:, None], 150, axis=1))
-    walked = evaluation.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
+    walked = _measure.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
     told = np.array([[float(row[f"walked_{part}"]) for part in ("vx", "vy", "yaw")] for row in rows])
     np.testing.assert_allclose(told, walked, atol=2e-3)
     assert np.abs(told - commands).max() < 0.15
@@ -47,9 +47,9 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
 
 
 def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
-    assert contact_sheet.chosen(5) == [0, 1, 2, 3, 4]
-    many = contact_sheet.chosen(1000)
-    assert len(many) == contact_sheet.MAX_SHOWN
+    assert _contact_sheet.chosen(5) == [0, 1, 2, 3, 4]
+    many = _contact_sheet.chosen(1000)
+    assert len(many) == _contact_sheet.MAX_SHOWN
     assert (many[0], many[-1]) == (0, 999)
 
 

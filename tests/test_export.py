@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.export.onnx_model import onnx_model
-from cmg_jax.model import apply_normalized
+from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.model._model import apply_normalized
 
 
 @pytest.fixture(params=["real", "small"])

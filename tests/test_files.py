@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.files import atomic_directory, atomic_path, read_npz, require_file_target
+from cmg_jax._files import atomic_directory, atomic_path, read_npz, require_file_target
 
 
 def names(directory):

@@ -13,25 +13,25 @@ pytest.importorskip("brax")
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.commands import sampler
-from cmg_jax.envs import g1_model, rewards
-from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.envs.reference import empty_reference
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.commands import _sampler
+from cmg_jax.envs._reference import empty_reference
+from cmg_jax.envs._wrapper import wrap_env_fn
+from cmg_jax.rl import _g1_model, _rewards
+from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.robot import G1
-from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
-from cmg_jax.robot.joints import indices
+from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot._joints import indices
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
-RANGE = sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
+RANGE = _sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
 
 
 def tracking(model, env):
     model = dataclasses.replace(model, initial_motion=None)
     generator = cmg_jax.streaming(max(env.wrapping["lookahead"]))
     return wrap_env_fn(
-        model, generator, lambda key, n: sampler.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
+        model, generator, lambda key, n: _sampler.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
     )
 
 
@@ -132,7 +132,7 @@ def test_targets():
 
 
 def test_the_floating_g1_stands_on_its_eight_soles():
-    robot = g1_model.build(floating=True, sim_dt=0.005)
+    robot = _g1_model.build(floating=True, sim_dt=0.005)
     data = mujoco.MjData(robot)
     data.qpos[:] = G1.mj_model.key("stand").qpos
     data.ctrl[:] = data.qpos[7:]
@@ -144,12 +144,12 @@ def test_the_floating_g1_stands_on_its_eight_soles():
 
 
 def test_likeness_and_costs():
-    np.testing.assert_allclose(rewards.likeness(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
-    assert rewards.likeness(jnp.zeros(4), 0.1) == 1
+    np.testing.assert_allclose(_rewards.likeness(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
+    assert _rewards.likeness(jnp.zeros(4), 0.1) == 1
     limits = jnp.array([[-1.0, 1.0], [0.0, 2.0]])
-    np.testing.assert_allclose(rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
-    np.testing.assert_allclose(rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)
-    np.testing.assert_allclose(rewards.effort(jnp.array([5.0, 0.0]), jnp.array([10.0, 1.0])), 0.125)
+    np.testing.assert_allclose(_rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
+    np.testing.assert_allclose(_rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)
+    np.testing.assert_allclose(_rewards.effort(jnp.array([5.0, 0.0]), jnp.array([10.0, 1.0])), 0.125)
 
 
 def test_impossible_settings_are_refused():

@@ -9,8 +9,8 @@ import pytest
 
 from cmg_jax import InputError
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.robot.kinematics import kinematics
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.robot._kinematics import kinematics
 
 ARM = """<mujoco><worldbody><body name="base" pos="0 0 1">
   <body name="upper" pos="0.1 0 0"><joint name="elbow" type="hinge" axis="0 1 0"/><geom size="0.1"/>

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.model import param_shapes
+from cmg_jax.model._model import param_shapes
 
 
 @pytest.fixture(scope="module")

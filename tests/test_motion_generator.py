@@ -8,7 +8,7 @@ import pytest
 import cmg_jax
 from cmg_jax import CMGMotionGenerator, InputError
 from cmg_jax.robot import G1
-from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot._bodies import body_poses, qpos
 from tests.generator_tools import BATCH, commands, first, reference
 
 

@@ -16,8 +16,8 @@ pytest.importorskip("brax")
 from PIL import Image, ImageSequence
 
 from cmg_jax import InputError
-from cmg_jax.commands import sampler
-from cmg_jax.envs import rl_run, run_config
+from cmg_jax.commands import _sampler
+from cmg_jax.rl import _config, _run
 from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
 
 SMALL = """
@@ -50,8 +50,8 @@ def test_a_run_is_trained_and_played(tmp_path):
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000040"]
     with Image.open(out / "curve.png") as curve:
         assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
-    expected = run_config.read(config)
-    found = run_config.read(out / "config.yaml")
+    expected = _config.read(config)
+    found = _config.read(out / "config.yaml")
     assert (found.seed, found.ppo, found.commands, found.env) == (3, expected.ppo, expected.commands, expected.env)
 
     options = ["--command", 2, 0, 0.2, "--seconds", 0.8, "--video", "play.gif"]
@@ -113,14 +113,14 @@ def test_settings_are_checked(tmp_path):
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=r".*") as error:
-            run_config.read(path)
+            _config.read(path)
         assert words in str(error.value)
         assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
     path.write_text("")
-    assert run_config.read(path) == run_config.RunConfig()
-    path.write_text(run_config.text(run_config.RunConfig(seed=4, env={"rewards": {"effort": -1.0}})))
-    assert run_config.read(path).env == {"rewards": {"effort": -1.0}}
+    assert _config.read(path) == _config.RunConfig()
+    path.write_text(_config.text(_config.RunConfig(seed=4, env={"rewards": {"effort": -1.0}})))
+    assert _config.read(path).env == {"rewards": {"effort": -1.0}}
 
 
 def test_mistakes_are_one_clear_line(tmp_path):
@@ -129,7 +129,7 @@ def test_mistakes_are_one_clear_line(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: no such file"):
-        rl_run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
+        _run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
     for arguments, words in (
         (["train", "--out", tmp_path / "run", "--config", bad], "joy"),
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
@@ -144,8 +144,8 @@ def test_mistakes_are_one_clear_line(tmp_path):
 
 
 def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundled):
-    trained = sampler.trained_range(bundled)
-    found = rl_run.build(run_config.RunConfig(commands=run_config.Commands(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
+    trained = _sampler.trained_range(bundled)
+    found = _run.build(_config.RunConfig(commands=_config.Commands(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
     np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
     np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
     example = runpy.run_path(str(EXAMPLE))["commands"]
@@ -156,7 +156,7 @@ def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundle
 
 def test_a_look_ahead_beyond_the_generator_is_refused():
     with pytest.raises(InputError, match="10 frames ahead, lookahead_frames only 5"):
-        rl_run.build(run_config.RunConfig(lookahead_frames=5))
+        _run.build(_config.RunConfig(lookahead_frames=5))
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):

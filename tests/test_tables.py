@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
-from cmg_jax.data import readers
-from cmg_jax.data.assume import Assume
-from cmg_jax.data.clips import Rejected
-from cmg_jax.robot import rotation
-from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax.motion_files import _readers
+from cmg_jax.motion_files._assume import Assume
+from cmg_jax.motion_files._clips import Rejected
+from cmg_jax.robot import _rotation
+from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.data_tools import strides
 
 ROOT = ["root_x", "root_y", "root_z", "root_qx", "root_qy", "root_qz", "root_qw"]
@@ -33,7 +33,7 @@ def text(table, header=None, separator=",", end="\n", tail="", decimal="."):
 
 def read(path, content, **assume):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return readers.read(path, Assume(**assume))
+    return _readers.read(path, Assume(**assume))
 
 
 def assert_same(found, clip):
@@ -150,7 +150,7 @@ def test_a_root_in_angles(clip, table, tmp_path):
     names = ["Frame", *(f"root_{what}{axis}" for what in ("translate", "rotate") for axis in "XYZ")]
     rows = np.hstack([50 * TIME, clip.root_pos * 100, np.degrees(angles), np.degrees(clip.joint_pos)])
     (found,) = read(tmp_path / "walk.csv", text(rows, names + [f"{name}_dof" for name in G1_29_JOINTS])).clips
-    assert_same(found, clip._replace(root_quat=rotation.multiply(z, rotation.multiply(y, x))))
+    assert_same(found, clip._replace(root_quat=_rotation.multiply(z, _rotation.multiply(y, x))))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.data import dataset
+from cmg_jax.data import _dataset
 from tests.conftest import XLA_FLAGS, assert_one_clear_line, refused_line, run_program
 from tests.data_tools import walking
 
@@ -24,7 +24,7 @@ RECIPE = ["--steps", 400, "--validate-every", 200, "--batch-size", 8, "--window"
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "walk.npz"
-    dataset.save(path, walking(clips=4, frames=120))
+    _dataset.save(path, walking(clips=4, frames=120))
     return path
 
 

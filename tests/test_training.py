@@ -11,14 +11,14 @@ import pytest
 from jax.sharding import Mesh
 
 from cmg_jax import InputError
-from cmg_jax.data.windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
-from cmg_jax.model import CMGConfig
-from cmg_jax.networks import pack_experts
-from cmg_jax.robot import G1, Robot, odometry
-from cmg_jax.robot.g1 import G1_29_JOINTS
-from cmg_jax.training import trainer as training
-from cmg_jax.training.loss import feet_losses, frame_loss, predict
-from cmg_jax.training.trainer import TrainConfig
+from cmg_jax.data._windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.model._networks import pack_experts
+from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot._g1 import G1_29_JOINTS
+from cmg_jax.training import _trainer as training
+from cmg_jax.training._loss import feet_losses, frame_loss, predict
+from cmg_jax.training._trainer import TrainConfig
 from tests.conftest import DATA
 from tests.data_tools import walking
 
@@ -76,7 +76,7 @@ def test_feet_losses_say_what_an_error_of_the_joints_means_on_the_floor():
     hips = jnp.array([name.endswith("hip_pitch_joint") for name in G1_29_JOINTS])
     slower = jnp.where(hips[None, None], target * jnp.array([[[0.5]]]), target)
     place, velocity = feet_losses(slower, target, G1, 50.0)
-    moved = [np.asarray(odometry.stance_velocity(part.swapaxes(0, 1), G1, 50.0)) for part in (slower, target)]
+    moved = [np.asarray(_odometry.stance_velocity(part.swapaxes(0, 1), G1, 50.0)) for part in (slower, target)]
     assert place > 1e-4
     # Where the same foot stands in both, this is the difference of the velocities of the evaluation.
     expected = np.square((moved[0] - moved[1]).mean(axis=1)).sum(-1).mean()

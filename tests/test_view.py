@@ -18,22 +18,22 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, motion_file
+from cmg_jax import InputError, motion_files
 from cmg_jax.cli import view as cli_view
 from cmg_jax.cli.main import main
 from cmg_jax.cli.view import free_port
-from cmg_jax.commands import schedule, smoother
-from cmg_jax.commands.sampler import CommandRange
-from cmg_jax.data import readers
-from cmg_jax.generators.base import standing_frame
-from cmg_jax.robot import G1, Robot, feet, odometry
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.robot.g1 import MJCF_PATH
-from cmg_jax.view.drive import Drive, read_schedule
-from cmg_jax.view.pacing import Pacer
-from cmg_jax.view.page import slider_bounds
-from cmg_jax.view.playback import Playback
-from cmg_jax.view.skeleton import Skeleton
+from cmg_jax.commands import _schedule, _smoother
+from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.generators._base import standing_frame
+from cmg_jax.motion_files import _readers
+from cmg_jax.robot import G1, Robot, _feet, _odometry
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.robot._g1 import MJCF_PATH
+from cmg_jax.view._drive import Drive, read_schedule
+from cmg_jax.view._pacing import Pacer
+from cmg_jax.view._page import slider_bounds
+from cmg_jax.view._playback import Playback
+from cmg_jax.view._skeleton import Skeleton
 from tests.conftest import REFERENCE_MODEL, take_interrupts
 
 FRAMES = 120
@@ -61,7 +61,7 @@ def wander(drive: Drive, frames: int = FRAMES):
 
 def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
     poses = wander(drive)
-    ramp = smoother.ramp(20)
+    ramp = _smoother.ramp(20)
     step = jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
     state, commands = ramp.init(np.zeros((1, 3))), []
     for frame in range(FRAMES):
@@ -74,7 +74,7 @@ def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
         expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
         np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
         joint_pos = np.concatenate([np.asarray(first[:, :29]), [pose[robot].joint_pos for pose in poses]])
-        walked = odometry.stance_velocity(joint_pos, G1, 50)
+        walked = _odometry.stance_velocity(joint_pos, G1, 50)
         np.testing.assert_allclose([pose[robot].walked for pose in poses], walked, atol=2e-3)
     assert np.abs(poses[-1][0].joint_pos - poses[-1][1].joint_pos).max() > 0.05, "two models, two robots"
 
@@ -90,7 +90,7 @@ def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
     assert not all(pose.contact.all() for pose in poses)
     for pose in (poses[40], poses[-1]):
         positions = qpos(G1, pose.joint_pos[None], pose.root_pos[None], pose.root_quat[None])
-        soles = feet.sole_positions(G1, positions)[0]
+        soles = _feet.sole_positions(G1, positions)[0]
         np.testing.assert_allclose(soles.mean(axis=1), pose.feet, atol=1e-4)
         assert abs(soles[..., 2].min()) < 1e-4
         np.testing.assert_allclose(pose.gate.sum(), 1, atol=1e-5)
@@ -154,11 +154,11 @@ def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bun
 
 
 def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
-    commands = schedule.hold([[0.8, 0, 0.4]], 1, 50)
+    commands = _schedule.hold([[0.8, 0, 0.4]], 1, 50)
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
-    motion_file.write(tmp_path / "walk.npz", motion_file.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(readers.read(tmp_path / "walk.npz").clips[0])
+    motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
+    playback = Playback(_readers.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])
@@ -379,7 +379,7 @@ def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "wrote again.csv (100 frames)" in out
-    _, values = schedule.read_csv(tmp_path / "again.csv")
+    _, values = _schedule.read_csv(tmp_path / "again.csv")
     np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
 
 

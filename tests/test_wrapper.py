@@ -14,7 +14,7 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.envs._wrapper import wrap_env_fn
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx, randomized
 from tests.wrapper_tools import (
     BATCH,

@@ -11,10 +11,10 @@ pytest.importorskip("brax")
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.envs.reference import empty_reference
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.envs._reference import empty_reference
+from cmg_jax.envs._wrapper import wrap_env_fn
 from cmg_jax.robot import Robot
-from cmg_jax.robot.kinematics import kinematics
+from cmg_jax.robot._kinematics import kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx
 from tests.wrapper_tools import KEYS, actions_of, unroll, wrapped
 

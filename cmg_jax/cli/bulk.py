@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmg_jax import bulk, motion_store
+from cmg_jax._errors import InputError
 from cmg_jax.cli.program import progress_bars, warn
-from cmg_jax.errors import InputError
-from cmg_jax.model import CMGModel
-from cmg_jax.motion_store import SUFFIX, MotionStore
+from cmg_jax.model._model import CMGModel
+from cmg_jax.store import _fill, _store
+from cmg_jax.store._store import SUFFIX, MotionStore
 
 
 def add_arguments(parser: Any) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: Any) -> None:
         metavar="K/N",
         help="this process makes the K-th of N parts; start N of them, on one machine or on many that share the disk",
     )
-    group.add_argument("--dtype", choices=motion_store.DTYPES, help="of the stored frames (default float32)")
+    group.add_argument("--dtype", choices=_store.DTYPES, help="of the stored frames (default float32)")
     group.add_argument("--chunk", type=int, metavar="N", help="environments a file (default: as many as give 64 MB)")
 
 
@@ -49,9 +49,9 @@ def check(arguments: argparse.Namespace) -> None:
 def generate(program: str, model: CMGModel, arguments: argparse.Namespace, steps: int, commands: Any) -> None:
     """Make the store, or go on with it. `commands` [T, C] are shared, None where each environment draws its own."""
     path, dtype = arguments.out, arguments.dtype or "float32"
-    config = motion_store.configure(model, arguments.envs, steps, arguments.seed, commands, dtype, arguments.chunk)
-    chunks = bulk.part_of(config.num_chunks, arguments.part) if arguments.part else range(config.num_chunks)
-    store = motion_store.create_or_open(path, config, commands)
+    config = _store.configure(model, arguments.envs, steps, arguments.seed, commands, dtype, arguments.chunk)
+    chunks = _fill.part_of(config.num_chunks, arguments.part) if arguments.part else range(config.num_chunks)
+    store = _store.create_or_open(path, config, commands)
     missing = [chunk for chunk in chunks if not store.is_done(chunk)]
     part = "part {}/{}: ".format(*arguments.part) if arguments.part else ""
     if missing:
@@ -60,7 +60,7 @@ def generate(program: str, model: CMGModel, arguments: argparse.Namespace, steps
         frames = _warn_of_full_disk(program, store, missing)
         try:
             with progress_bars() as progress:
-                report = bulk.fill(model, store, commands, missing, progress("generate", frames))
+                report = _fill.fill(model, store, commands, missing, progress("generate", frames))
         except InputError as error:
             raise InputError(f"{error}; the same command goes on from there") from None
         except KeyboardInterrupt:

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax._errors import InputError
+from cmg_jax._files import require_file_target
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import beside_the_result, progress_bars
-from cmg_jax.data import assume, build, dataset
-from cmg_jax.data.build import Options, Row
-from cmg_jax.data.containers import SUFFIXES, is_motion_file
-from cmg_jax.data.dataset import LEFT, RIGHT, Dataset
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_file_target
-from cmg_jax.robot import feet
-from cmg_jax.viz import plot
+from cmg_jax.data import _build, _dataset
+from cmg_jax.data._build import Options, Row
+from cmg_jax.data._dataset import LEFT, RIGHT, Dataset
+from cmg_jax.motion_files import _assume
+from cmg_jax.motion_files._containers import SUFFIXES, is_motion_file
+from cmg_jax.robot import _feet
+from cmg_jax.viz import _plot
 
 PROGRAM = "cmg-jax data"
 EPISODES_SHOWN = 5
@@ -31,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="the data set")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="speeds; by default beside the data set")
     parser.add_argument("--fps", type=float, default=defaults.fps, help="frames per second of the data set")
-    assume.add_arguments(parser)
+    _assume.add_arguments(parser)
     parser.add_argument(
         "--smoothing",
         type=float,
@@ -64,7 +65,7 @@ def _data(arguments: argparse.Namespace) -> None:
     if out.suffix != ".npz":
         raise InputError(f"{out}: a data set is written as .npz")
     if arguments.plot:
-        plot.require_target("--plot", picture)
+        _plot.require_target("--plot", picture)
     elif picture.exists() and not out.exists():
         raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
     low, high = arguments.percentiles
@@ -73,26 +74,26 @@ def _data(arguments: argparse.Namespace) -> None:
     files = list_files(arguments.sources)
     require_file_target(out, files)
     robot = robot_options.from_arguments(arguments)
-    feet.check(robot)
+    _feet.check(robot)
     _ = robot.mirror  # which says what is missing before any file is read
     options = Options(
         fps=arguments.fps,
-        assume=assume.of_arguments(arguments, robot),
+        assume=_assume.of_arguments(arguments, robot),
         smoothing=arguments.smoothing,
         walked=arguments.commands == "walked",
         percentiles=(low, high),
         min_seconds=arguments.min_seconds,
     )
     with progress_bars() as progress:
-        made, rows = build.build(files, options, progress("files", len(files)))
+        made, rows = _build.build(files, options, progress("files", len(files)))
     print(table(rows))
     for line in notes(rows):
         print(line)
     print(summary(made))
-    dataset.save(out, made)
+    _dataset.save(out, made)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     with beside_the_result(PROGRAM, picture):
-        plot.plot_speeds(picture, made.command, made.seconds)
+        _plot.plot_speeds(picture, made.command, made.seconds)
         print(f"wrote {picture}")
 
 
@@ -148,7 +149,7 @@ def notes(rows: list[Row]) -> list[str]:
 
 def summary(made: Dataset) -> str:
     low, high = made.command.min(axis=0), made.command.max(axis=0)
-    standing = np.abs(made.command).max(axis=-1) < build.STANDING_SPEED
+    standing = np.abs(made.command).max(axis=-1) < _build.STANDING_SPEED
     starts = [int((made.first_foot == foot).sum()) for foot in (LEFT, RIGHT)]
     return (
         f"{len(made.clip_names)} stretches, {len(made.motion)} frames, {made.seconds / 60:.1f} min "

@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax import checkpoint, evaluation, motion_file, rollout
+from cmg_jax import _rollout, motion_files
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_directory, require_parent
 from cmg_jax.cli.evaluate import parse_grid
 from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn_beyond_range
-from cmg_jax.commands import sampler
-from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_directory, require_parent
-from cmg_jax.generators.base import first_frames, standing_frame
-from cmg_jax.model import CMGModel
-from cmg_jax.motion_file import Motion
-from cmg_jax.robot.g1 import is_g1, robot_of_size
-from cmg_jax.viz import contact_sheet, plot, render
+from cmg_jax.commands import _sampler
+from cmg_jax.evaluation import _measure
+from cmg_jax.generators._base import first_frames, standing_frame
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGModel
+from cmg_jax.motion_files import Motion
+from cmg_jax.robot._g1 import is_g1, robot_of_size
+from cmg_jax.viz import _contact_sheet, _plot, _render
 
 PROGRAM = "cmg-jax dataset"
 INDEX, SHEET = "index.csv", "contact_sheet.png"
@@ -35,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("dataset", help="write a folder of motions over a grid of commands")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory to create; must not exist")
     parser.add_argument("--model", type=Path, metavar="DIR", help="model directory; the bundled model by default")
-    parser.add_argument("--format", choices=tuple(motion_file.FORMATS), default="npz", help="of the motions")
+    parser.add_argument("--format", choices=tuple(motion_files.FORMATS), default="npz", help="of the motions")
     parser.add_argument(
         "--grid",
         metavar="VX:VY:YAW",
@@ -45,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="of each motion (default 10)")
     parser.add_argument("--standing", action="store_true", help="start from standing, not from the model's pool")
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="draws the first frames (default 0)")
-    parser.add_argument("--root", choices=motion_file.ROOTS, default="command", help="as of cmg-jax generate")
+    parser.add_argument("--root", choices=motion_files.ROOTS, default="command", help="as of cmg-jax generate")
     parser.add_argument("--joints", type=int, choices=(29, 23), help="to write (default: the model's)")
     parser.set_defaults(function=_dataset)
 
@@ -55,16 +57,16 @@ def _dataset(arguments: argparse.Namespace) -> None:
     if out.exists():
         raise InputError(f"--out {out}: exists; choose another directory")
     require_parent(out)
-    render.choose_gl()
-    plot.pyplot()
-    model = checkpoint.load(arguments.model or checkpoint.default_model_path())
+    _render.choose_gl()
+    _plot.pyplot()
+    model = _checkpoint.load(arguments.model or _checkpoint.default_model_path())
     model.config.check_walks("a dataset")
     if arguments.joints and not is_g1(model.config.robot):
         raise InputError(f"--joints {arguments.joints}: says how many joints of the G1 to write; this is another robot")
-    grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
+    grid = parse_grid(arguments.grid) if arguments.grid else _measure.DEFAULT_GRID
     commands = np.repeat(np.asarray(grid, np.float32), max(arguments.motions, 0), axis=0)
     steps = _steps(arguments, len(commands), model.config.fps)
-    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
+    warn_beyond_range(PROGRAM, _sampler.trained_range(model), commands)
     with progress_bars() as progress:
         trajectory = generate(model, commands, steps, arguments.seed, arguments.standing)
         with atomic_directory(out) as partial:
@@ -72,10 +74,10 @@ def _dataset(arguments: argparse.Namespace) -> None:
             rows, shown = _write(partial, model, trajectory, commands, arguments, progress)
             write_index(partial / INDEX, rows)
         with beside_the_result(PROGRAM, out / SHEET):
-            pictures = progress("pictures", contact_sheet.num_pictures(len(shown)))
-            drawn_by = contact_sheet.draw(out / SHEET, shown, pictures)
+            pictures = progress("pictures", _contact_sheet.num_pictures(len(shown)))
+            drawn_by = _contact_sheet.draw(out / SHEET, shown, pictures)
             print(f"wrote {out / SHEET} (drawn by {drawn_by})")
-    error = np.array([[row[f"walked_{part}"] - row[part] for part in evaluation.COMPONENTS] for row in rows])
+    error = np.array([[row[f"walked_{part}"] - row[part] for part in _measure.COMPONENTS] for row in rows])
     vx, vy, yaw = np.sqrt(np.square(error).mean(axis=0))
     size = sum(path.stat().st_size for path in out.iterdir())
     print(
@@ -92,7 +94,7 @@ def _steps(arguments: argparse.Namespace, motions: int, fps: float) -> int:
         raise InputError(f"--motions {arguments.motions}: at least one for each command is needed")
     if not 0 <= arguments.seed < 2**32:
         raise InputError(f"--seed {arguments.seed}: a seed is a number from 0 to {2**32 - 1}")
-    shortest = SETTLE_SECONDS + evaluation.STRIDE_SECONDS
+    shortest = SETTLE_SECONDS + _measure.STRIDE_SECONDS
     if not shortest <= arguments.seconds < np.inf:
         raise InputError(f"--seconds {arguments.seconds:g}: at least {shortest:g} are needed to measure a motion")
     if motions * arguments.seconds * fps > MAX_FRAMES:
@@ -109,7 +111,7 @@ def generate(model: CMGModel, commands: np.ndarray, steps: int, seed: int, stand
     else:
         first = first_frames(model, jax.random.key(seed), len(commands))
     held = np.repeat(commands[:, None], steps, axis=1)
-    return np.asarray(jax.jit(rollout.generate)(model, first, held))
+    return np.asarray(jax.jit(_rollout.generate)(model, first, held))
 
 
 def _write(
@@ -119,29 +121,29 @@ def _write(
     commands: np.ndarray,
     arguments: argparse.Namespace,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], list[contact_sheet.Entry]]:
+) -> tuple[list[dict[str, Any]], list[_contact_sheet.Entry]]:
     """The motions as files; their rows of the index, and those that the picture shows."""
     config = model.config
     advance, rows, shown = progress("motions", len(commands)), [], []
-    pictured = set(contact_sheet.chosen(len(commands)))
+    pictured = set(_contact_sheet.chosen(len(commands)))
     settle = round(SETTLE_SECONDS * config.fps)
     for index, (frames, command) in enumerate(zip(trajectory, commands, strict=True)):
         held = np.broadcast_to(command, (len(frames) - 1, 3))
-        motion: Motion = motion_file.of_trajectory(config, frames, held, arguments.root)
-        walked = evaluation.walked(model, frames)[settle:].mean(axis=0)
+        motion: Motion = motion_files.of_trajectory(config, frames, held, arguments.root)
+        walked = _measure.walked(model, frames)[settle:].mean(axis=0)
         number = index % arguments.motions
         name = "vx{:+.2f}_vy{:+.2f}_yaw{:+.2f}".format(*command) + (f"_{number}" if arguments.motions > 1 else "")
-        file = f"{index:04d}_{name}{motion_file.FORMATS[arguments.format].suffix}"
+        file = f"{index:04d}_{name}{motion_files.FORMATS[arguments.format].suffix}"
         written = motion.with_joints(robot_of_size(arguments.joints).joint_names) if arguments.joints else motion
-        motion_file.write(directory / file, written, arguments.format, bodies=True)
+        motion_files.write(directory / file, written, arguments.format, bodies=True)
         row = {"file": file, "frames": len(frames), "fps": config.fps}
         for prefix, values in (("", command), ("walked_", walked)):
-            row |= {prefix + part: round(float(v), 4) for part, v in zip(evaluation.COMPONENTS, values, strict=True)}
-        quality = evaluation.quality(frames[None], config.robot, config.fps)
+            row |= {prefix + part: round(float(v), 4) for part, v in zip(_measure.COMPONENTS, values, strict=True)}
+        quality = _measure.quality(frames[None], config.robot, config.fps)
         row |= {key: float(f"{value:.4g}") for key, value in quality.items()}
         rows.append(row)
         if index in pictured:
-            shown.append(contact_sheet.Entry(motion, walked))
+            shown.append(_contact_sheet.Entry(motion, walked))
         advance(1)
     return rows, shown
 

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax import checkpoint, evaluation
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli.program import beside_the_result, progress_bars
-from cmg_jax.data import dataset
-from cmg_jax.errors import InputError
-from cmg_jax.files import atomic_path, require_file_target, require_parent
-from cmg_jax.viz import evaluation_page, plot
+from cmg_jax.data import _dataset
+from cmg_jax.evaluation import _measure
+from cmg_jax.model import _checkpoint
+from cmg_jax.viz import _evaluation_page, _plot
 
 PROGRAM = "cmg-jax evaluate"
 
 
 def add_parser(subparsers: Any) -> None:
-    defaults = evaluation.Settings()
+    defaults = _measure.Settings()
     parser = subparsers.add_parser("evaluate", help="measure how a model obeys its commands")
     parser.add_argument(
         "model", type=Path, nargs="?", metavar="MODEL", help="model directory; the bundled model by default"
@@ -42,14 +43,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     directory: Path | None = arguments.report
     if directory is not None:
         check_report_directory(directory)
-    path = arguments.model or checkpoint.default_model_path()
-    model = checkpoint.load(path)
-    data = dataset.load(arguments.data) if arguments.data else None
-    grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
-    settings = evaluation.Settings(frames=arguments.frames, drift_frames=arguments.drift_frames, seed=arguments.seed)
+    path = arguments.model or _checkpoint.default_model_path()
+    model = _checkpoint.load(path)
+    data = _dataset.load(arguments.data) if arguments.data else None
+    grid = parse_grid(arguments.grid) if arguments.grid else _measure.DEFAULT_GRID
+    settings = _measure.Settings(frames=arguments.frames, drift_frames=arguments.drift_frames, seed=arguments.seed)
     with progress_bars() as progress:
-        advance = progress("evaluate", len(evaluation.PARTS))
-        report = evaluation.evaluate(model, grid, settings, lambda _: advance(1), data)
+        advance = progress("evaluate", len(_measure.PARTS))
+        report = _measure.evaluate(model, grid, settings, lambda _: advance(1), data)
     print(text(report))
     if directory is not None:
         directory.mkdir(exist_ok=True)
@@ -57,7 +58,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             partial.write_text(json.dumps(_finite(report), indent=2) + "\n")
         print(f"wrote {directory / 'report.json'}")
         with beside_the_result(PROGRAM, directory / "report.png"):
-            evaluation_page.plot_report(directory / "report.png", report, str(path))
+            _evaluation_page.plot_report(directory / "report.png", report, str(path))
             print(f"wrote {directory / 'report.png'}")
 
 
@@ -66,7 +67,7 @@ def check_report_directory(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is not a directory")
     require_parent(directory)
-    plot.pyplot()
+    _plot.pyplot()
     names = [name for name in ("report.json", "report.png") if (directory / name).exists()]
     try:
         content = json.loads((directory / "report.json").read_text()) if names else None
@@ -126,7 +127,7 @@ def text(report: dict[str, Any]) -> str:
         ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
-        *evaluation.quality_lines(report),
+        *_measure.quality_lines(report),
         ("the same after a change of command", f"{switching['largest_step_after_a_change_rad']:.3f} rad"),
         ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
     ]

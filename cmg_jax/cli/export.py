@@ -7,14 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmg_jax import checkpoint, rollout
-from cmg_jax.errors import InputError
-from cmg_jax.export.onnx_model import onnx_model
-from cmg_jax.export.stablehlo import PLATFORMS, stablehlo
-from cmg_jax.export.torch_file import torch_file
-from cmg_jax.files import atomic_path, require_file_target
-from cmg_jax.generators.base import standing_frame
-from cmg_jax.model import CMGModel, apply, apply_normalized
+from cmg_jax import _rollout
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.export._stablehlo import PLATFORMS, stablehlo
+from cmg_jax.export._torch_file import torch_file
+from cmg_jax.generators._base import standing_frame
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGModel, apply, apply_normalized
 
 TOLERANCE = 1e-5
 """Largest difference of a frame, in units of the data's standard deviation."""
@@ -49,9 +50,9 @@ def _export(arguments: argparse.Namespace) -> None:
     for option, name in options.items():
         if getattr(arguments, option) not in (None, False) and arguments.format != name:
             raise InputError(f"--{option.replace('_', '-')}: belongs to --format {name}")
-    path = arguments.model or checkpoint.default_model_path()
+    path = arguments.model or _checkpoint.default_model_path()
     require_file_target(out, [path / "config.json"])
-    model = checkpoint.load(path)
+    model = _checkpoint.load(path)
     if arguments.format == "onnx":
         content = onnx_model(model, normalization=arguments.physical).SerializeToString()
         said = check_onnx(model, content, arguments.physical)
@@ -96,7 +97,7 @@ def check_stablehlo(model: CMGModel, content: bytes, steps: int | None) -> str:
         expected, shapes = jax.jit(apply)(model, motion, command), "motion [b, D], command [b, C] -> motion [b, D]"
     else:
         command = np.repeat(command[:, None], steps, axis=1)
-        expected = jax.jit(rollout.generate)(model, motion, command)
+        expected = jax.jit(_rollout.generate)(model, motion, command)
         shapes = f"motion [b, D], commands [b, {steps}, C] -> trajectory [b, {steps + 1}, D]"
     frames = jax.export.deserialize(bytearray(content)).call(motion, command)
     # Feedback over many frames magnifies what is rounded: one frame is what can be told to differ.

@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax import checkpoint, motion_file, rollout
+from cmg_jax import _rollout, motion_files
+from cmg_jax._errors import InputError
+from cmg_jax._files import require_file_target, require_parent
 from cmg_jax.cli import bulk
 from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn, warn_beyond_range
-from cmg_jax.commands import sampler, schedule
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_file_target, require_parent
-from cmg_jax.generators.base import first_frames
-from cmg_jax.model import CMGModel
-from cmg_jax.motion_file import Motion
-from cmg_jax.robot.g1 import is_g1, robot_of_size
-from cmg_jax.viz import plot, render
+from cmg_jax.commands import _sampler, _schedule
+from cmg_jax.generators._base import first_frames
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGModel
+from cmg_jax.motion_files import Motion
+from cmg_jax.robot._g1 import is_g1, robot_of_size
+from cmg_jax.viz import _plot, _render
 
 PROGRAM = "cmg-jax generate"
 DEFAULT_COMMAND = (0.8, 0.0, 0.0)
@@ -63,12 +64,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=tuple(motion_file.FORMATS),
+        choices=tuple(motion_files.FORMATS),
         help="of --out: npz, csv and twist by its suffix; mjlab and beyondmimic are the .npz of their tracking tasks",
     )
     parser.add_argument(
         "--root",
-        choices=motion_file.ROOTS,
+        choices=motion_files.ROOTS,
         default="command",
         help="where the robot goes: as commanded (default), or as its stance feet walk",
     )
@@ -87,15 +88,15 @@ def add_parser(subparsers: Any) -> None:
 def _generate(arguments: argparse.Namespace) -> None:
     name = _check(arguments)
     if arguments.video:
-        render.choose_gl()
-    model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
+        _render.choose_gl()
+    model = _checkpoint.load(arguments.model) if arguments.model else _checkpoint.default_model()
     commands = _commands(arguments, model)
     if bulk.wanted(arguments):
         shared = commands if arguments.command or arguments.schedule else None
         bulk.generate(PROGRAM, model, arguments, len(commands), shared)
         return
     robot = model.config.robot
-    needs_feet = arguments.root != "command" or (name and not motion_file.FORMATS[name].environments)
+    needs_feet = arguments.root != "command" or (name and not motion_files.FORMATS[name].environments)
     if not robot.walks and (arguments.video or arguments.bodies or needs_feet):
         raise InputError(
             "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"
@@ -117,16 +118,16 @@ def _generate(arguments: argparse.Namespace) -> None:
         if arguments.out:
             bodies = robot.walks and (frames <= MAX_BODY_FRAMES if arguments.bodies is None else arguments.bodies)
             advance = progress("body poses", frames) if bodies else lambda _: None
-            motion_file.write(arguments.out, motion, name, bodies=bodies, progress=advance)
+            motion_files.write(arguments.out, motion, name, bodies=bodies, progress=advance)
             _say_written(arguments.out, " without body poses" if name == "npz" and not bodies else "")
         if arguments.plot:
             with beside(arguments.plot):
-                plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
+                _plot.plot_motion(arguments.plot, first, title=str(arguments.model or "cmg_jax, bundled model"))
                 _say_written(arguments.plot)
         if arguments.video:
             with beside(arguments.video):
-                pictures = render.num_pictures(first, arguments.video)
-                drawn_by = render.render_motion(arguments.video, first, progress("video", pictures))
+                pictures = _render.num_pictures(first, arguments.video)
+                drawn_by = _render.render_motion(arguments.video, first, progress("video", pictures))
                 _say_written(arguments.video, f" (drawn by {drawn_by})")
     steps = len(commands)
     print(
@@ -149,11 +150,11 @@ def generate_batch(
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
     motion = first_frames(model, jax.random.key(seed), envs)
-    block = min(envs, rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
+    block = min(envs, _rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
     shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
 
     start = time.perf_counter()
-    compiled = jax.jit(rollout.generate).lower(model, motion[:block], shared).compile()
+    compiled = jax.jit(_rollout.generate).lower(model, motion[:block], shared).compile()
     compile_seconds = time.perf_counter() - start
 
     out = np.empty((envs, steps + 1, model.config.motion_dim), np.float32)
@@ -178,7 +179,7 @@ def _check(arguments: argparse.Namespace) -> str | None:
         if not (np.abs(command) < np.finfo(np.float32).max).all():
             raise InputError(f"--command {' '.join(map(str, command))}: a command is three finite numbers")
     bulk.check(arguments)
-    suffixes = {"out": (*motion_file.SUFFIXES, bulk.SUFFIX), "plot": plot.SUFFIXES, "video": render.SUFFIXES}
+    suffixes = {"out": (*motion_files.SUFFIXES, bulk.SUFFIX), "plot": _plot.SUFFIXES, "video": _render.SUFFIXES}
     for option, known in suffixes.items():
         path = getattr(arguments, option)
         if path is None:
@@ -190,9 +191,9 @@ def _check(arguments: argparse.Namespace) -> str | None:
         else:
             require_file_target(path, [arguments.schedule] if arguments.schedule else [])
     if arguments.plot:
-        plot.pyplot()
+        _plot.pyplot()
     if arguments.video:
-        render.require_writer(arguments.video)
+        _render.require_writer(arguments.video)
     if arguments.out is None:
         if arguments.format or arguments.joints:
             raise InputError(
@@ -201,8 +202,8 @@ def _check(arguments: argparse.Namespace) -> str | None:
         return None
     if bulk.wanted(arguments):
         return None
-    name = motion_file.format_name(arguments.out, arguments.format)
-    if not motion_file.FORMATS[name].environments and arguments.envs > 1:
+    name = motion_files.format_name(arguments.out, arguments.format)
+    if not motion_files.FORMATS[name].environments and arguments.envs > 1:
         raise InputError(
             f"--out {arguments.out}: a {name} file holds one environment; use --format npz for {arguments.envs}"
         )
@@ -215,19 +216,19 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
     envs = 1 if bulk.wanted(arguments) else arguments.envs
     if arguments.schedule:
-        times, values = schedule.read_csv(arguments.schedule)
+        times, values = _schedule.read_csv(arguments.schedule)
         seconds = arguments.seconds or times[-1]
         _check_size(seconds * model.config.fps, envs)
-        commands = schedule.interpolate(times, values, seconds, model.config.fps)
+        commands = _schedule.interpolate(times, values, seconds, model.config.fps)
     else:
         seconds = arguments.seconds or DEFAULT_SECONDS
         _check_size(seconds * model.config.fps, envs)
-        commands = schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
+        commands = _schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
     if not len(commands):
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{arguments.schedule}: its commands are too large for float32")
-    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
+    warn_beyond_range(PROGRAM, _sampler.trained_range(model), commands)
     return commands
 
 
@@ -242,7 +243,7 @@ def _motion(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, root:
         trajectory = trajectory[0]
     else:
         commands = np.broadcast_to(commands, (len(trajectory), *commands.shape))
-    return motion_file.of_trajectory(model.config, trajectory, commands, root)
+    return motion_files.of_trajectory(model.config, trajectory, commands, root)
 
 
 def _report_bad_frames(trajectory: np.ndarray) -> None:

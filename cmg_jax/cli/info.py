@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmg_jax import checkpoint
-from cmg_jax.model import CMGModel
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
 
 COMMAND_NAMES = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
@@ -23,8 +23,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    path = arguments.model or checkpoint.default_model_path()
-    print(card(checkpoint.load(path), path))
+    path = arguments.model or _checkpoint.default_model_path()
+    print(card(_checkpoint.load(path), path))
 
 
 def card(model: CMGModel, path: Path) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import beside_the_result
-from cmg_jax.data import assume, clips, inspection
-from cmg_jax.data.containers import SUFFIXES
-from cmg_jax.data.inspection import Inspection
-from cmg_jax.viz import inspection_page, plot
+from cmg_jax.motion_files import _assume, _clips, _inspection
+from cmg_jax.motion_files._containers import SUFFIXES
+from cmg_jax.motion_files._inspection import Inspection
+from cmg_jax.viz import _inspection_page, _plot
 
 PROGRAM = "cmg-jax inspect"
 SMOOTHING = 0.6
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
         description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong or asked.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(SUFFIXES)})")
-    assume.add_arguments(parser)
+    _assume.add_arguments(parser)
     robot_options.add_arguments(parser, "whose motion it is")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joints, path and velocity of the first clip")
     parser.set_defaults(function=_inspect)
@@ -34,14 +34,16 @@ def add_parser(subparsers: Any) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     picture: Path | None = arguments.plot
     if picture is not None:
-        plot.require_target("--plot", picture)
-    found = inspection.inspect(arguments.file, assume.of_arguments(arguments, robot_options.from_arguments(arguments)))
+        _plot.require_target("--plot", picture)
+    found = _inspection.inspect(
+        arguments.file, _assume.of_arguments(arguments, robot_options.from_arguments(arguments))
+    )
     print(text(arguments.file, found))
     if picture is not None:
         with beside_the_result(PROGRAM, picture):
-            inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
+            _inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
             print(f"wrote {picture}")
-    return int(any(check.verdict in (inspection.WRONG, inspection.ASK) for check in found.checks))
+    return int(any(check.verdict in (_inspection.WRONG, _inspection.ASK) for check in found.checks))
 
 
 def text(path: Path, found: Inspection) -> str:
@@ -69,7 +71,7 @@ def text(path: Path, found: Inspection) -> str:
 
 
 def _root(found: Inspection) -> str:
-    velocity = np.concatenate([clips.yaw_frame_velocity(clip, SMOOTHING) for clip in found.clips])
+    velocity = np.concatenate([_clips.yaw_frame_velocity(clip, SMOOTHING) for clip in found.clips])
     distance = sum(float(np.linalg.norm(np.diff(clip.root_pos[:, :2], axis=0), axis=-1).sum()) for clip in found.clips)
     height = np.concatenate([clip.root_pos[:, 2] for clip in found.clips])
     return f"{distance:.1f} m on the floor, {height.min():.2f} .. {height.max():.2f} m above it; {_range(velocity)}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cmg_jax.cli import bench, data, dataset, evaluate, export, generate, info, inspect, rl, train, view
 from cmg_jax.cli.program import Parser, run
-from cmg_jax.compilation import compilation_cache
+from cmg_jax.generators._compiled import compilation_cache
 
 PROGRAM = "cmg-jax"
 COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, rl, export, view, bench)

@@ -17,9 +17,9 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from cmg_jax.commands.sampler import CommandRange
-from cmg_jax.errors import InputError
-from cmg_jax.files import first_line
+from cmg_jax._errors import InputError
+from cmg_jax._files import first_line
+from cmg_jax.commands._sampler import CommandRange
 
 
 class Parser(argparse.ArgumentParser):

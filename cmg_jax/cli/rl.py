@@ -5,14 +5,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from cmg_jax import checkpoint
+from cmg_jax._errors import InputError
+from cmg_jax._files import require_file_target, require_parent
 from cmg_jax.cli.evaluate import parse_grid
 from cmg_jax.cli.program import beside_the_result, progress_bars, warn_beyond_range
-from cmg_jax.commands import sampler
-from cmg_jax.envs import run_config
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_file_target, require_parent
-from cmg_jax.viz import plot, render
+from cmg_jax.commands import _sampler
+from cmg_jax.model import _checkpoint
+from cmg_jax.rl import _config
+from cmg_jax.viz import _plot, _render
 
 PROGRAM = "cmg-jax rl"
 GRID = "-0.3,0,0.3,0.6,0.9,1.2:0:-0.6,0,0.6"
@@ -62,7 +62,7 @@ def _require_rl() -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    config = run_config.read(arguments.config) if arguments.config else run_config.RunConfig()
+    config = _config.read(arguments.config) if arguments.config else _config.RunConfig()
     if arguments.steps is not None:
         config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_timesteps=arguments.steps))
     if arguments.seed is not None:
@@ -73,11 +73,11 @@ def _train(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
     _require_rl()
-    plot.pyplot()
-    from cmg_jax.envs import rl_run
+    _plot.pyplot()
+    from cmg_jax.rl import _run
 
-    parts = rl_run.build(config)
-    trained = sampler.trained_range(parts.model)
+    parts = _run.build(config)
+    trained = _sampler.trained_range(parts.model)
     warn_beyond_range(PROGRAM, trained, config.commands.range, "; the commands of the training are clipped to it")
     with progress_bars() as progress:
         advance = progress("train", config.ppo.num_timesteps)
@@ -94,47 +94,47 @@ def _train(arguments: argparse.Namespace) -> None:
                 flush=True,
             )
 
-        rows = rl_run.train(config, parts, arguments.out, report)
+        rows = _run.train(config, parts, arguments.out, report)
     curve = arguments.out / "curve.png"
     kind = "floating" if config.env.get("floating") else "fixed"
     print(f"wrote {arguments.out / 'metrics.csv'} and {len(rows)} checkpoints")
     with beside_the_result(PROGRAM, curve):
-        plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
+        _plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
         print(f"wrote {curve}")
 
 
 def _play(arguments: argparse.Namespace) -> None:
     video: Path = arguments.video or arguments.run / "play.mp4"
-    if video.suffix not in render.SUFFIXES:
-        raise InputError(f"--video {video}: the name must end in {' or '.join(render.SUFFIXES)}")
+    if video.suffix not in _render.SUFFIXES:
+        raise InputError(f"--video {video}: the name must end in {' or '.join(_render.SUFFIXES)}")
     if not 0.1 <= arguments.seconds <= 600:
         raise InputError(f"--seconds {arguments.seconds}: from 0.1 to 600")
     if not arguments.run.is_dir():
         raise InputError(f"{arguments.run}: no such directory; see cmg-jax rl train")
     require_file_target(video)
-    render.choose_gl()
+    _render.choose_gl()
     _require_rl()
-    render.require_writer(video)
-    from cmg_jax.envs import rl_run
+    _render.require_writer(video)
+    from cmg_jax.rl import _run
 
     commands = arguments.command or [(0.8, 0.0, 0.0)]
-    rolled = rl_run.play(arguments.run, commands, arguments.seconds)
+    rolled = _run.play(arguments.run, commands, arguments.seconds)
     warn_beyond_range(PROGRAM, rolled.trained, commands)
     print(f"reward {rolled.reward:.4f} a step, joint error {rolled.joint_error:.4f} rad, {rolled.falls} falls")
     with progress_bars() as progress:
-        pictures = render.num_pictures(rolled.policy, video)
-        drawn_by = render.render_motion(video, rolled.policy, progress("video", pictures), beside=rolled.reference)
+        pictures = _render.num_pictures(rolled.policy, video)
+        drawn_by = _render.render_motion(video, rolled.policy, progress("video", pictures), beside=rolled.reference)
     print(f"wrote {video} ({video.stat().st_size / 1e6:.1f} MB) (drawn by {drawn_by})")
 
 
 def _feasibility(arguments: argparse.Namespace) -> None:
-    from cmg_jax.envs import feasibility
+    from cmg_jax.rl import _feasibility
 
     commands = parse_grid(arguments.grid)
-    model = checkpoint.load(arguments.model) if arguments.model else checkpoint.default_model()
+    model = _checkpoint.load(arguments.model) if arguments.model else _checkpoint.default_model()
     with progress_bars() as progress:
-        found = feasibility.check(model, commands, arguments.frames, progress("feasibility", len(commands)))
-    warn_beyond_range(PROGRAM, sampler.trained_range(model), commands)
+        found = _feasibility.check(model, commands, arguments.frames, progress("feasibility", len(commands)))
+    warn_beyond_range(PROGRAM, _sampler.trained_range(model), commands)
     columns = (
         f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
     )

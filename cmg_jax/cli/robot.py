@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cmg_jax.errors import InputError
+from cmg_jax._errors import InputError
 from cmg_jax.robot import G1, Robot
 
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax import checkpoint
+from cmg_jax._errors import InputError
+from cmg_jax._files import require_file_target
 from cmg_jax.cli.program import quiet_logger, warn, warn_beyond_range
-from cmg_jax.data import assume, clips, readers
-from cmg_jax.data.clips import Rejected
-from cmg_jax.errors import InputError
-from cmg_jax.files import require_file_target
+from cmg_jax.model import _checkpoint
+from cmg_jax.motion_files import _assume, _clips, _readers
+from cmg_jax.motion_files._clips import Rejected
 from cmg_jax.robot import G1, Robot
-from cmg_jax.view.drive import Drive, read_schedule
-from cmg_jax.view.playback import Playback
-from cmg_jax.view.skeleton import Skeleton
+from cmg_jax.view._drive import Drive, read_schedule
+from cmg_jax.view._playback import Playback
+from cmg_jax.view._skeleton import Skeleton
 
 PROGRAM = "cmg-jax view"
 
@@ -34,9 +34,9 @@ def add_parser(subparsers: Any) -> None:
         help="model directory; several walk side by side; the bundled model by default",
     )
     parser.add_argument(
-        "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(readers.SUFFIXES)})"
+        "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(_readers.SUFFIXES)})"
     )
-    assume.add_arguments(parser.add_argument_group("of the motion file"))
+    _assume.add_arguments(parser.add_argument_group("of the motion file"))
     parser.add_argument(
         "--robot",
         type=Path,
@@ -75,7 +75,7 @@ def _view(arguments: argparse.Namespace) -> None:
 
 def _serve(viser: Any, arguments: argparse.Namespace, port: int, source: Any, skeleton: Skeleton) -> Any:
     """The page, after it was shown until Ctrl-C or to the end of `--seconds`."""
-    from cmg_jax.view.page import Page
+    from cmg_jax.view._page import Page
 
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(arguments.host, port, label="cmg_jax", verbose=False)
@@ -99,12 +99,12 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     if arguments.record:
         require_file_target(arguments.record, [arguments.schedule] if arguments.schedule else [])
-    assume.of_arguments(arguments)
+    _assume.of_arguments(arguments)
 
 
 def _drive(arguments: argparse.Namespace) -> Drive:
-    paths = arguments.model or [checkpoint.default_model_path()]
-    models = [checkpoint.load(path) for path in paths]
+    paths = arguments.model or [_checkpoint.default_model_path()]
+    models = [_checkpoint.load(path) for path in paths]
     labels = [path.name for path in arguments.model] if arguments.model else ["bundled model"]
     commands = read_schedule(arguments.schedule, models[0].config.fps) if arguments.schedule else None
     drive = Drive(models, labels, commands=commands)
@@ -116,7 +116,7 @@ def _drive(arguments: argparse.Namespace) -> Drive:
 def _playback(arguments: argparse.Namespace) -> Playback:
     try:
         robot = Robot.from_mjcf(arguments.robot) if arguments.robot else G1
-        reading = readers.read(arguments.motion, assume.of_arguments(arguments, robot))
+        reading = _readers.read(arguments.motion, _assume.of_arguments(arguments, robot))
     except Rejected as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
     found = reading.clips
@@ -128,7 +128,7 @@ def _playback(arguments: argparse.Namespace) -> Playback:
         warn(PROGRAM, f"{arguments.motion} holds {len(found)} motions; the first is played")
     playback = Playback(found[0])
     try:
-        clips.check_rate(found[0])
+        _clips.check_rate(found[0])
     except Rejected as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
     return playback

@@ -3,16 +3,16 @@
 import jax
 
 import cmg_jax
-from cmg_jax.commands import sampler
+from cmg_jax.commands import _sampler
 
 model = cmg_jax.default_model()
 generator = cmg_jax.bank(lookahead_frames=20)
-RANGE = sampler.stages(model)["turn"]  # inside what the model was trained on
+RANGE = _sampler.stages(model)["turn"]  # inside what the model was trained on
 
 
 @jax.jit
 def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys [T]
-    easiest_to_hardest = sampler.curriculum(RANGE, difficulty)
+    easiest_to_hardest = _sampler.curriculum(RANGE, difficulty)
     limits = {"command_low": easiest_to_hardest.low, "command_high": easiest_to_hardest.high}
     model = model.replace(bank=model.bank._replace(**limits))
 
@@ -27,7 +27,7 @@ def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys 
 
 
 motions = cmg_jax.build_bank(
-    model, jax.random.key(1), 256, 250, lambda key, number: sampler.uniform(key, RANGE, number)
+    model, jax.random.key(1), 256, 250, lambda key, number: _sampler.uniform(key, RANGE, number)
 )
 model = model.replace(bank=motions)
 

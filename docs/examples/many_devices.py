@@ -11,19 +11,19 @@ import jax
 import numpy as np
 
 import cmg_jax
-from cmg_jax import parallel
-from cmg_jax.commands import sampler
+from cmg_jax.commands import _sampler
+from cmg_jax.generators import _sharded
 
 
 def main(envs: int = 4096, steps: int = 100) -> np.ndarray:
-    over = parallel.mesh()  # all devices of all processes
-    model = parallel.replicate(cmg_jax.default_model(), over)
-    generator = parallel.sharded(cmg_jax.streaming(20), over)
+    over = _sharded.mesh()  # all devices of all processes
+    model = _sharded.replicate(cmg_jax.default_model(), over)
+    generator = _sharded.sharded(cmg_jax.streaming(20), over)
     # Each process gives the commands of its own rows; a generator never needs those of another.
     local_envs = envs // jax.process_count()
-    low, high = sampler.trained_range(cmg_jax.default_model())
+    low, high = _sampler.trained_range(cmg_jax.default_model())
     commands = np.random.default_rng(jax.process_index()).uniform(low, high, (local_envs, 3)).astype(np.float32)
-    commands = parallel.shard_rows(commands, over)
+    commands = _sharded.shard_rows(commands, over)
 
     @jax.jit
     def rollout(model, commands):

@@ -3,11 +3,11 @@
 import jax
 
 import cmg_jax
-from cmg_jax.commands import sampler
+from cmg_jax.commands import _sampler
 
 model = cmg_jax.default_model()
 generator = cmg_jax.pregenerated(num_frames=500, dtype="float16")
-RANGE = sampler.presets(model)["forward"]  # inside what the model was trained on
+RANGE = _sampler.presets(model)["forward"]  # inside what the model was trained on
 
 
 @jax.jit
@@ -16,7 +16,7 @@ def rollout(model, state, keys):  # keys [T]
         done_key, command_key, reset_key = jax.random.split(key, 3)
         batch = state.command.shape[:1]
         done = jax.random.bernoulli(done_key, 0.0001, batch)  # your environment's; here resets are expensive
-        command = sampler.uniform(command_key, RANGE, *batch)
+        command = _sampler.uniform(command_key, RANGE, *batch)
         state = generator.reset(model, state, done, reset_key, command)
         state, reference = generator.step(model, state)  # joint_pos, joint_vel [B, J]
         ahead = generator.lookahead(model, state, (1, 50))  # leaves [B, 2, J]
@@ -27,7 +27,7 @@ def rollout(model, state, keys):  # keys [T]
 
 def main(envs: int = 4096, steps: int = 100) -> jax.Array:
     command_key, init_key, key = jax.random.split(jax.random.key(0), 3)
-    command = sampler.uniform(command_key, RANGE, envs)
+    command = _sampler.uniform(command_key, RANGE, envs)
     state = jax.jit(generator.init)(model, init_key, command)
     _, (joint_pos, _) = rollout(model, state, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]

@@ -3,11 +3,11 @@
 import jax
 
 import cmg_jax
-from cmg_jax.commands import sampler
+from cmg_jax.commands import _sampler
 
 model = cmg_jax.default_model()
 generator = cmg_jax.realtime(buffer_frames=100)
-RANGE = sampler.presets(model)["forward_turn"]  # inside what the model was trained on
+RANGE = _sampler.presets(model)["forward_turn"]  # inside what the model was trained on
 
 
 @jax.jit
@@ -17,7 +17,7 @@ def rollout(model, state, keys):  # keys [T]
         batch = state.command.shape[:1]
         done = jax.random.bernoulli(done_key, 0.002, batch)  # your environment's
         changed = jax.random.bernoulli(change_key, 0.004, batch)  # your task's
-        command = sampler.uniform(command_key, RANGE, *batch)
+        command = _sampler.uniform(command_key, RANGE, *batch)
         state = generator.reset(model, state, done, reset_key, command)
         state = generator.set_command(model, state, command, changed)
         state, reference = generator.step(model, state)  # joint_pos, joint_vel [B, J]
@@ -28,7 +28,7 @@ def rollout(model, state, keys):  # keys [T]
 
 def main(envs: int = 4096, steps: int = 100) -> jax.Array:
     command_key, init_key, key = jax.random.split(jax.random.key(0), 3)
-    command = sampler.uniform(command_key, RANGE, envs)
+    command = _sampler.uniform(command_key, RANGE, envs)
     state = generator.init(model, init_key, command)
     _, joint_pos = rollout(model, state, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]

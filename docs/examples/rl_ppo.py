@@ -9,21 +9,21 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.commands import sampler
-from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.commands import _sampler
+from cmg_jax.envs._wrapper import wrap_env_fn
+from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
 
 # %% The environment: the action is added to the reference's joint positions. `floating=True` frees the base.
 env = G1Tracking(config_overrides={"floating": False})
 
 # %% The reference: standing at first as the robot does, 10 frames known ahead; commands held for 2 to 4 s.
 model = dataclasses.replace(cmg_jax.default_model(), initial_motion=None)
-commands = sampler.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.3, 0.6]))
-commands = sampler.clip(commands, sampler.trained_range(model))  # beyond it the motion need not follow
+commands = _sampler.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.3, 0.6]))
+commands = _sampler.clip(commands, _sampler.trained_range(model))  # beyond it the motion need not follow
 wrap = wrap_env_fn(
     model,
     cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), frames=5),
-    lambda key, number: sampler.uniform(key, commands, number),
+    lambda key, number: _sampler.uniform(key, commands, number),
     hold_interval=(100, 200),
     **env.wrapping,  # look-ahead and key bodies that the environment asks for
 )

@@ -3,12 +3,12 @@
 import jax
 
 import cmg_jax
-from cmg_jax.commands import sampler, smoother
+from cmg_jax.commands import _sampler, _smoother
 
 model = cmg_jax.default_model()
 generator = cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=20), frames=5)
-smooth = smoother.ramp(steps=25)
-RANGE = sampler.presets(model)["forward_turn"]  # inside what the model was trained on
+smooth = _smoother.ramp(steps=25)
+RANGE = _sampler.presets(model)["forward_turn"]  # inside what the model was trained on
 INTERVAL = (150, 300)  # control steps that a command is held
 
 
@@ -18,8 +18,8 @@ def rollout(model, carry, keys):  # keys [T]
         state, held, smoothing = carry
         done_key, hold_key, command_key, reset_key = jax.random.split(key, 4)
         done = jax.random.bernoulli(done_key, 0.002, held.remaining.shape)  # your environment's
-        command = sampler.uniform(command_key, RANGE, len(done))
-        held, changed = sampler.next_held(hold_key, held, command, INTERVAL, done)
+        command = _sampler.uniform(command_key, RANGE, len(done))
+        held, changed = _sampler.next_held(hold_key, held, command, INTERVAL, done)
         smoothing = smooth.reset(smoothing, done, held.requested)
         smoothing = smooth.step(smooth.request(smoothing, held.requested, changed))
         state = generator.reset(model, state, done, reset_key, smoothing.smoothed)
@@ -33,9 +33,9 @@ def rollout(model, carry, keys):  # keys [T]
 
 def main(envs: int = 4096, steps: int = 100) -> jax.Array:
     command_key, hold_key, init_key, key = jax.random.split(jax.random.key(0), 4)
-    command = sampler.uniform(command_key, RANGE, envs)
+    command = _sampler.uniform(command_key, RANGE, envs)
     state = generator.init(model, init_key, command)
-    carry = (state, sampler.hold(hold_key, command, INTERVAL), smooth.init(command))
+    carry = (state, _sampler.hold(hold_key, command, INTERVAL), smooth.init(command))
     _, (joint_pos, _) = rollout(model, carry, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]
 

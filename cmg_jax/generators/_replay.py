@@ -1,0 +1,108 @@
+"""Bank: every row plays motions of a shared pool; the rollout never runs the network."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax.generators import _base, _motion_bank
+from cmg_jax.generators._base import Generator, MotionFrame
+from cmg_jax.generators._rows import draw_rows
+from cmg_jax.model import _normalization
+from cmg_jax.model._model import CMGModel, MotionBank
+
+
+class BankState(NamedTuple):
+    motion_index: jax.Array  # [B] int32
+    frame_index: jax.Array  # [B] int32, of the frame last served
+    command: jax.Array  # [B, C] physical: the command that each row's motion was made under
+
+
+def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
+    """A generator that plays the motions of `model.bank`: `model.replace(bank=build_bank(...))`.
+
+    A row plays one motion from a random frame on, at least `lookahead_frames` before its end, and begins
+    it again when it gets there: motions are fixed, so there the reference jumps. It takes the motion whose command
+    is nearest to its own (in units of the trained range), or where commands are None one that is drawn from the
+    bank's range; where `motion` is given, it plays on from the frame that is nearest to it. `set_command` jumps
+    to the nearest motion too. The state's `command` is always the one that the motion obeys. `lookahead` goes
+    on through the motion where the row will begin again.
+
+    Args:
+      lookahead_frames: room that a row keeps before the end of its motion, and the horizon.
+
+    Raises:
+      InputError: a negative number; and the functions raise it where a motion has no frame left.
+    """
+    if lookahead_frames < 0:
+        raise InputError(f"lookahead_frames {lookahead_frames} is negative")
+
+    def of(model: CMGModel) -> tuple[MotionBank, int]:
+        """The bank, and the last frame that is served of a motion."""
+        motions = _motion_bank.bank_of(model, lookahead_frames + 1)
+        return motions, motions.frames.shape[0] - 1 - lookahead_frames
+
+    def init(
+        model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
+    ) -> BankState:
+        zero = jnp.zeros(num_envs, jnp.int32)
+        state = BankState(zero, zero, jnp.zeros((num_envs, model.config.command_dim), jnp.float32))
+        return reset(model, state, jnp.ones(num_envs, bool), key, command, motion)
+
+    def step(model: CMGModel, state: BankState) -> tuple[BankState, MotionFrame]:
+        motions, last = of(model)
+        following = state.frame_index + 1
+        state = state._replace(frame_index=jnp.where(following > last, 0, following))
+        return state, _base.to_frame(model, motions.frames[state.frame_index, state.motion_index])
+
+    def reset(
+        model: CMGModel,
+        state: BankState,
+        done: jax.Array,
+        key: jax.Array,
+        command: jax.Array | None,
+        motion: jax.Array | None,
+    ) -> BankState:
+        motions, last = of(model)
+        motion_key, frame_key = jax.random.split(key)
+        motion_index = _motion_bank.choose(model, motions, done, motion_key, command, state.motion_index)
+        if motion is None:
+            drawn = draw_rows(
+                lambda key, shape: jax.random.randint(key, shape, 0, last + 1, jnp.int32), frame_key, len(done)
+            )
+            frame_index = jnp.where(done, drawn, state.frame_index)
+        else:
+            frame = _normalization.normalize_motion(model.stats, motion)
+            frame_index = _motion_bank.nearest_frame(
+                motions, done, motion_index, frame, max(last, 1), state.frame_index
+            )
+        return BankState(motion_index, frame_index, _obeyed(motions, motion_index, done, state.command))
+
+    def set_command(model: CMGModel, state: BankState, command: jax.Array, changed: jax.Array | None) -> BankState:
+        motions, _ = of(model)
+        mask = _base.changed_rows(state.command, command, changed)
+        chosen = _motion_bank.nearest_motion(model, motions, mask, command, state.motion_index)
+        # Of motions that are equally near, the one that plays.
+        mask = mask & (motions.command[chosen] != state.command).any(axis=-1)
+        motion_index = jnp.where(mask, chosen, state.motion_index)
+        return state._replace(motion_index=motion_index, command=_obeyed(motions, motion_index, mask, state.command))
+
+    def lookahead(model: CMGModel, state: BankState, offsets: jax.Array | np.ndarray) -> MotionFrame:
+        index = state.frame_index[:, None] + offsets[None, :]
+        return _base.to_frame(model, of(model)[0].frames[index, state.motion_index[:, None]])
+
+    return _base.checked(
+        init=init,
+        step=step,
+        reset=reset,
+        set_command=set_command,
+        lookahead=lookahead,
+        horizon=lookahead_frames,
+    )
+
+
+def _obeyed(motions: MotionBank, motion_index: jax.Array, mask: jax.Array, command: jax.Array) -> jax.Array:
+    """Commands [B, C]: those of the motions where `mask` [B]."""
+    return jnp.where(mask[:, None], motions.command[motion_index], command)

@@ -1,0 +1,230 @@
+"""Tables of numbers as text (CSV): which column is what, by its name before its place."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax.motion_files._clips import Rejected
+from cmg_jax.robot import G1, Robot, _rotation
+from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS, g1_spelling
+
+ROOT_COLUMNS = 7
+"""Root x y z and a quaternion, before the joints, in a table without a header."""
+
+UNEVEN = 0.5
+"""Part of a step by which times may be off the even grid: they are rounded when they are written."""
+
+_ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
+_POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
+_ROTATION = re.compile(
+    r"^(rot|rotation|rotate|quat|quaternion|orientation|ori|orient|q|r|euler)_?([wxyz])(_deg|_rad)?$"
+)
+_EULER = {"roll": "x", "pitch": "y", "yaw": "z"}
+_FRAME = ("", "frame", "frames", "index", "idx", "frame_index", "frame_idx", "frame_id", "frame_number", "step")
+_NUMBERED = re.compile(r"^(joint|dof|j|q|dof_pos|joint_pos|qpos)_?\d+(_joint|_dof|_pos)?$")
+
+
+class Table(dict[str, Any]):
+    """Arrays by their keys, of a table."""
+
+
+def read(path: Path, robot: Robot = G1) -> Table:
+    """The arrays of a table: root_pos, root_rot or (named, wxyz) root_quat, dof_pos, and dof_names, dof_vel, fps if
+    it says.
+
+    Raises:
+      Rejected: no table of numbers, or columns of unknown meaning.
+    """
+    header, table = _parse(_text(path))
+    columns = _by_place(table, robot) if header is None else _by_name(header, table)
+    if (time := columns.pop("time", None)) is not None:
+        columns["fps"] = rate(time)
+    return Table(columns)
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        raise Rejected("is no table of numbers: it is not text") from None
+
+
+def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
+    """The names in the header, None without one, and the numbers [rows, columns]."""
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line.strip("#,;\t ")]
+    if not lines:
+        raise Rejected("is no table of numbers: it holds no line with any")
+    last = lines[-1][1]
+    separator = next((mark for mark in (";", "\t", ",") if mark in last), None)
+    rows = [(number, _cells(line, separator)) for number, line in lines]
+    start = next((at for at, (_, cells) in enumerate(rows) if _number(cells[-1]) and _number(cells[0])), None)
+    if start is None:
+        raise Rejected(f"is no table of numbers: line {rows[0][0]} begins with {rows[0][1][0]!r}")
+    header, body = [cells for _, cells in rows[:start]], [row for row in rows[start:] if not row[1][0].startswith("#")]
+    width = len(body[0][1])
+    for number, cells in body:
+        if len(cells) != width:
+            raise Rejected(f"is no table of numbers: line {number} has {len(cells)} columns, line {body[0][0]} {width}")
+    try:
+        table = np.array([cells for _, cells in body], np.float64)
+    except ValueError:
+        number, cell = next((number, cell) for number, cells in body for cell in cells if not _number(cell))
+        raise Rejected(f"is no table of numbers: line {number} holds {cell!r}") from None
+    names = next((cells for cells in header[::-1] if len(cells) == width), None)
+    if header and names is None:
+        raise Rejected(f"its header has {len(header[-1])} names, its rows {width} columns")
+    return names, table
+
+
+def _cells(line: str, separator: str | None) -> list[str]:
+    cells = [cell.strip().strip("\"'").strip() for cell in line.lstrip("# ").split(separator)]
+    if separator is not None and len(cells) > 1 and cells[-1] == "":
+        cells.pop()  # a separator at the end of the line
+    if separator == ";" and "," in line:  # then the comma is the decimal mark
+        cells = [cell.replace(",", ".") for cell in cells]
+    return cells
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
+    """A table without a header: root position, root quaternion, joints; frame numbers or times may stand before."""
+    width, out = table.shape[1], {}
+    known = {robot.num_joints, *(len(names) for names in ROBOTS.values())}
+    fits = [count for count in (0, 1, 2) if _is_rotation(table[:, count + 3 : count + 7]) and width > count + 7]
+    fits += [count for count in (0, 1, 2) if width - ROOT_COLUMNS - count in known]
+    leading = next((count for count in fits if (np.diff(table[:, :count], axis=0) > 0).all()), None)
+    if leading is None:
+        raise Rejected(
+            f"has {width} columns; root position, root quaternion and {robot.num_joints} joints are "
+            f"{ROOT_COLUMNS + robot.num_joints}; a header may name others"
+        )
+    for column in table.T[:leading]:
+        if not _whole(column):
+            out["time"] = column
+    table = table[:, leading:]
+    return out | {"root_pos": table[:, :3], "root_rot": table[:, 3:7], "dof_pos": table[:, 7:]}
+
+
+def _whole(column: np.ndarray) -> bool:
+    return bool((column == np.round(column)).all())
+
+
+def _is_rotation(columns: np.ndarray) -> bool:
+    return columns.shape[1] == 4 and bool((np.abs(np.linalg.norm(columns, axis=-1) - 1) < 0.1).all())
+
+
+def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
+    """A table with a header."""
+    if doubled := [name for at, name in enumerate(header) if name in header[:at]]:
+        raise Rejected(f"names column {doubled[0]!r} twice")
+    found: dict[str, dict[str, int]] = {"position": {}, "rotation": {}, "joint": {}, "velocity": {}, "other": {}}
+    out: dict[str, Any] = {}
+    for at, name in enumerate(header):
+        kind, key = _meaning(name)
+        if kind == "time":
+            out["time"] = table[:, at] * (1e-3 if key == "ms" else 1)
+        elif kind != "frame":
+            found[kind][key] = at
+        elif not _whole(table[:, at]):
+            out.setdefault("time", table[:, at])  # an index of times
+    if set(found["position"]) != set("xyz"):
+        raise Rejected(f"its header names no root position x y z ({', '.join(header[:8])} ...)")
+    out["root_pos"] = table[:, [found["position"][axis] for axis in "xyz"]]
+    axes = found["rotation"]
+    if set(axes) == set("wxyz"):
+        out["root_quat"] = table[:, [axes[axis] for axis in "wxyz"]]
+    elif set(axes) == set("xyz"):
+        out["root_euler"] = table[:, [axes[axis] for axis in "xyz"]]
+    else:
+        raise Rejected(f"its header names no root rotation w x y z, nor x y z of angles ({', '.join(header[:8])} ...)")
+    joints = found["joint"] or found["other"]
+    if not joints:
+        raise Rejected("its header names no joints")
+    out["dof_pos"] = table[:, list(joints.values())]
+    if not all(_NUMBERED.match(_plain(name)) for name in joints):
+        out["dof_names"] = list(joints)
+    if set(found["velocity"]) >= set(joints):
+        out["dof_vel"] = table[:, [found["velocity"][name] for name in joints]]
+    if found["joint"] and found["other"]:
+        out["not_read"] = list(found["other"])
+    if "root_euler" in out:
+        out["root_quat"] = _from_euler(out.pop("root_euler"), out["dof_pos"])
+    return out
+
+
+def _meaning(name: str) -> tuple[str, str]:
+    """What a column of this name holds, and of what."""
+    plain = _plain(name)
+    if plain in _FRAME or plain.startswith("unnamed"):
+        return "frame", ""
+    if plain == "t" or plain.startswith(("time", "sec")):
+        return "time", "ms" if plain.endswith(("ms", "msec", "milliseconds")) else ""
+    (joint,) = g1_spelling([re.sub(r"_(vel|velocity|speed)$|^(dof|joint)_?vel_", "", plain)])
+    if joint in G1_29_JOINTS:
+        return ("velocity" if re.search(r"vel|speed", plain) else "joint"), joint
+    rest = _ROOT.sub("", plain)
+    if match := _POSITION.match(rest):
+        return "position", match[2]
+    if match := _ROTATION.match(rest):
+        return "rotation", match[2]
+    if rest in _EULER:
+        return "rotation", _EULER[rest]
+    return "other", name
+
+
+def _plain(name: str) -> str:
+    """root_translateX -> root_translate_x"""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _from_euler(angles: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
+    """Quaternions wxyz of turns around the fixed axes x, then y, then z, in the unit of the joints."""
+    if in_degrees(joint_pos) or np.abs(angles).max() > 2 * np.pi:
+        angles = np.radians(angles)
+    half = angles / 2
+    zero = np.zeros(len(half))
+    x, y, z = (
+        np.stack([np.cos(half[:, axis]), *(np.sin(half[:, axis]) if axis == other else zero for other in range(3))], -1)
+        for axis in range(3)
+    )
+    return _rotation.multiply(z, _rotation.multiply(y, x))
+
+
+def in_degrees(joint_pos: np.ndarray) -> bool:
+    """Whether joint angles can only be degrees: beyond a full turn as radians, and all within half a turn as degrees.
+
+    No joint of the G1 goes beyond 3.1 rad, and none of a standing one stays below 6 degrees.
+    """
+    finite = np.abs(joint_pos[np.isfinite(joint_pos)])
+    return bool(finite.size and 2 * np.pi < np.quantile(finite, 0.999) and finite.max() < 200)
+
+
+def rate(time: np.ndarray) -> float:
+    """Frames per second of times in s, or in ms, us or ns where no robot is recorded so slowly."""
+    step = np.diff(time)
+    if len(step) < 1 or not (step > 0).all():
+        raise Rejected("its times do not rise from row to row")
+    even = (time[-1] - time[0]) / len(step)
+    if np.abs(time - time[0] - even * np.arange(len(time))).max() > UNEVEN * even:
+        raise Rejected(
+            f"its times are not even (steps of {step.min():.4g} .. {step.max():.4g}); resample it, or drop the column"
+        )
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        fps = unit / even
+        if 5 <= fps <= 2000:
+            return float(round(fps)) if abs(fps - round(fps)) < 2e-3 * fps else fps
+    raise Rejected(f"its times step by {even:.4g}, which is no rate of a recording")

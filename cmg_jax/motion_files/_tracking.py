@@ -1,0 +1,52 @@
+"""NPZ as tracking tasks read it, all in the world: mjlab's in MuJoCo's order, BeyondMimic's in Isaac Lab's.
+
+Neither loader looks at names: both take joints and bodies by their place. The names are in the file for all others.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from cmg_jax._files import atomic_path
+from cmg_jax.motion_files._motion import Motion
+from cmg_jax.robot import _rotation
+from cmg_jax.robot._bodies import BodyStates, Progress, body_states, breadth_first, centres_of_mass
+from cmg_jax.robot._joints import indices
+
+
+def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
+    """fps, joint_names, joint_pos, joint_vel, body_names, body_pos_w, body_quat_w (wxyz), body_lin_vel_w,
+    body_ang_vel_w of all bodies, as mjlab has them: in MuJoCo's order, velocities of the frames' origins.
+
+    Velocities of bodies are by kinematics of the joints' velocities and the root's.
+    """
+    states = body_states(motion.robot, motion.qpos(), motion.qvel(), progress)
+    _save(path, motion, motion.robot.body_names, states)
+
+
+def write_beyondmimic(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
+    """The same as BeyondMimic has it: in Isaac Lab's order, linear velocities of the bodies' centres of mass."""
+    robot = motion.robot
+    names = breadth_first(robot, robot.body_names)
+    order = indices(names, robot.body_names)
+    states = body_states(robot, motion.qpos(), motion.qvel(), progress)
+    states = BodyStates(*(array[:, order] for array in states))
+    centre = _rotation.rotate(states.rotation, centres_of_mass(robot, names))
+    states = states._replace(linear_velocity=states.linear_velocity + np.cross(states.angular_velocity, centre))
+    _save(path, motion.with_joints(breadth_first(robot, motion.joint_names)), names, states)
+
+
+def _save(path: Path, motion: Motion, body_names: tuple[str, ...], states: BodyStates) -> None:
+    arrays = {
+        "fps": np.array([motion.fps], np.float64),
+        "joint_names": np.array(motion.joint_names),
+        "joint_pos": motion.joint_pos.astype(np.float32),
+        "joint_vel": motion.joint_vel.astype(np.float32),
+        "body_names": np.array(body_names),
+        "body_pos_w": states.position,
+        "body_quat_w": states.rotation,
+        "body_lin_vel_w": states.linear_velocity,
+        "body_ang_vel_w": states.angular_velocity,
+    }
+    with atomic_path(path) as partial:
+        np.savez(partial, **arrays)

@@ -1,0 +1,217 @@
+"""A training run in a directory: it can be killed at any time and goes on where its last checkpoint was.
+
+DIR/run.json       configuration, network and data; a resumed run must be of the same
+DIR/metrics.csv    loss and validation
+DIR/checkpoints/   training states
+DIR/best.json      figures of the best validation so far
+DIR/model/         its model, for `cmg_jax.load`
+
+Damage to what a resumed run goes on with is refused; `metrics.csv` is for reading only and has no digest.
+"""
+
+import dataclasses
+import json
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from cmg_jax import _digests
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_directory, atomic_path, clear_write_errors
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.data._windows import make_windows
+from cmg_jax.evaluation import _measure
+from cmg_jax.model import _checkpoint
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.robot import _saved
+from cmg_jax.training import _trainer as training
+from cmg_jax.training._checkpoints import Checkpoints
+from cmg_jax.training._metrics import MetricsLog
+from cmg_jax.training._trainer import TrainConfig
+
+POOL_FRAMES = 512
+"""Frames of the data that a trained model takes along for motions to start from."""
+
+SCALE = {"vx": 0.10, "vy": 0.08, "yaw": 0.12}
+"""Errors that weigh alike in the score of a validation."""
+
+VALIDATION_GRID = tuple(command for index, command in enumerate(_measure.DEFAULT_GRID) if index % 2 == 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """What does not change the result of a run."""
+
+    chunk: int = 100
+    """Steps of one call; a row of metrics each."""
+    validate_every: int = 1000
+    """Steps from one validation and checkpoint to the next; a multiple of `chunk`."""
+    keep: int = 2
+    """Newest checkpoints kept, besides the best one."""
+
+
+def train(
+    dataset: Dataset,
+    directory: Path,
+    config: TrainConfig,
+    model_config: CMGConfig,
+    *,
+    options: RunOptions | None = None,
+    resume: bool = False,
+    initial: CMGModel | None = None,
+    progress: Callable[[int, dict[str, Any]], Any] = lambda *_: None,
+) -> dict[str, Any]:
+    """Train a model, or go on with a run that was interrupted.
+
+    Args:
+      dataset: the frames.
+      directory: of the run; must not exist, unless `resume`.
+      config: what the result depends on.
+      model_config: the network.
+      options: what it does not.
+      resume: go on from the newest checkpoint.
+      initial: a model to start from; its normalization is kept.
+      progress: called with the steps done and the newest figures, once a chunk.
+
+    Returns:
+      the figures of the best validation.
+
+    Raises:
+      InputError: the directory exists, or holds a run of other data or another configuration, or the disk is full.
+    """
+    options = options or RunOptions()
+    if options.validate_every < 1 or options.validate_every % options.chunk:
+        raise InputError(f"validate_every {options.validate_every} is no multiple of chunk {options.chunk}")
+    stats = jax.tree.map(jnp.asarray, dataset.stats()) if initial is None else initial.stats
+    pool = _pool(dataset, config.seed)
+    drawing = {"stride": config.stride, "start_weight": config.start_weight, "balance": config.balance}
+    windows = make_windows(dataset, config.window, **drawing)
+    _open(directory, _description(dataset, config, model_config), resume)
+    mesh = _mesh(config.batch_size)
+    functions = training.trainer(config, model_config, stats, mesh)
+    first = training.initial_params(model_config, jax.random.key(config.seed)) if initial is None else initial.params
+    frames, windows = training.replicate((training.frames(dataset), windows), mesh)
+    with clear_write_errors(directory), Checkpoints(directory, options.keep) as checkpoints:
+        state = checkpoints.restore(functions.init(first))
+        log = MetricsLog(directory, int(state.step))
+        best = _read_best(directory)
+        try:
+            while (done := int(state.step)) < config.steps:
+                start = time.perf_counter()
+                length = min(options.chunk, config.steps - done)
+                state, metrics = functions.run(state, frames, windows, length=length)
+                figures = {"step": done + length, **{name: float(values.mean()) for name, values in metrics.items()}}
+                if not np.isfinite(figures["loss"]):
+                    raise InputError(f"the loss is {figures['loss']} at step {done + length}; lower the learning rate")
+                figures["windows_per_second"] = length * config.batch_size / (time.perf_counter() - start)
+                figures |= dict.fromkeys((*SCALE, "score"), "")
+                if (done + length) % options.validate_every == 0 or done + length == config.steps:
+                    model = CMGModel(state.ema_params, stats, pool, model_config)
+                    figures |= validate(model)
+                    if best is None or figures["score"] < best["score"]:
+                        best = {"step": figures["step"], **{name: figures[name] for name in (*SCALE, "score")}}
+                        _keep_best(directory, model, best)
+                log.write(figures)
+                if figures["score"] != "":  # last: what a resumed run does not do again is on disk by now
+                    checkpoints.save(state, figures["score"])
+                progress(done + length, figures)
+        finally:
+            log.close()
+    if best is None:
+        raise InputError(f"{directory}: its best.json is lost; begin another run")
+    return best
+
+
+def validate(model: CMGModel) -> dict[str, float]:
+    """Errors of the walked velocity over a part of the evaluation's grid, and their score (smaller is better)."""
+    settings = _measure.Settings()
+    commands = np.asarray(VALIDATION_GRID, np.float32)
+    trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
+    errors = _measure.tracking(model, trajectory, commands, settings)["rmse"]
+    return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()]))}
+
+
+def _description(dataset: Dataset, config: TrainConfig, model_config: CMGConfig) -> dict[str, Any]:
+    network = {field.name: getattr(model_config, field.name) for field in dataclasses.fields(model_config)}
+    del network["provenance"]
+    robot = _saved.to_json(network.pop("robot"))
+    network["joint_names"] = robot["joint_names"]
+    if "robot" in robot:
+        network["robot"] = f"crc32 {zlib.crc32(json.dumps(robot).encode())}"
+    checksum = zlib.crc32(dataset.motion.tobytes() + dataset.command.tobytes())
+    data = {"frames": len(dataset.motion), "clips": len(dataset.clip_names), "crc32": checksum}
+    return json.loads(json.dumps({"train": dataclasses.asdict(config), "network": network, "data": data}))
+
+
+def _open(directory: Path, description: dict[str, Any], resume: bool) -> None:
+    path = directory / "run.json"
+    if not resume:
+        if directory.exists():
+            raise InputError(f"{directory} exists; pass --resume to go on with its run, or choose another directory")
+        with atomic_directory(directory) as partial:
+            partial.mkdir()
+            (partial / "run.json").write_text(json.dumps(description, indent=2) + "\n")
+        return
+    found = _read_object(path)
+    if found is None:
+        raise InputError(f"{directory} holds no run to resume (no run.json that can be read)")
+    for part, values in description.items():
+        there = found.get(part)
+        for name, value in values.items():
+            begun = there.get(name) if isinstance(there, dict) else None
+            if begun != value:
+                raise InputError(f"{directory}: its run has {part} {name} {begun}, not {value}")
+    if (directory / "model").exists():
+        _checkpoint.check_target(directory / "model", overwrite=True)  # now, not when the first better model is kept
+
+
+def _mesh(batch_size: int) -> Mesh | None:
+    """All devices, where there are several that share a batch evenly."""
+    devices = jax.devices()
+    if len(devices) == 1 or batch_size % len(devices):
+        return None
+    return Mesh(np.array(devices), (training.BATCH_AXIS,))
+
+
+def _pool(dataset: Dataset, seed: int) -> jax.Array:
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(dataset.motion), size=min(POOL_FRAMES, len(dataset.motion)), replace=False)
+    return jnp.asarray(dataset.motion[np.sort(chosen)])
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _read_best(directory: Path) -> dict[str, Any] | None:
+    path = directory / "best.json"
+    if not path.exists():
+        return None
+    best = _read_object(path)
+    whole = best is not None and (
+        _digests.is_intact(best) or set(best) == {"step", "score", *SCALE}
+    )  # without a digest
+    if best is None or not whole:
+        raise InputError(f"{path} is damaged or was edited; delete it, and the next validation counts as the best")
+    return {name: value for name, value in best.items() if name != _digests.SEAL}
+
+
+def _keep_best(directory: Path, model: CMGModel, best: dict[str, Any]) -> None:
+    errors = ", ".join(f"{name} {best[name]:.3f}" for name in SCALE)
+    validated = ("validated", f"at step {best['step']}, error of the walked velocity (RMSE): {errors}")
+    config = dataclasses.replace(model.config, provenance=(*model.config.provenance, validated))
+    model = dataclasses.replace(model, config=config)
+    _checkpoint.save(model, directory / "model", overwrite=True)
+    with atomic_path(directory / "best.json") as partial:
+        partial.write_text(json.dumps(_digests.sealed(best), indent=2) + "\n")

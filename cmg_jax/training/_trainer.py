@@ -1,0 +1,241 @@
+"""Training steps as pure functions: windows are drawn, mirrored and run on the device, many steps a call."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cmg_jax._errors import InputError
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.data._windows import ALWAYS, MAYBE, Windows
+from cmg_jax.generators import _sharded
+from cmg_jax.model import _normalization
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.robot import _joints
+from cmg_jax.training._loss import disagreement, feet_losses, frame_loss, predict
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What a training run does. All that its result depends on, besides the data and the first weights."""
+
+    steps: int = 6000
+    batch_size: int = 128
+    window: int = 30
+    """Frames predicted in a window."""
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """After the warm-up: down to `final_learning_rate` along a cosine, or halved whenever the loss has not
+    fallen for ten times `plateau_steps`."""
+    final_learning_rate: float = 1e-5
+    plateau_steps: int = 100
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    """Of the weights that are validated and kept."""
+    teacher_start: float = 1.0
+    teacher_end: float = 0.0
+    teacher_steps: int = 300
+    """Steps over which the probability of starting from the data's frame goes from start to end."""
+    through_predictions: bool = True
+    feet_weight: float = 0.2
+    """Of the squared error of the feet's places, in units of (5 cm)2, beside that of the frames."""
+    walk_weight: float = 0.05
+    """Of the squared error of the velocity walked over a window, in units of (0.1 m/s)2 or (0.1 rad/s)2."""
+    agreement_weight: float = 1.0
+    """Of the squared difference between joint velocities and position differences, in (rad/s)2."""
+    noise: float = 0.1
+    """Standard deviation, normalized, of noise on a window's first frame."""
+    mirror: float = 0.5
+    """Probability of mirroring a window that may be mirrored."""
+    stride: int = 5
+    """Frames from one window to the next."""
+    start_weight: float = 6.0
+    """How much likelier a window is that holds a start from standing."""
+    balance: float = 0.5
+    """From 0, all windows are equally likely, to 1, all walking speeds are."""
+    seed: int = 0
+
+    def __post_init__(self):
+        ones = ("steps", "batch_size", "window", "teacher_steps", "plateau_steps", "stride")
+        zeros = ("warmup_steps", "seed", "weight_decay", "feet_weight", "walk_weight", "agreement_weight", "noise")
+        for name in (*ones, *zeros):
+            if not (name in ones) <= getattr(self, name) < 2**32:  # and no NaN
+                raise InputError(f"{name} {getattr(self, name)} is not from {int(name in ones)} to 2^32")
+        for name in ("learning_rate", "final_learning_rate", "clip_norm", "start_weight"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} {getattr(self, name)} is not a positive number")
+        shortest = 3 if self.agreement_weight else 2 if self.feet_weight or self.walk_weight else 1
+        if self.window < shortest:
+            raise InputError(f"window {self.window} is less than {shortest}, which the weighted losses need")
+        for name in ("ema", "teacher_start", "teacher_end", "mirror"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} {getattr(self, name)} is not between 0 and 1")
+
+
+class Frames(NamedTuple):
+    """A data set on the device."""
+
+    motion: jax.Array  # [N, D] physical
+    command: jax.Array  # [N, C] physical
+
+
+def frames(dataset: Dataset) -> Frames:
+    return Frames(jnp.asarray(dataset.motion), jnp.asarray(dataset.command))
+
+
+class TrainState(NamedTuple):
+    """Everything that the next step depends on."""
+
+    params: Any
+    ema_params: Any
+    opt_state: Any
+    step: jax.Array  # [] int32, steps done
+    key: jax.Array  # of the run; step i uses fold_in(key, i)
+
+
+class Trainer(NamedTuple):
+    init: Callable[[Any], TrainState]
+    """init(params) -> state. `params` are copied."""
+
+    run: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    """run(state, data, windows, length=...) -> state, metrics [length]. Jitted; the state is donated."""
+
+
+def trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStats, mesh: Mesh | None = None) -> Trainer:
+    """Functions that train a network of `model_config` on windows of a data set.
+
+    Args:
+      config: the recipe.
+      model_config: the network.
+      stats: what normalizes it.
+      mesh: devices along one axis, `BATCH_AXIS`, that share every batch; everything else is on all of them.
+    """
+    optimizer = make_optimizer(config)
+
+    def init(params: Any) -> TrainState:
+        params, ema_params = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params)
+        state = TrainState(params, ema_params, optimizer.init(params), jnp.int32(0), jax.random.key(config.seed))
+        return replicate(state, mesh)
+
+    def share(batch: jax.Array) -> jax.Array:
+        """[t, b, n], each device its rows."""
+        if mesh is None:
+            return batch
+        return jax.lax.with_sharding_constraint(batch, NamedSharding(mesh, P(None, BATCH_AXIS, None)))
+
+    def draw(data: Frames, windows: Windows, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Normalized frames [n+1, b, D] and commands [n, b, C] of one batch."""
+        window_key, mirror_key, noise_key = jax.random.split(key, 3)
+        chosen = jnp.searchsorted(windows.cumulative, jax.random.uniform(window_key, (config.batch_size,)))
+        chosen = jnp.minimum(chosen, len(windows.start) - 1)
+        index = windows.start[chosen][None] + jnp.arange(config.window + 1)[:, None]
+        motion, command = data.motion[index], data.command[index[:-1]]
+        mirror = jax.random.uniform(mirror_key, (config.batch_size,)) < config.mirror
+        rule = windows.mirror[chosen]
+        mirror = ((rule == ALWAYS) | ((rule == MAYBE) & mirror))[None, :, None]
+        motion = jnp.where(mirror, _joints.mirror_motion(motion, model_config.robot), motion)
+        command = jnp.where(mirror, _joints.mirror_command(command), command)
+        motion = _normalization.normalize_motion(stats, motion)
+        noise = config.noise * jax.random.normal(noise_key, motion.shape[1:])
+        return share(motion.at[0].add(noise)), share(_normalization.normalize_command(stats, command))
+
+    def loss_of(
+        params: Any, motion: jax.Array, command: jax.Array, teacher: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        through = config.through_predictions
+        predicted = predict(params, model_config, motion, command, teacher, through_predictions=through)
+        loss = frame_loss(predicted, motion[1:])
+        parts = {"frame_loss": loss}
+        robot, fps = model_config.robot, model_config.fps
+        physical = _normalization.denormalize_motion(stats, predicted)
+        joint_pos, joint_vel = jnp.split(physical, 2, axis=-1)
+        if config.feet_weight or config.walk_weight:
+            target = _normalization.denormalize_motion(stats, motion[1:])[..., : robot.num_joints]
+            place, velocity = feet_losses(joint_pos, target, robot, fps)
+            parts |= {"feet_m": jnp.sqrt(place), "walk_error": jnp.sqrt(velocity)}
+            loss += config.feet_weight * place / 0.05**2 + config.walk_weight * velocity / 0.1**2
+        if config.agreement_weight:
+            difference = disagreement(joint_pos, joint_vel, fps)
+            parts |= {"disagreement_rad_s": jnp.sqrt(difference)}
+            loss += config.agreement_weight * difference
+        return loss, parts
+
+    def step(state: TrainState, data: Frames, windows: Windows) -> tuple[TrainState, dict[str, jax.Array]]:
+        draw_key, teacher_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        motion, command = draw(data, windows, draw_key)
+        probability = teacher_probability(config, state.step)
+        teacher = jax.random.uniform(teacher_key, (config.window, config.batch_size)) < probability
+        (loss, parts), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params, motion, command, teacher)
+        # optax itself does not hold to the strict rules that a caller may have set.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params, value=loss)
+        params = optax.apply_updates(state.params, updates)
+        # Early on the average is over the few steps there are.
+        decay = jnp.minimum(config.ema, (state.step + 1).astype(jnp.float32) / (state.step + 10).astype(jnp.float32))
+        ema_params = jax.tree.map(lambda ema, new: decay * ema + (1 - decay) * new, state.ema_params, params)
+        metrics = {"loss": loss, **parts, "gradient_norm": optax.tree.norm(gradient), "teacher": probability}
+        return TrainState(params, ema_params, opt_state, state.step + 1, state.key), metrics
+
+    @jax.jit(static_argnames="length", donate_argnums=0)
+    def run(
+        state: TrainState, data: Frames, windows: Windows, *, length: int
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        return jax.lax.scan(lambda state, _: step(state, data, windows), state, None, length=length)
+
+    return Trainer(init, run)
+
+
+BATCH_AXIS = "batch"
+
+
+def replicate(tree: Any, mesh: Mesh | None) -> Any:
+    """`tree` on every device of the mesh, where there is one."""
+    return tree if mesh is None else _sharded.replicate(tree, mesh)
+
+
+def make_optimizer(config: TrainConfig) -> optax.GradientTransformationExtraArgs:
+    """Clipping, then Adam as torch has it: the decay of the weights is part of the gradient."""
+    parts = [
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.adam(learning_rate(config)),
+    ]
+    if config.schedule == "plateau":
+        parts.append(optax.contrib.reduce_on_plateau(factor=0.5, patience=10, accumulation_size=config.plateau_steps))
+    return optax.with_extra_args_support(optax.chain(*parts))
+
+
+def learning_rate(config: TrainConfig) -> optax.Schedule:
+    """The rate of a step, before a plateau reduces it."""
+    warm = optax.linear_schedule(0.0, config.learning_rate, max(config.warmup_steps, 1))
+    rest = (
+        optax.cosine_decay_schedule(
+            config.learning_rate,
+            max(config.steps - config.warmup_steps, 1),
+            config.final_learning_rate / config.learning_rate,
+        )
+        if config.schedule == "cosine"
+        else optax.constant_schedule(config.learning_rate)
+    )
+    return optax.join_schedules([warm, rest], [config.warmup_steps])
+
+
+def teacher_probability(config: TrainConfig, step: jax.Array) -> jax.Array:
+    done = jnp.minimum(step.astype(jnp.float32) / config.teacher_steps, 1.0)
+    return config.teacher_start + (config.teacher_end - config.teacher_start) * done
+
+
+def initial_params(model_config: CMGConfig, key: jax.Array) -> Any:
+    """Random weights of a network."""
+    motion, command = jnp.zeros((1, model_config.motion_dim)), jnp.zeros((1, model_config.command_dim))
+    return model_config.network.init(key, motion, command)["params"]

@@ -1,0 +1,60 @@
+"""A motion file, frame by frame."""
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax.motion_files import _clips
+from cmg_jax.motion_files._clips import Clip
+from cmg_jax.robot import _bodies, _feet
+from cmg_jax.view._pose import Pose, contacts
+
+SMOOTHING = 0.2
+"""s over which the velocity of the root is averaged."""
+
+CONTACT_HEIGHT = 0.03
+"""m above the floor: the soles of a recording are not as near to it as those of a generated motion."""
+
+
+class Playback:
+    """One robot that does what a clip holds."""
+
+    def __init__(self, clip: Clip):
+        """Raises:
+        InputError: a clip of another robot, or numbers that cannot be shown.
+        """
+        arrays = (clip.joint_pos, clip.root_pos, clip.root_quat)
+        if not clip.robot.walks:
+            raise InputError(f"{clip.name}: its joints are not the G1's; pass the MJCF of its robot: --robot FILE.xml")
+        if not clip.fps > 0 or not all(np.isfinite(array).all() for array in arrays):
+            raise InputError(f"{clip.name}: holds numbers that cannot be shown; cmg-jax inspect says which")
+        self.clip, self.fps, self.robot, self.labels = clip, clip.fps, clip.robot, (clip.name,)
+        positions = _bodies.qpos(clip.robot, clip.joint_pos, clip.root_pos, clip.root_quat)
+        self.soles = _feet.sole_positions(clip.robot, positions)
+        # Most of the time one foot is down.
+        self.floor = float(np.median(self.soles[..., 2].min(axis=(1, 2))))
+        self.walked = _clips.yaw_frame_velocity(clip, SMOOTHING)
+        self.frame = 0
+
+    @property
+    def frames(self) -> int:
+        return len(self.clip.joint_pos)
+
+    @property
+    def finished(self) -> bool:
+        return self.frame + 1 >= self.frames
+
+    def reset(self) -> list[Pose]:
+        return self.seek(0)
+
+    def step(self) -> list[Pose]:
+        return self.seek(self.frame + 1)
+
+    def seek(self, frame: int) -> list[Pose]:
+        """The pose at a frame, the last one where there is none of that number."""
+        self.frame = now = int(np.clip(frame, 0, self.frames - 1))
+        clip = self.clip
+        command = np.full(3, np.nan) if clip.command is None else clip.command[now]
+        place = (clip.joint_pos[now], clip.root_pos[now], clip.root_quat[now])
+        return [
+            Pose(*place, *contacts(self.soles[now], self.floor, CONTACT_HEIGHT), command, self.walked[now], np.zeros(0))
+        ]

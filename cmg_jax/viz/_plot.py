@@ -1,0 +1,131 @@
+"""Pictures of motion, data and learning."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.motion_files import Motion
+from cmg_jax.robot import Robot, _sides
+
+SUFFIXES = (".png", ".pdf", ".svg")
+COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files only.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'") from None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def require_target(option: str, path: Path) -> None:
+    """Raise InputError unless a picture can be written as `path`, the value of `option`. Call it before long work."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{option} {path}: the name must end in {' or '.join(SUFFIXES)}")
+    require_file_target(path)
+    pyplot()
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to `path`, and close it.
+
+    Raises:
+      InputError: matplotlib cannot write the suffix.
+    """
+    figure.tight_layout()
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=110)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    finally:
+        pyplot().close(figure)
+
+
+def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
+    """Save how the commands [N, 3] of a data set are distributed as a picture."""
+    plt = pyplot()
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+    for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
+        middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
+        half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
+        axis.hist(
+            values, bins=60, range=(middle - half, middle + half), weights=np.full(len(values), seconds / len(values))
+        )
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("seconds")
+    save(figure, path)
+
+
+def plot_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Save a learning curve, from rows of `step`, `reward`, `reward_std` and `joint_error`, as a picture.
+
+    The first row is that of a policy which does nothing.
+    """
+    figure, axes = pyplot().subplots(1, 2, figsize=(10, 3.6))
+    steps, reward, spread, error = (
+        np.array([row[name] for row in rows], float) for name in ("step", "reward", "reward_std", "joint_error")
+    )
+    axes[0].fill_between(steps, reward - spread, reward + spread, alpha=0.2, linewidth=0)
+    for axis, values, label in ((axes[0], reward, "reward of an episode"), (axes[1], error, "joint error [rad]")):
+        axis.plot(steps, values, marker="o", markersize=3)
+        axis.axhline(values[0], color="0.4", linestyle="--", linewidth=1, label="zero action")
+        axis.set_xlabel("environment steps")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    axes[1].set_ylim(bottom=0)
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
+    """Save joint angles by limb and the commanded velocity of one environment as a picture.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    plt = pyplot()
+    groups = motion.robot.limbs
+    figure, axes = plt.subplots(len(groups) + 1, 1, figsize=(10, 2.1 * (len(groups) + 1)), sharex=True)
+    _plot_command(axes[0], motion)
+    seconds = np.arange(motion.joint_pos.shape[0]) / motion.fps
+    for axis, limb in zip(axes[1:], groups, strict=True):
+        plot_limb(axis, seconds, motion.joint_pos, motion.robot, limb)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.margins(x=0)
+    axes[-1].set_xlabel("time [s]")
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_limb(axis: Any, seconds: np.ndarray, joint_pos: np.ndarray, robot: Robot, limb: str) -> None:
+    """The joints of a limb, of joint_pos [T, J], over time."""
+    for name in robot.limbs[limb]:
+        label = _sides.label(name, robot.sides)
+        axis.plot(seconds, joint_pos[:, robot.joint_names.index(name)], label=label, linewidth=1.1)
+    axis.set_ylabel(f"{limb} [rad]")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+
+
+def _plot_command(axis: Any, motion: Motion) -> None:
+    seconds = np.arange(motion.commands.shape[0]) / motion.fps
+    for column, label in enumerate(COMMAND_LABELS):
+        axis.step(seconds, motion.commands[:, column], where="post", label=label)
+    axis.set_ylabel("command")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
