@@ -32,9 +32,9 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
     commands = np.array([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]], np.float32)
     first = first_frames(bundled, jax.random.key(6), 4)
     trajectory = jax.jit(cmg_jax.generate)(bundled, first, np.repeat(commands[:, None], 150, axis=1))
-    walked = _measure.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
+    measured = _measure.measured_velocity(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
     told = np.array([[float(row[f"walked_{part}"]) for part in ("vx", "vy", "yaw")] for row in rows])
-    np.testing.assert_allclose(told, walked, atol=2e-3)
+    np.testing.assert_allclose(told, measured, atol=2e-3)
     assert np.abs(told - commands).max() < 0.15
     assert all(0 < float(row["foot_sliding_m_s"]) < 0.3 for row in rows)
     for row, frames in zip(rows, np.asarray(trajectory), strict=True):

@@ -16,7 +16,7 @@ from cmg_jax._files import atomic_directory, require_parent
 from cmg_jax.cli.evaluate import parse_grid
 from cmg_jax.cli.program import Progress, beside_the_result, progress_bars, warn_beyond_range
 from cmg_jax.commands import _sampler
-from cmg_jax.evaluation import _measure
+from cmg_jax.evaluation import _measure, _quality
 from cmg_jax.generators._base import first_frames, standing_frame
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGModel
@@ -130,7 +130,7 @@ def _write(
     for index, (frames, command) in enumerate(zip(trajectory, commands, strict=True)):
         held = np.broadcast_to(command, (len(frames) - 1, 3))
         motion: Motion = motion_files.of_trajectory(config, frames, held, arguments.root)
-        walked = _measure.walked(model, frames)[settle:].mean(axis=0)
+        walked = _measure.measured_velocity(model, frames)[settle:].mean(axis=0)
         number = index % arguments.motions
         name = "vx{:+.2f}_vy{:+.2f}_yaw{:+.2f}".format(*command) + (f"_{number}" if arguments.motions > 1 else "")
         file = f"{index:04d}_{name}{motion_files.FORMATS[arguments.format].suffix}"
@@ -139,7 +139,7 @@ def _write(
         row = {"file": file, "frames": len(frames), "fps": config.fps}
         for prefix, values in (("", command), ("walked_", walked)):
             row |= {prefix + part: round(float(v), 4) for part, v in zip(_measure.COMPONENTS, values, strict=True)}
-        quality = _measure.quality(frames[None], config.robot, config.fps)
+        quality = _quality.quality(frames[None], config.robot, config.fps)
         row |= {key: float(f"{value:.4g}") for key, value in quality.items()}
         rows.append(row)
         if index in pictured:

@@ -3,17 +3,16 @@
 import argparse
 import itertools
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cmg_jax import evaluation
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.data import _dataset
-from cmg_jax.evaluation import _measure
 from cmg_jax.model import _checkpoint
 from cmg_jax.viz import _evaluation_page, _plot
 
@@ -21,7 +20,7 @@ PROGRAM = "cmg-jax evaluate"
 
 
 def add_parser(subparsers: Any) -> None:
-    defaults = _measure.Settings()
+    defaults = evaluation.Settings()
     parser = subparsers.add_parser("evaluate", help="measure how a model obeys its commands")
     parser.add_argument(
         "model", type=Path, nargs="?", metavar="MODEL", help="model directory; the bundled model by default"
@@ -31,8 +30,8 @@ def add_parser(subparsers: Any) -> None:
         metavar="VX:VY:YAW",
         help="values separated by commas for each: --grid=-0.3,0,0.9:0:-0.6,0,0.6",
     )
-    parser.add_argument("--frames", type=int, default=defaults.frames, help="generated for every command")
-    parser.add_argument("--drift-frames", type=int, default=defaults.drift_frames, help="of the long run")
+    parser.add_argument("--frames", type=int, default=defaults.num_frames, help="generated for every command")
+    parser.add_argument("--drift-frames", type=int, default=defaults.num_drift_frames, help="of the long run")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the changing commands")
     parser.add_argument("--data", type=Path, metavar="FILE.npz", help="its data set, to compare its motion with")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.json and report.png there")
@@ -46,16 +45,18 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     path = arguments.model or _checkpoint.default_model_path()
     model = _checkpoint.load(path)
     data = _dataset.load(arguments.data) if arguments.data else None
-    grid = parse_grid(arguments.grid) if arguments.grid else _measure.DEFAULT_GRID
-    settings = _measure.Settings(frames=arguments.frames, drift_frames=arguments.drift_frames, seed=arguments.seed)
+    grid = parse_grid(arguments.grid) if arguments.grid else evaluation.DEFAULT_GRID
+    settings = evaluation.Settings(
+        num_frames=arguments.frames, num_drift_frames=arguments.drift_frames, seed=arguments.seed
+    )
     with progress_bars() as progress:
-        advance = progress("evaluate", len(_measure.PARTS))
-        report = _measure.evaluate(model, grid, settings, lambda _: advance(1), data)
-    print(text(report))
+        advance = progress("evaluate", len(evaluation.STAGES))
+        report = evaluation.evaluate(model, grid=grid, settings=settings, data=data, progress=lambda _: advance(1))
+    print(evaluation.report_text(report))
     if directory is not None:
         directory.mkdir(exist_ok=True)
         with atomic_path(directory / "report.json") as partial:
-            partial.write_text(json.dumps(_finite(report), indent=2) + "\n")
+            partial.write_text(evaluation.report_json(report))
         print(f"wrote {directory / 'report.json'}")
         with beside_the_result(PROGRAM, directory / "report.png"):
             _evaluation_page.plot_report(directory / "report.png", report, str(path))
@@ -82,15 +83,6 @@ def check_report_directory(directory: Path) -> None:
         require_file_target(directory / name)
 
 
-def _finite(value: Any) -> Any:
-    """As JSON can hold it: null for a figure of a motion that was not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def parse_grid(grid: str) -> list[tuple[float, ...]]:
     """The commands of `VX:VY:YAW`, three lists of numbers.
 
@@ -109,40 +101,3 @@ def parse_grid(grid: str) -> list[tuple[float, ...]]:
             raise InputError(f"--grid {column}: not finite")
         columns.append(numbers)
     return list(itertools.product(*columns))
-
-
-def text(report: dict[str, Any]) -> str:
-    """The figures of a report, a line each."""
-    tracking, switching, drift = (report[part] for part in ("tracking", "switching", "drift"))
-    starts = [second for second in report["start_stop"]["seconds_to_half_speed"] if second is not None]
-    stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]
-    count = len(report["start_stop"]["speeds"])
-    zero = tracking["speed_at_zero"]
-    lines = [
-        ("error of the walked velocity (RMSE)", _errors(tracking["rmse"])),
-        *([("the same of the data, by stride", _errors(report["data"]["rmse"]))] if "data" in report else []),
-        ("its mean (bias)", _errors(tracking["bias"])),
-        ("after changes of command (RMSE)", _errors(switching["rmse"])),
-        ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),
-        ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
-        ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
-        ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
-        *_measure.quality_lines(report),
-        ("the same after a change of command", f"{switching['largest_step_after_a_change_rad']:.3f} rad"),
-        ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
-    ]
-    if drift:
-        amplitudes = "amplitude {amplitude_early_rad:.4f} then {amplitude_late_rad:.4f} rad".format(**drift)
-        finite = "finite" if drift["finite"] else "NOT finite"
-        lines.append((f"over {drift['frames']} frames", f"{finite}, {amplitudes}"))
-        lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-
-
-def _errors(named: dict[str, float]) -> str:
-    return f"vx {named['vx']:.3f} m/s, vy {named['vy']:.3f} m/s, yaw {named['yaw']:.3f} rad/s"
-
-
-def _range(seconds: list[float]) -> str:
-    return f"{min(seconds):.2f} to {max(seconds):.2f} s" if seconds else "-"

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.evaluation import _measure
+from cmg_jax.evaluation._report import quality_lines
 from cmg_jax.viz import _plot
 
 
 def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
-    """Save a report of `cmg_jax.evaluation._measure.evaluate` as a picture."""
+    """Save a report of `cmg_jax.evaluation.evaluate` as a picture."""
     plt = _plot.pyplot()
     figure, axes = plt.subplots(2, 3, figsize=(12, 7))
     rows = report["tracking"]["rows"]
@@ -31,7 +31,7 @@ def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
     mean = report["gate"]["mean"]
     axes[1, 1].bar(range(len(mean)), mean)
     axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
-    lines = [f"{label}\n  {value}" for label, value in _measure.quality_lines(report)]
+    lines = [f"{label}\n  {value}" for label, value in quality_lines(report)]
     tracking = report["tracking"]
     lines.append(f"does not move\n  {tracking['rows_that_do_not_move']} of {tracking['rows_that_should']} commands")
     axes[1, 2].axis("off")
