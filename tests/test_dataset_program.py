@@ -47,9 +47,9 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
 
 
 def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
-    assert _contact_sheet.chosen(5) == [0, 1, 2, 3, 4]
-    many = _contact_sheet.chosen(1000)
-    assert len(many) == _contact_sheet.MAX_SHOWN
+    assert _contact_sheet.choose(5) == [0, 1, 2, 3, 4]
+    many = _contact_sheet.choose(1000)
+    assert len(many) == _contact_sheet.MAX_MOTIONS
     assert (many[0], many[-1]) == (0, 999)
 
 

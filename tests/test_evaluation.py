@@ -2,6 +2,7 @@
 """The figures of an evaluation, and the odometry they rest on."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -135,7 +136,8 @@ def test_models_that_cannot_be_measured_are_refused(small_model, model):
         evaluate(model, settings=Settings(num_frames=60))
 
 
-def test_the_program_prints_and_writes_a_report(tmp_path, capsys):
+def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pictures are drawn without it
     out = tmp_path / "report"
     arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
     result = run_here(capsys, "cmg-jax", "evaluate", *arguments)

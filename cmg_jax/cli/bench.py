@@ -9,14 +9,14 @@ from typing import Any
 
 import jax
 
-from bench import generation, measure, memory, modes, peers, report, rollout
+from bench import generation, measure, memory, modes, peers, plots, report, rollout
 from bench.measure import Section
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGModel
-from cmg_jax.viz import _bench_plots, _plot
+from cmg_jax.viz import _plot
 
 PROGRAM = "cmg-jax bench"
 SIZES = (512, 1024, 2048, 4096, 8192)
@@ -74,7 +74,7 @@ def _bench(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         arguments.plot.mkdir(exist_ok=True)
         with beside_the_result(PROGRAM, arguments.plot):
-            for path in _bench_plots.plot_sections(arguments.plot, sections, machine):
+            for path in plots.plot_sections(arguments.plot, sections, machine):
                 print(f"wrote {path}")
     if arguments.profile:
         print(f"wrote a trace to {arguments.profile}; look at it with xprof or ui.perfetto.dev")
@@ -124,7 +124,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.mode == "peers":
         peers.require()
     if arguments.plot:
-        _plot.pyplot()
+        _plot.require_matplotlib()
     for directory in (arguments.plot, arguments.profile):
         if directory is not None:
             if directory.exists() and not directory.is_dir():

@@ -93,7 +93,7 @@ def _data(arguments: argparse.Namespace) -> None:
     _dataset.save(out, made)
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
     with beside_the_result(PROGRAM, picture):
-        _plot.plot_speeds(picture, made.command, made.seconds)
+        _plot.plot_commands(picture, made.command, made.seconds)
         print(f"wrote {picture}")
 
 

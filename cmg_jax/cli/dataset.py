@@ -58,7 +58,7 @@ def _dataset(arguments: argparse.Namespace) -> None:
         raise InputError(f"--out {out}: exists; choose another directory")
     require_parent(out)
     _render.choose_gl()
-    _plot.pyplot()
+    _plot.require_matplotlib()
     model = _checkpoint.load(arguments.model or _checkpoint.default_model_path())
     model.config.check_walks("a dataset")
     if arguments.joints and not is_g1(model.config.robot):
@@ -75,7 +75,7 @@ def _dataset(arguments: argparse.Namespace) -> None:
             write_index(partial / INDEX, rows)
         with beside_the_result(PROGRAM, out / SHEET):
             pictures = progress("pictures", _contact_sheet.num_pictures(len(shown)))
-            drawn_by = _contact_sheet.draw(out / SHEET, shown, pictures)
+            drawn_by = _contact_sheet.draw_contact_sheet(out / SHEET, shown, progress=pictures)
             print(f"wrote {out / SHEET} (drawn by {drawn_by})")
     error = np.array([[row[f"walked_{part}"] - row[part] for part in _measure.COMPONENTS] for row in rows])
     vx, vy, yaw = np.sqrt(np.square(error).mean(axis=0))
@@ -121,29 +121,29 @@ def _write(
     commands: np.ndarray,
     arguments: argparse.Namespace,
     progress: Progress,
-) -> tuple[list[dict[str, Any]], list[_contact_sheet.Entry]]:
+) -> tuple[list[dict[str, Any]], list[_contact_sheet.SheetEntry]]:
     """The motions as files; their rows of the index, and those that the picture shows."""
     config = model.config
     advance, rows, shown = progress("motions", len(commands)), [], []
-    pictured = set(_contact_sheet.chosen(len(commands)))
+    pictured = set(_contact_sheet.choose(len(commands)))
     settle = round(SETTLE_SECONDS * config.fps)
     for index, (frames, command) in enumerate(zip(trajectory, commands, strict=True)):
         held = np.broadcast_to(command, (len(frames) - 1, 3))
         motion: Motion = motion_files.of_trajectory(config, frames, held, arguments.root)
-        walked = _measure.measured_velocity(model, frames)[settle:].mean(axis=0)
+        velocity = _measure.measured_velocity(model, frames)[settle:].mean(axis=0)
         number = index % arguments.motions
         name = "vx{:+.2f}_vy{:+.2f}_yaw{:+.2f}".format(*command) + (f"_{number}" if arguments.motions > 1 else "")
         file = f"{index:04d}_{name}{motion_files.FORMATS[arguments.format].suffix}"
         written = motion.with_joints(robot_of_size(arguments.joints).joint_names) if arguments.joints else motion
         motion_files.write(directory / file, written, arguments.format, bodies=True)
         row = {"file": file, "frames": len(frames), "fps": config.fps}
-        for prefix, values in (("", command), ("walked_", walked)):
+        for prefix, values in (("", command), ("walked_", velocity)):
             row |= {prefix + part: round(float(v), 4) for part, v in zip(_measure.COMPONENTS, values, strict=True)}
         quality = _quality.quality(frames[None], config.robot, config.fps)
         row |= {key: float(f"{value:.4g}") for key, value in quality.items()}
         rows.append(row)
         if index in pictured:
-            shown.append(_contact_sheet.Entry(motion, walked))
+            shown.append(_contact_sheet.SheetEntry(motion, velocity))
         advance(1)
     return rows, shown
 

@@ -59,7 +59,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             partial.write_text(evaluation.report_json(report))
         print(f"wrote {directory / 'report.json'}")
         with beside_the_result(PROGRAM, directory / "report.png"):
-            _evaluation_page.plot_report(directory / "report.png", report, str(path))
+            _evaluation_page.plot_evaluation(directory / "report.png", report, str(path))
             print(f"wrote {directory / 'report.png'}")
 
 
@@ -68,7 +68,7 @@ def check_report_directory(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is not a directory")
     require_parent(directory)
-    _plot.pyplot()
+    _plot.require_matplotlib()
     names = [name for name in ("report.json", "report.png") if (directory / name).exists()]
     try:
         content = json.loads((directory / "report.json").read_text()) if names else None

@@ -127,7 +127,7 @@ def _generate(arguments: argparse.Namespace) -> None:
         if arguments.video:
             with beside(arguments.video):
                 pictures = _render.num_pictures(first, arguments.video)
-                drawn_by = _render.render_motion(arguments.video, first, progress("video", pictures))
+                drawn_by = _render.render_motion(arguments.video, first, progress=progress("video", pictures))
                 _say_written(arguments.video, f" (drawn by {drawn_by})")
     steps = len(commands)
     print(
@@ -191,7 +191,7 @@ def _check(arguments: argparse.Namespace) -> str | None:
         else:
             require_file_target(path, [arguments.schedule] if arguments.schedule else [])
     if arguments.plot:
-        _plot.pyplot()
+        _plot.require_matplotlib()
     if arguments.video:
         _render.require_writer(arguments.video)
     if arguments.out is None:

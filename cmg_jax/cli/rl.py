@@ -73,7 +73,7 @@ def _train(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.out} exists; choose another directory")
     require_parent(arguments.out)
     _require_rl()
-    _plot.pyplot()
+    _plot.require_matplotlib()
     from cmg_jax.rl import _run
 
     parts = _run.build(config)
@@ -99,7 +99,7 @@ def _train(arguments: argparse.Namespace) -> None:
     kind = "floating" if config.env.get("floating") else "fixed"
     print(f"wrote {arguments.out / 'metrics.csv'} and {len(rows)} checkpoints")
     with beside_the_result(PROGRAM, curve):
-        _plot.plot_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
+        _plot.plot_learning_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {config.seed}")
         print(f"wrote {curve}")
 
 
@@ -123,7 +123,9 @@ def _play(arguments: argparse.Namespace) -> None:
     print(f"reward {rolled.reward:.4f} a step, joint error {rolled.joint_error:.4f} rad, {rolled.falls} falls")
     with progress_bars() as progress:
         pictures = _render.num_pictures(rolled.policy, video)
-        drawn_by = _render.render_motion(video, rolled.policy, progress("video", pictures), beside=rolled.reference)
+        drawn_by = _render.render_motion(
+            video, rolled.policy, beside=rolled.reference, progress=progress("video", pictures)
+        )
     print(f"wrote {video} ({video.stat().st_size / 1e6:.1f} MB) (drawn by {drawn_by})")
 
 
