@@ -1,4 +1,4 @@
-"""`cmg-jax generate --out DIR.zarr`: more motion than fits into memory, by one process or many."""
+"""`cmg-jax generate --out DIR.zarr`: more motion than fits into memory, from one process or many."""
 
 import argparse
 import re
@@ -6,24 +6,23 @@ import shutil
 from typing import Any
 
 import jax
-import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.cli.program import progress_bars, warn
 from cmg_jax.model._model import CMGModel
-from cmg_jax.store import _fill, _store
-from cmg_jax.store._store import SUFFIX, MotionStore
+from cmg_jax.store import DTYPES, SUFFIX, MotionStore, chunks_of_part, create_store, fill
+from cmg_jax.store._store import missing_bytes
 
 
 def add_arguments(parser: Any) -> None:
-    group = parser.add_argument_group(f"past memory (--out DIR{SUFFIX})")
+    group = parser.add_argument_group(f"larger than memory (--out DIR{SUFFIX})")
     group.add_argument(
         "--part",
         type=_part,
         metavar="K/N",
         help="this process makes the K-th of N parts; start N of them, on one machine or on many that share the disk",
     )
-    group.add_argument("--dtype", choices=_store.DTYPES, help="of the stored frames (default float32)")
+    group.add_argument("--dtype", choices=DTYPES, help="of the stored frames (default float32)")
     group.add_argument("--chunk", type=int, metavar="N", help="environments a file (default: as many as give 64 MB)")
 
 
@@ -49,46 +48,45 @@ def check(arguments: argparse.Namespace) -> None:
 def generate(program: str, model: CMGModel, arguments: argparse.Namespace, steps: int, commands: Any) -> None:
     """Make the store, or go on with it. `commands` [T, C] are shared, None where each environment draws its own."""
     path, dtype = arguments.out, arguments.dtype or "float32"
-    config = _store.configure(model, arguments.envs, steps, arguments.seed, commands, dtype, arguments.chunk)
-    chunks = _fill.part_of(config.num_chunks, arguments.part) if arguments.part else range(config.num_chunks)
-    store = _store.create_or_open(path, config, commands)
+    options = {"commands": commands, "seed": arguments.seed, "dtype": dtype, "chunk_envs": arguments.chunk}
+    store = create_store(path, model, arguments.envs, steps, **options)
+    config = store.config
+    chunks = chunks_of_part(config.num_chunks, arguments.part) if arguments.part else range(config.num_chunks)
     missing = [chunk for chunk in chunks if not store.is_done(chunk)]
     part = "part {}/{}: ".format(*arguments.part) if arguments.part else ""
     if missing:
         if len(missing) < len(chunks):
             print(f"{part}going on with {path}: {len(chunks) - len(missing)} of {len(chunks)} chunks are there")
-        frames = _warn_of_full_disk(program, store, missing)
+        _warn_of_full_disk(program, store, missing)
+        frames = steps * sum(store.rows(chunk).stop - store.rows(chunk).start for chunk in missing)
         try:
             with progress_bars() as progress:
-                report = _fill.fill(model, store, commands, missing, progress("generate", frames))
+                report = fill(model, store, chunks=missing, progress=progress("generate", frames))
         except InputError as error:
             raise InputError(f"{error}; the same command goes on from there") from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from there") from None
-        if report.bad_envs:
-            warn(program, f"{report.bad_envs} of {report.envs} motions are not finite")
+        if report.num_bad_envs:
+            warn(program, f"{report.num_bad_envs} of {report.num_envs} motions are not finite")
         print(
-            f"{part}{report.envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
-            f"{report.envs * steps / report.run_seconds:,.0f} frames/s "
+            f"{part}{report.num_envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
+            f"{report.num_envs * steps / report.run_seconds:,.0f} frames/s "
             f"({report.run_seconds:.2f} s, and {report.compile_seconds:.2f} s to compile)"
         )
     left = len(store.missing())
     if left:
         print(f"{part}finished; {left} of {config.num_chunks} chunks of {path} are still missing")
     else:
-        print(f"{path} is finished: {config.envs} environments x {steps} frames in {config.num_chunks} chunks")
+        print(
+            f"{path} is finished: {config.num_envs} environments x {config.num_frames} frames in {config.num_chunks} chunks"
+        )
 
 
-def _warn_of_full_disk(program: str, store: MotionStore, missing: list[int]) -> int:
-    """The frames to be made; warns if they do not fit."""
-    spans = [store.rows(chunk) for chunk in missing]
-    envs = sum(span.stop - span.start for span in spans)
-    config = store.config
-    needed = envs * (config.steps + 1) * config.motion_dim * np.dtype(config.dtype).itemsize
+def _warn_of_full_disk(program: str, store: MotionStore, missing: list[int]) -> None:
+    needed = missing_bytes(store, missing)
     free = shutil.disk_usage(store.path).free
     if needed > free:
         warn(program, f"{store.path} needs {needed / 1e9:.1f} GB more; {free / 1e9:.1f} GB are free there")
-    return envs * config.steps
 
 
 def _part(text: str) -> tuple[int, int]:
