@@ -42,7 +42,7 @@ import cmg_jax
 from cmg_jax import _digests, motion_files
 from cmg_jax.data import _dataset
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.export._torch_file import state_dict, torch_file
+from cmg_jax.export import state_dict, torch_file
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import Motion, _readers

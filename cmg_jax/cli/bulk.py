@@ -77,9 +77,8 @@ def generate(program: str, model: CMGModel, arguments: argparse.Namespace, steps
     if left:
         print(f"{part}finished; {left} of {config.num_chunks} chunks of {path} are still missing")
     else:
-        print(
-            f"{path} is finished: {config.num_envs} environments x {config.num_frames} frames in {config.num_chunks} chunks"
-        )
+        sizes = f"{config.num_envs} environments x {config.num_frames} frames in {config.num_chunks} chunks"
+        print(f"{path} is finished: {sizes}")
 
 
 def _warn_of_full_disk(program: str, store: MotionStore, missing: list[int]) -> None:
