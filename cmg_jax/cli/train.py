@@ -5,13 +5,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from cmg_jax import evaluation
 from cmg_jax._errors import InputError
 from cmg_jax.cli.program import progress_bars
 from cmg_jax.data import _dataset
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig
-from cmg_jax.training import _run
-from cmg_jax.training._trainer import TrainConfig
+from cmg_jax.training import RunOptions, TrainConfig, train
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
             group.add_argument(flag, choices=choices, default=field.default)
         else:
             group.add_argument(flag, type=hints[field.name], default=field.default)
-    options = _run.RunOptions()
+    options = RunOptions()
     group.add_argument("--validate-every", type=int, default=options.validate_every, metavar="STEPS")
     parser.set_defaults(function=_train)
 
@@ -71,15 +71,15 @@ def _train(arguments: argparse.Namespace) -> None:
             advance(step - done)
             done = step
             if figures["score"] != "":
-                errors = ", ".join(f"{name} {figures[name]:.3f}" for name in _run.SCALE)
+                errors = ", ".join(f"{name} {figures[name]:.3f}" for name in evaluation.COMPONENTS)
                 print(
                     f"step {step}  loss {figures['loss']:.5f}  walked: {errors}  score {figures['score']:.3f}  "
                     f"{figures['windows_per_second']:.0f} windows/s",
                     flush=True,
                 )
 
-        options = _run.RunOptions(validate_every=arguments.validate_every)
-        best = _run.train(
+        options = RunOptions(validate_every=arguments.validate_every)
+        best = train(
             data,
             arguments.out,
             config,
