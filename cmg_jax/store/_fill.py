@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import _rollout
+from cmg_jax._blocks import row_blocks
 from cmg_jax._errors import InputError
 from cmg_jax._files import clear_write_errors
 from cmg_jax.commands import _sampler
@@ -62,7 +63,7 @@ def fill(
       InputError: the disk refuses. What is done stays done.
     """
     config = store.config
-    _, block = _rollout.row_blocks(config.chunk)
+    block = row_blocks(config.chunk).size
     key = jax.random.key(config.seed)
     start = time.perf_counter()
     make_block = jax.jit(_make_block, static_argnames=("rows", "steps", "dtype"))

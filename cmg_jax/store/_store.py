@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmg_jax import _digests
+from cmg_jax._blocks import CPU_BLOCK_ROWS
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, first_line
 from cmg_jax._version import __version__
@@ -38,9 +39,6 @@ hundreds of environments a chunk. A chunk is a whole shard, so no two processes 
 
 READ_BYTES = 2**20
 """What a reader of one environment reads: shards are made of pieces of at most this size, each with its checksum."""
-
-BLOCK_ROWS = 512
-"""Chunks are a multiple of the rows that go through the network together on a CPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +205,8 @@ def _power_of_two_up_to(number: int) -> int:
 
 def _default_chunk(row_bytes: int) -> int:
     rows = CHUNK_BYTES // row_bytes
-    return rows // BLOCK_ROWS * BLOCK_ROWS or _power_of_two_up_to(rows)
+    # A multiple of the rows that go through the network together on a CPU.
+    return rows // CPU_BLOCK_ROWS * CPU_BLOCK_ROWS or _power_of_two_up_to(rows)
 
 
 def _metadata(config: StoreConfig, name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.evaluation import _measure
 from cmg_jax.viz import _plot
 
@@ -15,7 +16,7 @@ def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(12, 7))
     rows = report["tracking"]["rows"]
     command, walked = (np.array([row[key] for row in rows]) for key in ("command", "walked"))
-    for index, (axis, label) in enumerate(zip(axes[0], _plot.COMMAND_LABELS, strict=True)):
+    for index, (axis, label) in enumerate(zip(axes[0], COMMAND_LABELS, strict=True)):
         low, high = command[:, index].min() - 0.1, command[:, index].max() + 0.1
         axis.plot([low, high], [low, high], color="0.7", linewidth=1)
         spread = np.random.default_rng(0).normal(size=len(command)) * 0.01 * (high - low)

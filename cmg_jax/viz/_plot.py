@@ -8,11 +8,11 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.motion_files import Motion
 from cmg_jax.robot import Robot, _sides
 
 SUFFIXES = (".png", ".pdf", ".svg")
-COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
 
 def pyplot() -> Any:
