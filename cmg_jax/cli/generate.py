@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import _rollout, motion_files
+from cmg_jax._blocks import CPU_BLOCK_ROWS, row_blocks
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target, require_parent
 from cmg_jax.cli import bulk
@@ -150,20 +151,19 @@ def generate_batch(
     """Trajectories [envs, T+1, D] in host memory, generated in blocks of rows that fill one preallocated array."""
     steps = len(commands)
     motion = first_frames(model, jax.random.key(seed), envs)
-    block = min(envs, _rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
-    shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
+    blocks = row_blocks(envs, CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
+    shared = jnp.broadcast_to(jnp.asarray(commands), (blocks.size, *commands.shape))
 
     start = time.perf_counter()
-    compiled = jax.jit(_rollout.generate).lower(model, motion[:block], shared).compile()
+    compiled = jax.jit(_rollout.generate).lower(model, motion[: blocks.size], shared).compile()
     compile_seconds = time.perf_counter() - start
 
     out = np.empty((envs, steps + 1, model.config.motion_dim), np.float32)
     advance = progress("generate", envs * steps)
     start = time.perf_counter()
-    for row in range(0, envs, block):
-        first = min(row, envs - block)  # the last block begins early: every block has the compiled shape
-        out[first : first + block] = compiled(model, motion[first : first + block], shared)
-        advance(min(block, envs - row) * steps)
+    for rows, num_new in blocks.slices():
+        out[rows] = compiled(model, motion[rows], shared)
+        advance(num_new * steps)
     return out, Timing(compile_seconds, time.perf_counter() - start)
 
 
@@ -212,8 +212,7 @@ def _check(arguments: argparse.Namespace) -> str | None:
 
 def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
     """The command at each step, [T, C]; warns where it leaves the trained range."""
-    if model.config.command_dim != 3:
-        raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
+    model.config.check_velocity_commands(PROGRAM)
     envs = 1 if bulk.wanted(arguments) else arguments.envs
     if arguments.schedule:
         times, values = _schedule.read_schedule(arguments.schedule)

@@ -7,11 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
-
-COMMAND_NAMES = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,7 +42,7 @@ def card(model: CMGModel, path: Path) -> str:
     ]
     low, high = np.asarray(stats.command_min), np.asarray(stats.command_max)
     for index in range(config.command_dim):
-        name = COMMAND_NAMES[index] if config.command_dim == len(COMMAND_NAMES) else f"command {index}"
+        name = COMMAND_LABELS[index] if config.command_dim == len(COMMAND_LABELS) else f"command {index}"
         lines.append((f"trained {name}", f"{low[index]:+.2f} .. {high[index]:+.2f}"))
     lines += config.provenance
     width = max(len(key) for key, _ in lines)

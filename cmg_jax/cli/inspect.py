@@ -8,6 +8,7 @@ import numpy as np
 
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import beside_the_result
+from cmg_jax.commands import COMMAND_NAMES, COMMAND_UNITS
 from cmg_jax.motion_files import _assume, _clips, _inspection
 from cmg_jax.motion_files._containers import SUFFIXES
 from cmg_jax.motion_files._inspection import Inspection
@@ -78,7 +79,7 @@ def _root(found: Inspection) -> str:
 
 
 def _range(velocity: np.ndarray) -> str:
-    units = zip(("vx", "vy", "yaw rate"), ("m/s", "m/s", "rad/s"), velocity.min(0), velocity.max(0), strict=True)
+    units = zip(COMMAND_NAMES, COMMAND_UNITS, velocity.min(0), velocity.max(0), strict=True)
     return ", ".join(f"{name} {low:+.2f} .. {high:+.2f} {unit}" for name, unit, low, high in units)
 
 

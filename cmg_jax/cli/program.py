@@ -19,7 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
-from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.commands import COMMAND_NAMES, CommandRange
 
 
 class Parser(argparse.ArgumentParser):
@@ -122,7 +122,7 @@ def warn_beyond_range(name: str, trained: CommandRange, commands: Any, remark: s
     """Say in one line which components of commands [N, 3] leave the trained range, and what becomes of them."""
     low, high = (np.asarray(edge) for edge in trained)
     parts = []
-    for component, values, least, most in zip(("vx", "vy", "yaw rate"), np.asarray(commands).T, low, high, strict=True):
+    for component, values, least, most in zip(COMMAND_NAMES, np.asarray(commands).T, low, high, strict=True):
         # Rounded to the digits that are printed: +0.84 is not outside of .. +0.84.
         beyond = values[(np.round(values, 2) < np.round(least, 2)) | (np.round(values, 2) > np.round(most, 2))]
         if beyond.size:

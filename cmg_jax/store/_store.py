@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cmg_jax import _digests
+from cmg_jax._blocks import CPU_BLOCK_ROWS
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, first_line
-from cmg_jax._rollout import CPU_BLOCK_ROWS
 from cmg_jax._version import __version__
 from cmg_jax.model._model import CMGModel
 
