@@ -17,9 +17,7 @@ from cmg_jax.model import _checkpoint
 from cmg_jax.motion_files import _assume, _clips, _readers
 from cmg_jax.motion_files._clips import Rejected
 from cmg_jax.robot import G1, Robot
-from cmg_jax.view._drive import Drive, read_schedule
-from cmg_jax.view._playback import Playback
-from cmg_jax.view._skeleton import Skeleton
+from cmg_jax.view import Drive, Page, Playback, Skeleton, read_commands
 
 PROGRAM = "cmg-jax view"
 
@@ -68,15 +66,13 @@ def _view(arguments: argparse.Namespace) -> None:
     with quiet_logger("websockets"):
         page = _serve(viser, arguments, port, source, skeleton)
     if arguments.record and isinstance(source, Drive):
-        source.record(arguments.record)
+        source.write_schedule(arguments.record)
         print(f"wrote {arguments.record} ({source.frame} frames)")
     print(page.pacer.text())
 
 
-def _serve(viser: Any, arguments: argparse.Namespace, port: int, source: Any, skeleton: Skeleton) -> Any:
+def _serve(viser: Any, arguments: argparse.Namespace, port: int, source: Any, skeleton: Skeleton) -> Page:
     """The page, after it was shown until Ctrl-C or to the end of `--seconds`."""
-    from cmg_jax.view._page import Page
-
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(arguments.host, port, label="cmg_jax", verbose=False)
     try:
@@ -106,7 +102,7 @@ def _drive(arguments: argparse.Namespace) -> Drive:
     paths = arguments.model or [_checkpoint.default_model_path()]
     models = [_checkpoint.load(path) for path in paths]
     labels = [path.name for path in arguments.model] if arguments.model else ["bundled model"]
-    commands = read_schedule(arguments.schedule, models[0].config.fps) if arguments.schedule else None
+    commands = read_commands(arguments.schedule, models[0].config.fps) if arguments.schedule else None
     drive = Drive(models, labels, commands=commands)
     if commands is not None:
         warn_beyond_range(PROGRAM, drive.command_range, commands)
