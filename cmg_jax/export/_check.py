@@ -36,7 +36,7 @@ def check_onnx(model: CMGModel, content: bytes, *, physical: bool = False) -> fl
         return None
     motion, command = _inputs(model, physical)
     session = onnxruntime.InferenceSession(content)
-    frame = session.run(None, {"prev_motion": motion, "command": command})[0]
+    frame = np.asarray(session.run(None, {"prev_motion": motion, "command": command})[0])
     expected = jax.jit(apply if physical else apply_normalized)(model, motion, command)
     return _difference(model, frame, expected, physical)
 

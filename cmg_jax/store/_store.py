@@ -339,7 +339,7 @@ def _same(store: MotionStore, config: StoreConfig) -> MotionStore:
             word = _WORDS.get(field.name, field.name.replace("_", " "))
             raise InputError(
                 f"{store.path} was begun with {word} {_short(begun_with)}, not {_short(wanted)}; "
-                "give the same options to go on with it, or choose another directory"
+                "give the same options to continue it, or choose another directory"
             )
     return store
 
