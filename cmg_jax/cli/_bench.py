@@ -48,7 +48,11 @@ def add_options(parser: Any) -> None:
         help="number of timings, of which the median is printed; in the mode quick at most 2 for all but the rate",
     )
     parser.add_argument(
-        "--generators", nargs="+", choices=rollout.MODES, help="generators of the mode rollout (default: all)"
+        "--generators",
+        nargs="+",
+        choices=rollout.MODES,
+        metavar="NAME",
+        help=f"generators of the mode rollout: {', '.join(rollout.MODES)} (default: all)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.json", help="write all figures there, those of an interrupted run too"
