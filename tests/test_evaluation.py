@@ -139,7 +139,7 @@ def test_models_that_cannot_be_measured_are_refused(small_model, model):
 def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pictures are drawn without it
     out = tmp_path / "report"
-    arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
+    arguments = ["--grid=0,0.9:0:0", "--seconds", 3, "--drift-seconds", 10, "--report", out]
     result = run_here(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
@@ -147,4 +147,4 @@ def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
     assert len(written["tracking"]["rows"]) == 2
     assert (out / "report.png").stat().st_size > 20_000
     assert "numbers separated by commas" in refused_line(capsys, "evaluate", "--grid=a:0:0")
-    assert "not a model directory" in refused_line(capsys, "evaluate", tmp_path / "none")
+    assert "not a model directory" in refused_line(capsys, "evaluate", "--model", tmp_path / "none")

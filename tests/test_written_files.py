@@ -181,7 +181,7 @@ def test_a_picture_that_fails_loses_nothing_of_what_is_written(walk, tmp_path, m
         (["data", "walk.npz", "--out", "set.npz", "--percentiles", "0", "100"], "set.npz", ["set.png"]),
         (["generate", *second, "--out", "a.csv", "--plot", "a.png", "--video", "a.gif"], "a.csv", ["a.png", "a.gif"]),
         (
-            ["dataset", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
+            ["motions", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
             "set/index.csv",
             ["set/contact_sheet.png"],
         ),

@@ -36,7 +36,7 @@ def segments(data: Dataset, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
     edges = data.clip_edges()
     starts = np.concatenate([np.arange(first, last - num_frames + 1, num_frames) for first, last in edges])
     if not len(starts):
-        raise InputError(f"no clip of the data has {num_frames} frames to compare with; lower --frames")
+        raise InputError(f"no clip of the data has {num_frames} frames to compare with; ask for fewer seconds")
     index = starts[:, None] + np.arange(num_frames)
     return data.motion[index], data.command[index]
 
