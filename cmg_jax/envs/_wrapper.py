@@ -182,7 +182,7 @@ class ReferenceMotionWrapper(Wrapper):
         generated = self._generator.init(model, motion_key, drawn, num_envs=batch)
         command = generated.command  # a bank may have put a motion's own in place of the drawn one
         held = _sampler.hold(hold_key, command, self._hold_interval)
-        own = ReferenceState(model, generated, held, self._smoother.init(command), _root_pose.init(batch), key)
+        own = ReferenceState(model, generated, held, self._smoother.init(command), _root_pose.init_root(batch), key)
         reference = self._reference(own)
         self._check_slot(state, reference)
         return self._show(state, own, reference)
@@ -210,7 +210,7 @@ class ReferenceMotionWrapper(Wrapper):
             generated, root = moving
             generated, _ = self._generator.step(own.model, generated)
             # By the command of the frame that was made: a step may put a waiting command in force.
-            return generated, _root_pose.step(root, generated.command[:, :3], own.model.config.fps)
+            return generated, _root_pose.step_root(root, generated.command[:, :3], own.model.config.fps)
 
         moving = own.generator, own.root
         moving = frame(0, moving) if self._frames == 1 else jax.lax.fori_loop(0, self._frames, frame, moving)
@@ -233,13 +233,13 @@ class ReferenceMotionWrapper(Wrapper):
         held = held._replace(requested=jnp.where(done[:, None], generated.command, held.requested))
         smoother = self._smoother.reset(smoother, done, held.requested)
         generated = self._generator.set_command(model, generated, smoother.smoothed, moved)
-        return ReferenceState(model, generated, held, smoother, _root_pose.reset(own.root, done), key)
+        return ReferenceState(model, generated, held, smoother, _root_pose.reset_root(own.root, done), key)
 
     def _arriving(self, own: ReferenceState, shown: Reference) -> Reference:
         """What was `shown`, with the frame of `own`, its command and its root in the place of the last ones."""
         frame = jax.tree.map(lambda leaf: leaf[:, 0], self._generator.lookahead(own.model, own.generator, (0,)))
         command = own.generator.command
-        velocity = _root_pose.velocity(own.root, command)
+        velocity = _root_pose.commanded_velocity(own.root, command)
         bodies = None if self._robot is None else KeyBodies(*self._robot.body_velocities(*frame))
         return shown._replace(**frame._asdict(), root=own.root, root_velocity=velocity, command=command, bodies=bodies)
 
@@ -250,7 +250,7 @@ class ReferenceMotionWrapper(Wrapper):
         (now, bodies_now), (ahead, bodies_ahead) = (
             jax.tree.map(lambda leaf, part=part: leaf[:, part], (frames, bodies)) for part in (0, slice(1, None))
         )
-        velocity = _root_pose.velocity(own.root, command)
+        velocity = _root_pose.commanded_velocity(own.root, command)
         return Reference(
             joint_pos=now.joint_pos,
             joint_vel=now.joint_vel,

@@ -25,7 +25,7 @@ from cmg_jax.rl import _g1_model, _rewards
 from cmg_jax.robot import G1
 from cmg_jax.robot._g1 import G1_29_JOINTS, MJCF_PATH
 from cmg_jax.robot._joints import indices
-from cmg_jax.robot._root_pose import rotate
+from cmg_jax.robot._rotation import into_body_frame, rotate_planar, yaw_of
 
 KEY_BODIES = (
     "left_knee_link",
@@ -182,7 +182,7 @@ class G1Tracking(MjxEnv):
     def _observe(self, data: mjx.Data, action: jax.Array, reference: Reference) -> jax.Array:
         parts = []
         if self._config.floating:
-            parts = [data.qvel[3:6], _into(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
+            parts = [data.qvel[3:6], into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
         return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
@@ -201,7 +201,7 @@ class G1Tracking(MjxEnv):
     def _fallen(self, data: mjx.Data) -> jax.Array:
         if not self._config.floating:
             return jnp.zeros((), bool)
-        up = _into(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+        up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
         return (data.qpos[2] < self._config.termination.height) | (up[2] < np.cos(self._config.termination.tilt))
 
     def _terms(
@@ -211,14 +211,13 @@ class G1Tracking(MjxEnv):
         command = upright = key_bodies = jnp.zeros((), jnp.float32)
         if reference.bodies is not None:
             pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
-            seen = jax.vmap(lambda place: _into(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
+            seen = jax.vmap(lambda place: into_body_frame(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
             key_bodies = _rewards.likeness(seen - reference.bodies.poses.position, widths.key_bodies)
         if self._config.floating:
-            up = _into(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+            up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
             upright = _rewards.likeness(up[:2], widths.upright)
-            w, x, y, z = data.qpos[3:7]
-            yaw = jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
-            moving = jnp.append(rotate(data.qvel[:2], -yaw), data.qvel[5])
+            planar = rotate_planar(data.qvel[:2], -yaw_of(data.qpos[3:7]))
+            moving = jnp.append(planar, data.qvel[5])
             command = _rewards.likeness(moving - reference.command, widths.command)
         torque = data.actuator_force
         return {
@@ -277,10 +276,3 @@ def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
     drawn: dict[str, Any] = draw(rng)
     axes = jax.tree.map(lambda _: None, model)
     return model.tree_replace(drawn), axes.tree_replace(dict.fromkeys(drawn, 0))
-
-
-def _into(quat: jax.Array, vector: jax.Array) -> jax.Array:
-    """`vector` [3] of the world along the axes of a body that stands at `quat` wxyz."""
-    axis = -quat[1:]
-    twice = 2 * jnp.cross(axis, vector)
-    return vector + quat[0] * twice + jnp.cross(axis, twice)

@@ -232,7 +232,7 @@ def _motions(
         own_joints = qpos[:, at]
     else:
         own_root, own_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
-        root = _root_pose.on_floor(joint_pos, robot, commands[1:], fps)
+        root = _root_pose.root_on_floor(joint_pos, robot, commands[1:], fps)
     velocity = np.gradient(own_joints, 1 / fps, axis=0)
     policy = Motion(fps, robot, own_joints, velocity, commands[1:], *own_root)
     return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *root)
