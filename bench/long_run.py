@@ -45,7 +45,7 @@ def main() -> None:
         def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             state, held = carry
             hold_key, command_key = jax.random.split(key)
-            held, changed = _sampler.next_held(hold_key, held, draw(command_key), INTERVAL)
+            held, changed = _sampler.next_held(held, hold_key, draw(command_key), INTERVAL)
             state = generator.set_command(model, state, held.requested, changed)
             state, frame = generator.step(model, state)
             return (state, held), frame.joint_pos

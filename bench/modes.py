@@ -8,9 +8,9 @@ import jax
 from bench.measure import Section, compile_program, draw_commands, inputs, median_seconds
 from bench.rollout import pool
 from cmg_jax import _rollout
+from cmg_jax.generators import replay
 from cmg_jax.generators._base import Generator
 from cmg_jax.generators._pregenerated import pregenerated
-from cmg_jax.generators._replay import bank
 from cmg_jax.generators._rolling import realtime, streaming
 from cmg_jax.model._model import CMGModel
 
@@ -40,7 +40,7 @@ COLUMNS = {
 def maker(name: str, model: CMGModel, dtype: str = "float32") -> tuple[Generator[Any], CMGModel]:
     """The generator of a row, and the model with what it needs."""
     if name == "bank":
-        return bank(), model.replace(bank=pool(model, dtype))
+        return replay(), model.replace(bank=pool(model, dtype))
     make = {
         "pregenerated": lambda: pregenerated(PRELOAD_FRAMES, dtype=dtype),
         "realtime": lambda: realtime(BUFFER_FRAMES, dtype=dtype),

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench.measure import Section, compile_program, draw_commands, seconds
+from cmg_jax.generators import replay
 from cmg_jax.generators._base import Generator
 from cmg_jax.generators._motion_bank import build_bank
 from cmg_jax.generators._on_tick import on_tick
 from cmg_jax.generators._pregenerated import pregenerated
-from cmg_jax.generators._replay import bank
 from cmg_jax.generators._rolling import realtime, streaming
 from cmg_jax.model._model import CMGModel, MotionBank, apply_normalized
 
@@ -26,7 +26,7 @@ MODES: dict[str, Callable[[], Generator[Any]]] = {
     "streaming-95": lambda: streaming(95),
     "realtime-100": lambda: realtime(100),
     "pregenerated-500": lambda: pregenerated(500),
-    "bank-256x500": lambda: bank(lookahead_frames=20),
+    "bank-256x500": lambda: replay(lookahead_frames=20),
     "streaming-20-bank-tick": lambda: on_tick(streaming(20, from_bank=True), 25),
     "streaming-95-bank-tick": lambda: on_tick(streaming(95, from_bank=True), 25),
     "realtime-100-bank-tick": lambda: on_tick(realtime(100, from_bank=True), 25),

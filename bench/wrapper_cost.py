@@ -70,7 +70,7 @@ def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
     """Environments that are vectorised and reset themselves."""
     sampler = functools.partial(draw_commands, model)
     streaming = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), TICK)
-    bank = cmg_jax.bank(lookahead_frames=max(env.wrapping["lookahead"]))
+    bank = cmg_jax.replay(lookahead_frames=max(env.wrapping["lookahead"]))
     options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
     bodies = env.wrapping["key_bodies"]
     robot = kinematics(model.config.robot, bodies=bodies)

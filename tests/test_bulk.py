@@ -193,7 +193,7 @@ def test_a_bank_loads_and_plays_it(tiny_model, whole):
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), expected, atol=1e-5)
     np.testing.assert_array_equal(motions.command, _store.read(store, store.command[:40]))
     np.testing.assert_array_equal(motions.command_high, motions.command.max(0))
-    generator, playing = cmg_jax.bank(), tiny_model.replace(bank=motions)
+    generator, playing = cmg_jax.replay(), tiny_model.replace(bank=motions)
     state = generator.init(playing, jax.random.key(0), motions.command[jnp.array([31, 2])])
     index = int(state.frame_index[0])
     _, frame = generator.step(playing, state)

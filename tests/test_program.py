@@ -64,7 +64,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
     assert tuple(walk["body_names"]) == G1.body_names
-    expected_commands = _schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
+    expected_commands = _schedule.hold_each([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
         bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]

@@ -154,7 +154,7 @@ def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bun
 
 
 def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
-    commands = _schedule.hold([[0.8, 0, 0.4]], 1, 50)
+    commands = _schedule.hold_each([[0.8, 0, 0.4]], 1, 50)
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
     motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
@@ -379,7 +379,7 @@ def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "wrote again.csv (100 frames)" in out
-    _, values = _schedule.read_csv(tmp_path / "again.csv")
+    _, values = _schedule.read_schedule(tmp_path / "again.csv")
     np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
 
 

@@ -224,7 +224,7 @@ def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model
     def nearest(command):
         return made[np.square((command - made) / width).sum(axis=-1).argmin()]
 
-    generator = cmg_jax.bank(lookahead_frames=max(OFFSETS))
+    generator = cmg_jax.replay(lookahead_frames=max(OFFSETS))
     env = wrapped(TinyMjx(), tiny_model.replace(bank=motions), generator)
     state = jax.jit(env.reset)(KEYS)
     actions = actions_of(3, steps=60)

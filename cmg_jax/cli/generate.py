@@ -216,14 +216,14 @@ def _commands(arguments: argparse.Namespace, model: CMGModel) -> np.ndarray:
         raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
     envs = 1 if bulk.wanted(arguments) else arguments.envs
     if arguments.schedule:
-        times, values = _schedule.read_csv(arguments.schedule)
+        times, values = _schedule.read_schedule(arguments.schedule)
         seconds = arguments.seconds or times[-1]
         _check_size(seconds * model.config.fps, envs)
         commands = _schedule.interpolate(times, values, seconds, model.config.fps)
     else:
         seconds = arguments.seconds or DEFAULT_SECONDS
         _check_size(seconds * model.config.fps, envs)
-        commands = _schedule.hold(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
+        commands = _schedule.hold_each(arguments.command or [DEFAULT_COMMAND], seconds, model.config.fps)
     if not len(commands):
         raise InputError(f"{seconds:g} s hold no frame at {model.config.fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():

@@ -6,7 +6,7 @@ the PyTorch original's, which asks for up to 3 m/s.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ class CommandRange(NamedTuple):
 
     low: Any  # [C]
     high: Any  # [C]
+
+
+class CommandSampler(Protocol):
+    """Draws commands, as `lambda key, num_envs: commands.uniform(key, command_range, num_envs)` does."""
+
+    def __call__(self, key: jax.Array, num_envs: int, /) -> jax.Array:
+        """Commands [num_envs, C], physical: vx, vy [m/s] and yaw rate [rad/s]. It consumes the key."""
+        ...
 
 
 def _range(vx: tuple[float, float], vy: tuple[float, float], yaw: tuple[float, float]) -> CommandRange:
@@ -111,20 +119,22 @@ def forward_only(command_range: CommandRange) -> CommandRange:
     return CommandRange(*(jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range)))
 
 
-def uniform(key: jax.Array, command_range: CommandRange, batch: int) -> jax.Array:
+def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> jax.Array:
     """Commands [B, C], evenly spread over the range."""
     low, high = (edge[None] for edge in _edges(command_range))
-    return low + (high - low) * jax.random.uniform(key, (batch, low.shape[-1]), jnp.float32)
+    return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
 
 
-def normal(key: jax.Array, command_range: CommandRange, batch: int, *, mean: Any = None, std: Any = None) -> jax.Array:
+def normal(
+    key: jax.Array, command_range: CommandRange, num_envs: int, *, mean: Any = None, std: Any = None
+) -> jax.Array:
     """Commands [B, C] around `mean` (the middle of the range) with `std` (a quarter of its width); not bounded."""
     mean, std = _moments(command_range, mean, std)
-    return mean[None] + std[None] * jax.random.normal(key, (batch, mean.shape[-1]), jnp.float32)
+    return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
 
 
 def truncated_normal(
-    key: jax.Array, command_range: CommandRange, batch: int, *, mean: Any = None, std: Any = None
+    key: jax.Array, command_range: CommandRange, num_envs: int, *, mean: Any = None, std: Any = None
 ) -> jax.Array:
     """Like `normal`, but inside the range: truncated, where the original piles up clipped draws on its edges."""
     mean, std = _moments(command_range, mean, std)
@@ -132,7 +142,7 @@ def truncated_normal(
     # An empty width has no distribution, only its one value.
     width = jnp.where(std > 0, std, 1.0)
     draw = jax.random.truncated_normal(
-        key, ((low - mean) / width)[None], ((high - mean) / width)[None], (batch, mean.shape[-1]), jnp.float32
+        key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
     )
     return jnp.clip(mean[None] + std[None] * draw, low[None], high[None])
 
@@ -147,18 +157,18 @@ def _moments(command_range: CommandRange, mean: Any, std: Any) -> tuple[jax.Arra
 
 
 def sequence(
-    key: jax.Array, command_range: CommandRange, batch: int, frames: int, change_interval: int = 50
+    key: jax.Array, command_range: CommandRange, num_envs: int, num_frames: int, *, change_interval: int = 50
 ) -> jax.Array:
     """Commands [B, T, C] that go in straight lines from one draw to the next, `change_interval` frames each.
 
     Raises:
       InputError: fewer than one frame in all or in an interval.
     """
-    if frames < 1 or change_interval < 1:
-        raise InputError(f"frames {frames} and change_interval {change_interval} must be at least 1")
-    draws = frames // change_interval + 2
-    points = jax.vmap(lambda key: uniform(key, command_range, batch))(jax.random.split(key, draws))
-    time = jnp.arange(frames, dtype=jnp.int32)
+    if num_frames < 1 or change_interval < 1:
+        raise InputError(f"num_frames {num_frames} and change_interval {change_interval} must be at least 1")
+    draws = num_frames // change_interval + 2
+    points = jax.vmap(lambda key: uniform(key, command_range, num_envs))(jax.random.split(key, draws))
+    time = jnp.arange(num_frames, dtype=jnp.int32)
     before = time // change_interval
     weight = ((time % change_interval).astype(jnp.float32) / change_interval)[:, None, None]
     return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
@@ -198,7 +208,7 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
 
 
 def next_held(
-    key: jax.Array, held: HeldCommand, command: ArrayLike, interval: tuple[int, int], done: Any = False
+    held: HeldCommand, key: jax.Array, command: ArrayLike, interval: tuple[int, int], done: ArrayLike = False
 ) -> tuple[HeldCommand, jax.Array]:
     """One step: rows whose time is over, or that are `done` [B], take their row of `command` [B, C].
 
@@ -217,8 +227,8 @@ def next_held(
     return HeldCommand(requested, remaining), changed
 
 
-def _intervals(key: jax.Array, batch: int, interval: tuple[int, int]) -> jax.Array:
+def _intervals(key: jax.Array, num_envs: int, interval: tuple[int, int]) -> jax.Array:
     shortest, longest = interval
     if not 1 <= shortest <= longest:
         raise InputError(f"interval {interval}: at least 1 step, the shorter one first")
-    return jax.random.randint(key, (batch,), shortest, longest + 1, jnp.int32)
+    return jax.random.randint(key, (num_envs,), shortest, longest + 1, jnp.int32)

@@ -11,7 +11,7 @@ RAMP_SECONDS = 0.5
 """How long one held command takes to become the next: the reference smoother's 25 frames at 50 fps."""
 
 
-def hold(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.ndarray:
+def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.ndarray:
     """Hold each command for an equal share of the time, with a straight ramp of 0.5 s at each change.
 
     Args:
@@ -46,7 +46,7 @@ def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: floa
         return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def read_csv(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """times [N] s and commands [N, C] from a file of lines `time, vx, vy, yaw`; one header line is allowed.
 
     Raises:

@@ -225,7 +225,7 @@ class ReferenceMotionWrapper(Wrapper):
             drawn, given = old.requested, None
         else:
             drawn = given = self._command_sampler(command_key, len(done))
-        held, changed = _sampler.next_held(hold_key, old, drawn, self._hold_interval, done)
+        held, changed = _sampler.next_held(old, hold_key, drawn, self._hold_interval, done)
         smoother = self._smoother.step(self._smoother.request(own.smoother, held.requested, changed & ~done))
         moved = (smoother.smoothed != own.smoother.smoothed).any(axis=-1) & ~done
 

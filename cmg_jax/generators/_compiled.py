@@ -18,12 +18,12 @@ Generate = Callable[[CMGModel, Any, Any], jax.Array]
 
 
 @overload
-def compile_ahead(model: CMGModel, envs: int, *, steps: int, time_major: bool = False) -> Generate: ...
+def compile_ahead(model: CMGModel, num_envs: int, *, steps: int, time_major: bool = False) -> Generate: ...
 @overload
-def compile_ahead(model: CMGModel, envs: int, *, generator: Generator, donate: bool = True) -> Generator: ...
+def compile_ahead(model: CMGModel, num_envs: int, *, generator: Generator, donate: bool = True) -> Generator: ...
 def compile_ahead(
     model: CMGModel,
-    envs: int,
+    num_envs: int,
     *,
     steps: int | None = None,
     generator: Generator | None = None,
@@ -40,7 +40,7 @@ def compile_ahead(
     Args:
       model: the model. Later calls may take another one of the same architecture, robot and rate, in the same
         precision, with a pool of first frames of the same size (and a bank of the same size, or none, as here).
-      envs: B.
+      num_envs: B.
       steps: T; compiles `cmg_jax.generate`.
       generator: any generator whose commands are given; compiles its functions.
       time_major: as for `cmg_jax.generate`.
@@ -55,15 +55,15 @@ def compile_ahead(
     """
     if (steps is None) == (generator is None):
         raise InputError("give either steps, to compile generate, or a generator")
-    if envs < 1 or (steps is not None and steps < 1):
-        raise InputError(f"envs {envs}, steps {steps}: at least 1 is needed")
+    if num_envs < 1 or (steps is not None and steps < 1):
+        raise InputError(f"num_envs {num_envs}, steps {steps}: at least 1 is needed")
     config = model.config
     if generator is None:
         assert steps is not None
-        shapes = (_shape(envs, config.motion_dim), _shape(envs, steps, config.command_dim))
+        shapes = (_shape(num_envs, config.motion_dim), _shape(num_envs, steps, config.command_dim))
         generate = jax.jit(_rollout.generate, static_argnames="time_major")
         return generate.lower(model, *shapes, time_major=time_major).compile()
-    command, done = _shape(envs, config.command_dim), jax.ShapeDtypeStruct((envs,), jnp.bool_)
+    command, done = _shape(num_envs, config.command_dim), jax.ShapeDtypeStruct((num_envs,), jnp.bool_)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(generator.init, model, key, command)
     arguments = {

@@ -9,13 +9,11 @@ import numpy as np
 from jax import lax
 
 from cmg_jax._errors import InputError
+from cmg_jax.commands import CommandSampler
 from cmg_jax.generators import _base, _ring
 from cmg_jax.generators._rows import draw_rows, update_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, MotionBank
-
-Sampler = Callable[[jax.Array, int], jax.Array]
-"""(key, number) -> commands [number, C]."""
 
 
 def build_bank(
@@ -23,7 +21,7 @@ def build_bank(
     key: jax.Array,
     num_motions: int,
     num_frames: int,
-    sampler: Sampler,
+    sampler: CommandSampler,
     *,
     chunk: int = 512,
     dtype: Any = "float32",

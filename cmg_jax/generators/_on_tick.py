@@ -24,8 +24,8 @@ class TickState(NamedTuple, Generic[S]):
         return self.inner.command
 
 
-def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]]:
-    """`generator` with commands that become active every `frames` steps, for all rows at once.
+def on_tick(generator: Generator[S], num_frames: int = 25) -> Generator[TickState[S]]:
+    """`generator` with commands that become active every `num_frames` steps, for all rows at once.
 
     A replan costs L network calls in sequence however few its rows are; here they are paid once a tick
     and not once a change. `set_command` notes the command as `requested` (a later one replaces it), the step that is
@@ -35,13 +35,13 @@ def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]
 
     Args:
       generator: any mode.
-      frames: steps from tick to tick, 1 or more.
+      num_frames: steps from tick to tick, 1 or more.
 
     Raises:
       InputError: fewer than 1.
     """
-    if frames < 1:
-        raise InputError(f"frames {frames} is less than 1")
+    if num_frames < 1:
+        raise InputError(f"num_frames {num_frames} is less than 1")
 
     def init(
         model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
@@ -53,7 +53,7 @@ def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]
         tick = state.until_tick == 0
         inner = generator.set_command(model, state.inner, state.requested, state.waiting & tick)
         inner, frame = generator.step(model, inner)
-        until_tick = jnp.where(tick, frames, state.until_tick) - 1
+        until_tick = jnp.where(tick, num_frames, state.until_tick) - 1
         return TickState(inner, state.requested, state.waiting & ~tick, until_tick), frame
 
     def reset(

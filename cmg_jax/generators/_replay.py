@@ -1,4 +1,4 @@
-"""Bank: every row plays motions of a shared pool; the rollout never runs the network."""
+"""Replay: every row plays motions of a shared pool; the rollout never runs the network."""
 
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, MotionBank
 
 
-class BankState(NamedTuple):
+class ReplayState(NamedTuple):
     motion_index: jax.Array  # [B] int32
     frame_index: jax.Array  # [B] int32, of the frame last served
     command: jax.Array  # [B, C] physical: the command that each row's motion was made under
 
 
-def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
+def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:
     """A generator that plays the motions of `model.bank`: `model.replace(bank=build_bank(...))`.
 
     A row plays one motion from a random frame on, at least `lookahead_frames` before its end, and begins
@@ -46,12 +46,12 @@ def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
 
     def init(
         model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
-    ) -> BankState:
+    ) -> ReplayState:
         zero = jnp.zeros(num_envs, jnp.int32)
-        state = BankState(zero, zero, jnp.zeros((num_envs, model.config.command_dim), jnp.float32))
+        state = ReplayState(zero, zero, jnp.zeros((num_envs, model.config.command_dim), jnp.float32))
         return reset(model, state, jnp.ones(num_envs, bool), key, command, motion)
 
-    def step(model: CMGModel, state: BankState) -> tuple[BankState, MotionFrame]:
+    def step(model: CMGModel, state: ReplayState) -> tuple[ReplayState, MotionFrame]:
         motions, last = of(model)
         following = state.frame_index + 1
         state = state._replace(frame_index=jnp.where(following > last, 0, following))
@@ -59,12 +59,12 @@ def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
 
     def reset(
         model: CMGModel,
-        state: BankState,
+        state: ReplayState,
         done: jax.Array,
         key: jax.Array,
         command: jax.Array | None,
         motion: jax.Array | None,
-    ) -> BankState:
+    ) -> ReplayState:
         motions, last = of(model)
         motion_key, frame_key = jax.random.split(key)
         motion_index = _motion_bank.choose(model, motions, done, motion_key, command, state.motion_index)
@@ -78,9 +78,9 @@ def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
             frame_index = _motion_bank.nearest_frame(
                 motions, done, motion_index, frame, max(last, 1), state.frame_index
             )
-        return BankState(motion_index, frame_index, _obeyed(motions, motion_index, done, state.command))
+        return ReplayState(motion_index, frame_index, _obeyed(motions, motion_index, done, state.command))
 
-    def set_command(model: CMGModel, state: BankState, command: jax.Array, changed: jax.Array | None) -> BankState:
+    def set_command(model: CMGModel, state: ReplayState, command: jax.Array, changed: jax.Array | None) -> ReplayState:
         motions, _ = of(model)
         mask = _base.changed_rows(state.command, command, changed)
         chosen = _motion_bank.nearest_motion(model, motions, mask, command, state.motion_index)
@@ -89,7 +89,7 @@ def bank(*, lookahead_frames: int = 0) -> Generator[BankState]:
         motion_index = jnp.where(mask, chosen, state.motion_index)
         return state._replace(motion_index=motion_index, command=_obeyed(motions, motion_index, mask, state.command))
 
-    def lookahead(model: CMGModel, state: BankState, offsets: jax.Array | np.ndarray) -> MotionFrame:
+    def lookahead(model: CMGModel, state: ReplayState, offsets: jax.Array | np.ndarray) -> MotionFrame:
         index = state.frame_index[:, None] + offsets[None, :]
         return _base.to_frame(model, of(model)[0].frames[index, state.motion_index[:, None]])
 

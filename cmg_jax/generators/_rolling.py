@@ -36,7 +36,7 @@ def streaming(
 
     With `from_bank`, `init` and `reset` without `motion` take a frame of one of the motions of `model.bank`, the
     command that it was made under and its next L frames, and never run the network. Which motion, `command`
-    decides as it does for `cmg_jax.bank`: the one with the nearest command, or where `command` is None
+    decides as it does for `cmg_jax.replay`: the one with the nearest command, or where `command` is None
     one drawn from the range. The state's `command` says what it became.
 
     Args:

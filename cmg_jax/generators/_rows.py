@@ -30,13 +30,13 @@ def shards_of(axis: str) -> Iterator[None]:
         _shard_axis.reset(token)
 
 
-def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, batch: int) -> jax.Array:
+def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, num_envs: int) -> jax.Array:
     """draw(key, (B,)), the same numbers however many devices share the rows: each takes its part of all rows' draw."""
     axis = _shard_axis.get()
     if axis is None:
-        return draw(key, (batch,))
+        return draw(key, (num_envs,))
     shard, shards = lax.axis_index(axis), lax.axis_size(axis)
-    return lax.dynamic_slice_in_dim(draw(key, (batch * shards,)), shard * batch, batch)
+    return lax.dynamic_slice_in_dim(draw(key, (num_envs * shards,)), shard * num_envs, num_envs)
 
 
 def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Array], Carry]) -> Carry:

@@ -47,7 +47,7 @@ def shard_rows(tree: Any, over: Mesh) -> Any:
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
-def generate(
+def generate_sharded(
     model: CMGModel, motion: jax.Array, commands: jax.Array, over: Mesh, *, time_major: bool = False
 ) -> jax.Array:
     """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Jit it, or call it in yours.

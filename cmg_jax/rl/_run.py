@@ -193,7 +193,7 @@ def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -
         raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
     parts, repeat = build(config, np.asarray(commands[0], np.float32)), config.ppo.action_repeat
     fps = 1 / (parts.env.dt * repeat)  # control steps a second
-    held = _schedule.hold(commands, seconds, fps)
+    held = _schedule.hold_each(commands, seconds, fps)
     env = parts.wrap(parts.env, episode_length=(len(held) + 1) * repeat, action_repeat=repeat)
     state = jax.jit(env.reset)(jax.random.PRNGKey(config.seed)[None])
     size = parts.env.observation_size

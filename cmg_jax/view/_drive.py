@@ -143,9 +143,9 @@ def read_schedule(path: Path, fps: float) -> np.ndarray:
     """Commands [T, 3] of a schedule, one a frame, its last line included.
 
     Raises:
-      InputError: see `cmg_jax.commands._schedule.read_csv`.
+      InputError: see `cmg_jax.commands._schedule.read_schedule`.
     """
-    times, values = _schedule.read_csv(path)
+    times, values = _schedule.read_schedule(path)
     commands = _schedule.interpolate(times, values, times[-1] + 1 / fps, fps)
     if not np.isfinite(commands).all() or not len(commands):
         raise InputError(f"{path}: its commands are too large for float32, or its times are all before zero")

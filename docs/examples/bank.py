@@ -6,7 +6,7 @@ import cmg_jax
 from cmg_jax.commands import _sampler
 
 model = cmg_jax.default_model()
-generator = cmg_jax.bank(lookahead_frames=20)
+generator = cmg_jax.replay(lookahead_frames=20)
 RANGE = _sampler.stages(model)["turn"]  # inside what the model was trained on
 
 

@@ -22,7 +22,7 @@ commands = _sampler.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.
 commands = _sampler.clip(commands, _sampler.trained_range(model))  # beyond it the motion need not follow
 wrap = wrap_env_fn(
     model,
-    cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), frames=5),
+    cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), num_frames=5),
     lambda key, number: _sampler.uniform(key, commands, number),
     hold_interval=(100, 200),
     **env.wrapping,  # look-ahead and key bodies that the environment asks for

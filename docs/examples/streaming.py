@@ -6,7 +6,7 @@ import cmg_jax
 from cmg_jax.commands import _sampler, _smoother
 
 model = cmg_jax.default_model()
-generator = cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=20), frames=5)
+generator = cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=20), num_frames=5)
 smooth = _smoother.ramp(steps=25)
 RANGE = _sampler.presets(model)["forward_turn"]  # inside what the model was trained on
 INTERVAL = (150, 300)  # control steps that a command is held
@@ -19,7 +19,7 @@ def rollout(model, carry, keys):  # keys [T]
         done_key, hold_key, command_key, reset_key = jax.random.split(key, 4)
         done = jax.random.bernoulli(done_key, 0.002, held.remaining.shape)  # your environment's
         command = _sampler.uniform(command_key, RANGE, len(done))
-        held, changed = _sampler.next_held(hold_key, held, command, INTERVAL, done)
+        held, changed = _sampler.next_held(held, hold_key, command, INTERVAL, done)
         smoothing = smooth.reset(smoothing, done, held.requested)
         smoothing = smooth.step(smooth.request(smoothing, held.requested, changed))
         state = generator.reset(model, state, done, reset_key, smoothing.smoothed)
