@@ -292,7 +292,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
     del config[_digests.SEAL]
     text = config["robot"]["mjcf"]
     for changed, words in (
-        ({"mjcf": text.replace("<worldbody>", '<include file="/etc/passwd"/><worldbody>')}, "outside of itself"),
+        ({"mjcf": text.replace("<worldbody>", '<include file="/etc/passwd"/><worldbody>')}, "refers to another file"),
         ({"mjcf": "<mujoco><body></mujoco>"}, "MuJoCo cannot read it"),
         ({"mjcf": text.replace("knee_L", "knie_L")}, "its robot has no knee_L"),
         ({"feet": ["shoe_L", "boot_R"]}, "its robot has no boot_R"),

@@ -14,7 +14,7 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.envs._wrapper import wrap_env_fn
+from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx, randomized
 from tests.wrapper_tools import (
     BATCH,
@@ -316,12 +316,12 @@ def test_evaluation_and_domain_randomization_wrap_around_it(tiny_model):
 def test_ppo_trains_with_it(tiny_model):
     """Two devices, resets between evaluations, action repeat, randomised domains: a policy learns to stay alive."""
     rewards = []
-    wrap = wrap_env_fn(tiny_model, cmg_jax.streaming(3), draw, hold_interval=(2, 5), lookahead=OFFSETS)
+    source = ReferenceSource(tiny_model, cmg_jax.streaming(3), draw, hold_interval=(2, 5), lookahead=OFFSETS)
     _, params, _ = ppo.train(
         TinyBrax(),
         num_timesteps=8000,
         learning_rate=3e-3,
-        wrap_env_fn=wrap,
+        wrap_env_fn=make_wrap_env_fn(source),
         randomization_fn=randomized,
         max_devices_per_host=2,
         num_envs=64,

@@ -11,10 +11,8 @@ pytest.importorskip("brax")
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.envs._reference import empty_reference
-from cmg_jax.envs._wrapper import wrap_env_fn
-from cmg_jax.robot import Robot
-from cmg_jax.robot._kinematics import kinematics
+from cmg_jax.envs import ReferenceSource, empty_reference
+from cmg_jax.robot import Robot, kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx
 from tests.wrapper_tools import KEYS, actions_of, unroll, wrapped
 
@@ -173,7 +171,7 @@ def test_mistakes_are_told_with_their_remedy(tiny_model):
         (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),
         (lambda: wrapped(TinyBrax(), tiny_model, full_reset=True), "TinyBrax is a Brax environment"),
         (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(-1,)), "not negative"),
-        (lambda: wrap_env_fn(tiny_model, cmg_jax.streaming(2), None, lookahead=(1, 3)), "offset 3 .* the 2 frames"),
+        (lambda: ReferenceSource(tiny_model, cmg_jax.streaming(2), None, lookahead=(1, 3)), "offset 3 .* the 2 frames"),
         (lambda: wrapped(TinyMjx(), tiny_model, cmg_jax.realtime(6), lookahead=(4,)), "offset 4 .* the 3 frames"),
         (lambda: wrapped(TinyMjx(), tiny_model, hold=0), "at least 1 step"),
         (lambda: wrapped(TinyMjx(), tiny_model, key_bodies=("nose",)), "only the names are known"),

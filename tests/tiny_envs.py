@@ -12,7 +12,7 @@ from brax.envs.base import State as BraxState
 from mujoco_playground import MjxEnv
 from mujoco_playground import State as MjxState
 
-from cmg_jax.envs._reference import empty_reference
+from cmg_jax.envs import empty_reference
 
 JOINTS = 3
 OFFSETS = (1, 3)

@@ -62,7 +62,7 @@ def _require_rl() -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    config = _config.read(arguments.config) if arguments.config else _config.RunConfig()
+    config = _config.read_config(arguments.config) if arguments.config else _config.RunConfig()
     if arguments.steps is not None:
         config = dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_timesteps=arguments.steps))
     if arguments.seed is not None:
@@ -76,8 +76,8 @@ def _train(arguments: argparse.Namespace) -> None:
     _plot.pyplot()
     from cmg_jax.rl import _run
 
-    parts = _run.build(config)
-    trained = _sampler.trained_range(parts.model)
+    setup = _run.set_up(config)
+    trained = _sampler.trained_range(setup.model)
     warn_beyond_range(PROGRAM, trained, config.commands.range, "; the commands of the training are clipped to it")
     with progress_bars() as progress:
         advance = progress("train", config.ppo.num_timesteps)
@@ -94,7 +94,7 @@ def _train(arguments: argparse.Namespace) -> None:
                 flush=True,
             )
 
-        rows = _run.train(config, parts, arguments.out, report)
+        rows = _run.train(config, setup, arguments.out, report)
     curve = arguments.out / "curve.png"
     kind = "floating" if config.env.get("floating") else "fixed"
     print(f"wrote {arguments.out / 'metrics.csv'} and {len(rows)} checkpoints")
@@ -128,12 +128,13 @@ def _play(arguments: argparse.Namespace) -> None:
 
 
 def _feasibility(arguments: argparse.Namespace) -> None:
-    from cmg_jax.rl import _feasibility
+    from cmg_jax.rl import check_feasibility
 
     commands = parse_grid(arguments.grid)
     model = _checkpoint.load(arguments.model) if arguments.model else _checkpoint.default_model()
     with progress_bars() as progress:
-        found = _feasibility.check(model, commands, arguments.frames, progress("feasibility", len(commands)))
+        advance = progress("feasibility", len(commands))
+        found = check_feasibility(model, commands, arguments.frames, progress=advance)
     warn_beyond_range(PROGRAM, _sampler.trained_range(model), commands)
     columns = (
         f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
