@@ -71,7 +71,7 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
 
 
 def test_the_example_trains():
-    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, envs=8, episode_length=6, evaluations=2)"
+    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, num_envs=8, episode_length=6, evaluations=2)"
     command = [sys.executable, "-c", f"import runpy; {call}"]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
@@ -148,7 +148,7 @@ def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundle
     found = _run.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
     np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
     np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
-    example = runpy.run_path(str(EXAMPLE))["commands"]
+    example = runpy.run_path(str(EXAMPLE))["command_range"]
     for edge in example:
         assert (np.asarray(edge) >= np.asarray(trained.low)).all()
         assert (np.asarray(edge) <= np.asarray(trained.high)).all()

@@ -197,7 +197,7 @@ def test_patterns_that_do_not_match_are_named(robot, directory, options, words):
     assert "\n" not in str(error.value)
 
 
-def test_names_without_sides_and_axes_that_are_no_images_are_told(directory, tmp_path):
+def test_names_without_sides_and_axes_without_mirror_images_are_refused(directory, tmp_path):
     plain = MJCF.replace("_L", "_one").replace("_R", "_two")
     (tmp_path / "plain.xml").write_text(plain)
     found = Robot.from_mjcf(tmp_path / "plain.xml")
@@ -267,7 +267,7 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
     assert cmg_jax.load(tmp_path / "converted").config.robot == robot
 
 
-def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
+def test_it_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     model = cmg_jax.load(model_dir)
     drive = Drive([model], ["minnow"])
     drive.target = np.array([0.2, 0, 0], np.float32)

@@ -1,4 +1,4 @@
-"""What the wrapper's tests share: a wrapped environment and a rollout of it."""
+"""For the tests of the wrapper: a wrapped environment and a rollout of it."""
 
 import functools
 
@@ -15,8 +15,8 @@ RANGE = commands.CommandRange(np.array([-1.0, -0.5, -2.0], np.float32), np.array
 KEYS = jax.random.split(jax.random.PRNGKey(5), BATCH)
 
 
-def draw(key, number):
-    return commands.uniform(key, RANGE, number)
+def draw(key, num_envs):
+    return commands.uniform(key, RANGE, num_envs)
 
 
 def wrapped(env, model, generator=None, *, hold=HOLD, lookahead=OFFSETS, **options):
