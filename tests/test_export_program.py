@@ -136,7 +136,7 @@ def test_the_program_writes_and_checks_what_it_wrote(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("absent", "--format", "onnx", "--out", "a.onnx"), "not a model directory"),
+        (("--model", "absent", "--format", "onnx", "--out", "a.onnx"), "not a model directory"),
         (("--format", "onnx", "--out", "absent/a.onnx"), "create it first"),
         (("--format", "onnx", "--out", "."), "is a directory"),
         (("--format", "onnx", "--out", "a", "--steps", 4), "--steps: belongs to --format stablehlo"),

@@ -81,7 +81,7 @@ def test_the_example_trains():
 
 
 def test_feasibility_is_a_table():
-    result = rl("feasibility", "--grid=0,0.9:0:0.3", "--frames", 60)
+    result = rl("feasibility", "--grid=0,0.9:0:0.3", "--seconds", 1.2)
     assert result.returncode == 0, result.stderr
     heading, still, walking = result.stdout.splitlines()
     assert "peak torque" in heading
@@ -137,7 +137,7 @@ def test_mistakes_are_one_clear_line(tmp_path):
         (["play", tmp_path / "none"], "none: no such directory"),
         (["play", empty, "--video", "walk.txt"], ".gif or .mp4"),
         (["feasibility", "--grid", "1:2"], "three lists"),
-        (["feasibility", "--frames", 1], "1 frames"),
+        (["feasibility", "--seconds", 0.02], "1 frames"),
     ):
         assert_one_clear_line(rl(*arguments), words)
     assert not (tmp_path / "run").exists()

@@ -233,10 +233,10 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
     assert model.config.robot == robot
     np.testing.assert_allclose(standing_frame(model)[:14], robot.standing_joint_pos)
 
-    assert main(["info", str(model_dir)]) == 0
+    assert main(["info", "--model", str(model_dir)]) == 0
     assert "minnow, 14 of 14 joints, on shoe_L and shoe_R" in capsys.readouterr().out
-    report = ["--frames", "110", "--drift-frames", "330", "--grid=0,0.2:0:0", "--report", str(tmp_path / "report")]
-    assert main(["evaluate", str(model_dir), *report]) == 0
+    report = ["--seconds", "2.2", "--drift-seconds", "6.6", "--grid=0,0.2:0:0", "--report", str(tmp_path / "report")]
+    assert main(["evaluate", "--model", str(model_dir), *report]) == 0
     assert "frames_beyond_limits" in json.loads((tmp_path / "report" / "report.json").read_text())["quality"]
 
     generate = ["generate", "--model", str(model_dir), "--command", "0.2", "0", "0", "--seconds", "1"]
@@ -259,8 +259,8 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
     ):
         assert words in refused_line(capsys, *generate, *arguments)
 
-    assert main(["export", str(model_dir), "--format", "stablehlo", "--out", str(tmp_path / "cmg.jax")]) == 0
-    assert main(["export", str(model_dir), "--format", "torch", "--out", str(tmp_path / "cmg.pt")]) == 0
+    assert main(["export", "--model", str(model_dir), "--format", "stablehlo", "--out", str(tmp_path / "cmg.jax")]) == 0
+    assert main(["export", "--model", str(model_dir), "--format", "torch", "--out", str(tmp_path / "cmg.pt")]) == 0
     capsys.readouterr()
     convert = [str(tmp_path / "cmg.pt"), "--robot", str(directory / "minnow.xml"), "--out", str(tmp_path / "converted")]
     assert convert_main(convert) == 0, capsys.readouterr().err
@@ -300,7 +300,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
     ):
         config["robot"] |= {"mjcf": text, "feet": ["shoe_L", "shoe_R"], "sides": ["_L", "_R"]} | changed
         (tmp_path / "model" / "config.json").write_text(json.dumps(_digests.sealed(config)))
-        assert words in refused_line(capsys, "info", tmp_path / "model")
+        assert words in refused_line(capsys, "info", "--model", tmp_path / "model")
 
 
 def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, capsys):
@@ -309,8 +309,10 @@ def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, cap
     del config[_digests.SEAL]
     del config["robot"]
     (tmp_path / "model" / "config.json").write_text(json.dumps(_digests.sealed(config)))
-    assert "evaluation needs the MJCF of the model's robot" in refused_line(capsys, "evaluate", tmp_path / "model")
-    assert main(["info", str(tmp_path / "model")]) == 0
+    assert "evaluation needs the MJCF of the model's robot" in refused_line(
+        capsys, "evaluate", "--model", tmp_path / "model"
+    )
+    assert main(["info", "--model", str(tmp_path / "model")]) == 0
     assert "known by the names of its joints only" in capsys.readouterr().out
 
 

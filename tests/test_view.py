@@ -1,7 +1,6 @@
 # pyright: reportMissingImports=false
 """The page: what it shows, driven and played; in a real browser where one is installed."""
 
-import argparse
 import dataclasses
 import re
 import shutil
@@ -19,9 +18,8 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError, motion_files
-from cmg_jax.cli import view as cli_view
+from cmg_jax.cli import _view
 from cmg_jax.cli.main import main
-from cmg_jax.cli.view import free_port
 from cmg_jax.commands import _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
@@ -29,6 +27,7 @@ from cmg_jax.motion_files import _readers
 from cmg_jax.robot import G1, Robot, _feet, _odometry
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import MJCF_PATH
+from cmg_jax.view._address import free_port
 from cmg_jax.view._drive import Drive, read_schedule
 from cmg_jax.view._pacing import Pacer
 from cmg_jax.view._page import slider_bounds
@@ -142,7 +141,7 @@ def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bun
     narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
     assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
     (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
-    cli_view._drive(argparse.Namespace(model=None, schedule=tmp_path / "fast.csv"))
+    _view._drive(None, tmp_path / "fast.csv")
     (line,) = capsys.readouterr().err.splitlines()
     assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
     apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
@@ -391,7 +390,9 @@ def test_listening_elsewhere_is_warned_of_and_a_taken_port_is_one_clear_line(cap
         assert main(["view", "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"cannot listen at 127.0.0.1:{port}" in line
-    assert free_port("127.0.0.1", 0) > 0
-    assert capsys.readouterr().err == ""
-    free_port("0.0.0.0", 0)
-    assert "warning: listening at 0.0.0.0: whoever reaches this machine can drive" in capsys.readouterr().err
+    port, local = free_port("127.0.0.1", 0)
+    assert port > 0
+    assert local
+    assert main(["view", "--port", "0", "--host", "0.0.0.0", "--schedule", "absent.csv"]) == 2
+    warning, _ = capsys.readouterr().err.splitlines()
+    assert "warning: listening at 0.0.0.0: everyone who reaches this machine can drive" in warning

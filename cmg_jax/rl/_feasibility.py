@@ -112,3 +112,20 @@ def _follow(simulation: Any, robot: Robot, command: Any, trajectory: np.ndarray,
 
 def _inside(joint_pos: np.ndarray, limits: np.ndarray) -> Any:
     return np.all((joint_pos >= limits[:, 0]) & (joint_pos <= limits[:, 1]), axis=-1)
+
+
+def feasibility_table(rows: Sequence[Feasibility]) -> str:
+    """A line of text for each command."""
+    columns = (
+        f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
+    )
+    lines = [f"{'vx, vy, yaw':<17}  {columns}"]
+    for row in rows:
+        command = " ".join(f"{number:+.2f}" for number in row.command)
+        largest = f"{row.worst_error:.3f} {row.worst_joint.removesuffix('_joint')}"
+        beyond = f"{100 * row.saturation:.2f} % {row.saturated_joint.removesuffix('_joint')}"
+        lines.append(
+            f"{command}  {row.error:<11.4f}  {largest:<28}  {f'{100 * row.peak_torque:.0f} %':<11}  {beyond:<27}  "
+            f"{100 * row.inside:.0f} % (reference {100 * row.reference_inside:.0f} %)"
+        )
+    return "\n".join(lines)

@@ -27,7 +27,7 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, atomic_path, clear_write_errors
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.data._windows import make_windows
-from cmg_jax.evaluation import _measure
+from cmg_jax.evaluation import _held, _measure
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.robot import _saved
@@ -133,8 +133,8 @@ def validate(model: CMGModel) -> dict[str, float]:
     """Errors of the walked velocity over a part of the evaluation's grid, and their score (smaller is better)."""
     settings = _measure.Settings()
     commands = np.asarray(VALIDATION_GRID, np.float32)
-    trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
-    errors = _measure.tracking(model, trajectory, commands, settings)["rmse"]
+    trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
+    errors = _held.tracking(model, trajectory, commands, settings)["rmse"]
     return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()]))}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.robot import Robot, _sides
 from cmg_jax.view._pose import Pose
 
@@ -13,7 +14,6 @@ SECONDS = 6.0
 """What the plots look back."""
 
 COLOURS = ("#2868dc", "#e6821e", "#3ca05a", "#aa50be", "#c83c3c", "#3cafb4", "#8c6e46", "#787878")
-COMPONENTS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
 
 class Charts:
@@ -26,7 +26,7 @@ class Charts:
         self.commanded = bool(np.isfinite(first[0].command).all())
         self.velocity = []
         with gui.add_folder("Velocity"):
-            for component in COMPONENTS:
+            for component in COMMAND_LABELS:
                 names = ["command"] if self.commanded else []
                 names += [f"walked {label}" if len(labels) > 1 else "walked" for label in labels]
                 self.velocity.append(self._chart(component, names, dashed=self.commanded))

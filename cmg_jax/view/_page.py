@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.commands import COMMAND_LABELS, CommandRange
 from cmg_jax.view._charts import Charts
 from cmg_jax.view._drive import Drive
 from cmg_jax.view._pacing import Pacer
@@ -80,10 +80,9 @@ class Page:
     def _add_driving(self, gui: Any, drive: Drive) -> None:
         following = drive.commands is not None
         with gui.add_folder("Command"):
-            names = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
             self.sliders = [
                 gui.add_slider(name, low, high, SLIDER_STEP, float(np.clip(0.0, low, high)), disabled=following)
-                for name, (low, high) in zip(names, slider_bounds(drive.command_range), strict=True)
+                for name, (low, high) in zip(COMMAND_LABELS, slider_bounds(drive.command_range), strict=True)
             ]
             self._take_sliders(drive)
             for slider in self.sliders:

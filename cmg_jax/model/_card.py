@@ -1,30 +1,13 @@
-"""`cmg-jax info`: the card of a model."""
+"""The card of a model, as text."""
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from cmg_jax.model import _checkpoint
+from cmg_jax.commands._components import COMMAND_LABELS
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
-
-COMMAND_NAMES = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("info", help="print a model's card")
-    parser.add_argument(
-        "model", type=Path, nargs="?", metavar="DIR", help="model directory; the bundled model by default"
-    )
-    parser.set_defaults(function=_info)
-
-
-def _info(arguments: argparse.Namespace) -> None:
-    path = arguments.model or _checkpoint.default_model_path()
-    print(card(_checkpoint.load(path), path))
 
 
 def card(model: CMGModel, path: Path) -> str:
@@ -43,7 +26,7 @@ def card(model: CMGModel, path: Path) -> str:
     ]
     low, high = np.asarray(stats.command_min), np.asarray(stats.command_max)
     for index in range(config.command_dim):
-        name = COMMAND_NAMES[index] if config.command_dim == len(COMMAND_NAMES) else f"command {index}"
+        name = COMMAND_LABELS[index] if config.command_dim == len(COMMAND_LABELS) else f"command {index}"
         lines.append((f"trained {name}", f"{low[index]:+.2f} .. {high[index]:+.2f}"))
     lines += config.provenance
     width = max(len(key) for key, _ in lines)

@@ -1,0 +1,63 @@
+"""`cmg-jax export`: a model for other programs."""
+
+from pathlib import Path
+from typing import Any
+
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.cli import _options
+from cmg_jax.export import _check
+from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.export._stablehlo import stablehlo
+from cmg_jax.export._torch_file import torch_file
+from cmg_jax.model import _checkpoint
+
+SUMMARY = "write a model as ONNX, StableHLO or PyTorch file"
+
+
+def add_options(parser: Any) -> None:
+    _options.add_model(parser)
+    parser.add_argument(
+        "--format", choices=("onnx", "stablehlo", "torch"), required=True, help="kind of file to write (required)"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write (required)")
+    parser.add_argument(
+        "--physical",
+        action="store_true",
+        help="onnx: inputs and outputs in physical units (default: normalized, as in the original's exporter)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="K",
+        help="stablehlo: number of steps of the trajectory that the program makes (default: a single frame)",
+    )
+    parser.add_argument(
+        "--weights-only", action="store_true", help="torch: the state_dict alone, as cmg_best.pt, without the stats"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(*, model: Path | None, format: str, out: Path, physical: bool, steps: int | None, weights_only: bool) -> None:
+    for option, value, belongs in (
+        ("physical", physical, "onnx"),
+        ("steps", steps is not None, "stablehlo"),
+        ("weights-only", weights_only, "torch"),
+    ):
+        if value and format != belongs:
+            raise InputError(f"--{option}: belongs to --format {belongs}")
+    path = _options.model_path(model)
+    require_file_target(out, [path / "config.json"])
+    loaded = _checkpoint.load(path)
+    if format == "onnx":
+        content = onnx_model(loaded, normalization=physical).SerializeToString()
+        remark = _check.onnx(loaded, content, physical)
+    elif format == "stablehlo":
+        content = bytes(stablehlo(loaded, steps).serialize())
+        remark = _check.stablehlo(loaded, content, steps)
+    else:
+        content = torch_file(loaded, stats=not weights_only, name=out.stem)
+        remark = "the state_dict" + ("" if weights_only else " and the stats") + " in the original's layout"
+    with atomic_path(out) as partial:
+        partial.write_bytes(content)
+    print(f"wrote {out} ({len(content) / 1e6:.1f} MB): {remark}")
