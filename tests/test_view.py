@@ -33,7 +33,7 @@ from cmg_jax.view._pacing import Pacer
 from cmg_jax.view._page import slider_bounds
 from cmg_jax.view._playback import Playback
 from cmg_jax.view._skeleton import Skeleton
-from tests.conftest import REFERENCE_MODEL, take_interrupts
+from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
 
 FRAMES = 120
 
@@ -253,9 +253,7 @@ def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypa
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.csv").write_text("a,b,1\n")
-    assert main(["view", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "view", *arguments)
 
 
 class Browser:
