@@ -32,7 +32,6 @@ from cmg_jax.rl import _config
 from cmg_jax.rl._config import RunConfig
 from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.robot import G1, _joints, _root_pose
-from cmg_jax.robot._g1 import is_g1
 from cmg_jax.training._metrics import MetricsLog
 
 SHOWN_HEIGHT = 0.85
@@ -60,8 +59,7 @@ def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
       InputError: a setting that does not exist or cannot be, or no model.
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
-    if not is_g1(model.config.robot) or model.config.command_dim != 3:
-        raise InputError(f"{config.model}: its joints are not the G1's, or its commands are not vx, vy and yaw rate")
+    model.config.check_robot(G1, "a run")
     model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
     if (farthest := max(env.wrapping["lookahead"], default=0)) > config.lookahead_frames:
