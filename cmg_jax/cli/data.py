@@ -8,13 +8,13 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
+from cmg_jax.cli import assume as assume_options
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import beside_the_result, progress_bars
 from cmg_jax.data import _build, _dataset
 from cmg_jax.data._build import Options, Row
 from cmg_jax.data._dataset import LEFT, RIGHT, Dataset
-from cmg_jax.motion_files import _assume
-from cmg_jax.motion_files._containers import SUFFIXES, is_motion_file
+from cmg_jax.motion_files import SUFFIXES, is_motion_file
 from cmg_jax.robot import _feet
 from cmg_jax.viz import _plot
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="the data set")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="speeds; by default beside the data set")
     parser.add_argument("--fps", type=float, default=defaults.fps, help="frames per second of the data set")
-    _assume.add_arguments(parser)
+    assume_options.add_arguments(parser)
     parser.add_argument(
         "--smoothing",
         type=float,
@@ -78,9 +78,9 @@ def _data(arguments: argparse.Namespace) -> None:
     _ = robot.mirror  # which says what is missing before any file is read
     options = Options(
         fps=arguments.fps,
-        assume=_assume.of_arguments(arguments, robot),
+        assume=assume_options.from_arguments(arguments, robot),
         smoothing=arguments.smoothing,
-        walked=arguments.commands == "walked",
+        measure_commands=arguments.commands == "walked",
         percentiles=(low, high),
         min_seconds=arguments.min_seconds,
     )

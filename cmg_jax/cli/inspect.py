@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.cli import assume as assume_options
 from cmg_jax.cli import robot as robot_options
 from cmg_jax.cli.program import beside_the_result
-from cmg_jax.motion_files import _assume, _clips, _inspection
-from cmg_jax.motion_files._containers import SUFFIXES
-from cmg_jax.motion_files._inspection import Inspection
+from cmg_jax.motion_files import SUFFIXES, Inspection, _clips, _inspection
 from cmg_jax.viz import _inspection_page, _plot
 
 PROGRAM = "cmg-jax inspect"
@@ -25,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
         description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong or asked.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(SUFFIXES)})")
-    _assume.add_arguments(parser)
+    assume_options.add_arguments(parser)
     robot_options.add_arguments(parser, "whose motion it is")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joints, path and velocity of the first clip")
     parser.set_defaults(function=_inspect)
@@ -36,7 +35,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if picture is not None:
         _plot.require_target("--plot", picture)
     found = _inspection.inspect(
-        arguments.file, _assume.of_arguments(arguments, robot_options.from_arguments(arguments))
+        arguments.file, assume_options.from_arguments(arguments, robot_options.from_arguments(arguments))
     )
     print(text(arguments.file, found))
     if picture is not None:
@@ -52,7 +51,7 @@ def text(path: Path, found: Inspection) -> str:
     frames = sum(len(clip.joint_pos) for clip in found.clips)
     lines = [
         ("file", str(path)),
-        ("layout", f"{content.layout.name}, quaternions {found.reading.groups[0].order}"),
+        ("layout", f"{content.format.title}, quaternions {found.reading.groups[0].order}"),
         ("keys", ", ".join(f"{key} {_kind(value)}" for key, value in content.arrays.items())),
         (
             "motion",

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax import motion_files
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
+from cmg_jax.cli import assume as assume_options
 from cmg_jax.cli.program import quiet_logger, warn, warn_beyond_range
 from cmg_jax.model import _checkpoint
-from cmg_jax.motion_files import _assume, _clips, _readers
-from cmg_jax.motion_files._clips import Rejected
+from cmg_jax.motion_files import MotionFileError, _clips
 from cmg_jax.robot import G1, Robot
 from cmg_jax.view._drive import Drive, read_schedule
 from cmg_jax.view._playback import Playback
@@ -34,9 +35,9 @@ def add_parser(subparsers: Any) -> None:
         help="model directory; several walk side by side; the bundled model by default",
     )
     parser.add_argument(
-        "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(_readers.SUFFIXES)})"
+        "--motion", type=Path, metavar="FILE", help=f"play a motion file ({', '.join(motion_files.SUFFIXES)})"
     )
-    _assume.add_arguments(parser.add_argument_group("of the motion file"))
+    assume_options.add_arguments(parser.add_argument_group("of the motion file"))
     parser.add_argument(
         "--robot",
         type=Path,
@@ -99,7 +100,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"--port {arguments.port}: a port is a number from 0 to 65535")
     if arguments.record:
         require_file_target(arguments.record, [arguments.schedule] if arguments.schedule else [])
-    _assume.of_arguments(arguments)
+    assume_options.from_arguments(arguments)
 
 
 def _drive(arguments: argparse.Namespace) -> Drive:
@@ -114,11 +115,8 @@ def _drive(arguments: argparse.Namespace) -> Drive:
 
 
 def _playback(arguments: argparse.Namespace) -> Playback:
-    try:
-        robot = Robot.from_mjcf(arguments.robot) if arguments.robot else G1
-        reading = _readers.read(arguments.motion, _assume.of_arguments(arguments, robot))
-    except Rejected as rejected:
-        raise InputError(f"{arguments.motion}: {rejected}") from None
+    robot = Robot.from_mjcf(arguments.robot) if arguments.robot else G1
+    reading = motion_files.read(arguments.motion, assume_options.from_arguments(arguments, robot))
     found = reading.clips
     for note in reading.notes:
         warn(PROGRAM, f"{arguments.motion}: {note.text}")
@@ -129,7 +127,7 @@ def _playback(arguments: argparse.Namespace) -> Playback:
     playback = Playback(found[0])
     try:
         _clips.check_rate(found[0])
-    except Rejected as rejected:
+    except MotionFileError as rejected:
         raise InputError(f"{arguments.motion}: {rejected}") from None
     return playback
 
