@@ -21,7 +21,7 @@ DEFAULT_COMMAND = (0.8, 0.0, 0.0)
 
 
 def checked(parse: Callable[[str], Value], name: str) -> Callable[[str], Value]:
-    """`parse` as the type of an option: an InputError of it becomes argparse's one line, which names the option."""
+    """`parse` as the type of an option: argparse reports its InputError in one line that names the option."""
 
     def convert(text: str) -> Value:
         try:
@@ -54,7 +54,7 @@ def _number(valid: Callable[[float], bool], complaint: str) -> Callable[[str], f
 
 
 count = _integer(1, 2**63, "must be at least 1")
-"""A number of things."""
+"""Parses a number of at least 1."""
 
 seed = _integer(0, 2**32 - 1, f"a seed is a number from 0 to {2**32 - 1}")
 duration = _number(lambda value: 0 < value < math.inf, "a duration is a positive number of seconds")

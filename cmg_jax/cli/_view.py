@@ -91,7 +91,7 @@ def run(
         )
     source = _playback(motion, assumed, robot) if motion else _drive(model, schedule)
     skeleton = Skeleton(source.robot, robot)
-    # Browsers leave in the middle of a message, of which websockets complains.
+    # A browser may leave in the middle of a message, which websockets logs as an error.
     with quiet_logger("websockets"):
         page = _serve(viser, host, free, source, skeleton, seconds)
     if record and isinstance(source, Drive):
@@ -103,8 +103,8 @@ def run(
 def _serve(
     viser: Any, host: str, port: int, source: Drive | Playback, skeleton: Skeleton, seconds: float | None
 ) -> Page:
-    """The page, after it was shown until Ctrl-C or for that many seconds of motion."""
-    with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
+    """Show the page until Ctrl-C, or for that many seconds of motion; return it."""
+    with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses of its own
         server = viser.ViserServer(host, port, label="cmg_jax", verbose=False)
     try:
         page = Page(server, source, skeleton)
