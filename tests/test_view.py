@@ -23,14 +23,13 @@ from cmg_jax.cli.main import main
 from cmg_jax.commands import _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
-from cmg_jax.motion_files import _readers
 from cmg_jax.robot import G1, Robot, _feet, _odometry
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
 from cmg_jax.view._page import slider_bounds
-from tests.conftest import REFERENCE_MODEL, take_interrupts
+from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
 
 FRAMES = 120
 
@@ -154,7 +153,7 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
     motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(_readers.read(tmp_path / "walk.npz").clips[0])
+    playback = Playback(motion_files.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])
@@ -250,9 +249,7 @@ def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.csv").write_text("a,b,1\n")
-    assert main(["view", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "view", *arguments)
 
 
 class Browser:
