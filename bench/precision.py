@@ -1,6 +1,6 @@
-"""What lower precision costs and gives, for a model of the G1.
+"""Accuracy and speed of a G1 model in lower precision.
 
-    python bench/precision.py [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
+    python -m bench.precision [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
 
 For each precision: size of the weights, error of one frame against float32, of 500 frames of feedback, of the
 velocity walked (evaluation grid), and the rate relative to float32, measured in turn with it.

@@ -1,9 +1,9 @@
-"""Rate of training steps beside the machine's own matrix products.
+"""Rate of training steps, relative to the machine's peak of matrix products.
 
-    python bench/training.py --data data.npz [--batch-size 256 512] [--window 30] [--repeats 5]
+    python -m bench.training --data data.npz [--batch-size 256 512] [--window 30] [--repeats 5]
 
-A step is a forward and a backward pass, counted as three times the forward pass's matrix products; the
-optimizer, the drawing of windows and activations are not counted. Compile time apart.
+A step is a forward and a backward pass, counted as three times the forward pass's matrix products; the optimizer, the
+drawing of windows and the activations are not counted. Compilation is timed separately.
 """
 
 import argparse

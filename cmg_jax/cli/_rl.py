@@ -11,7 +11,7 @@ from cmg_jax.cli import _options
 from cmg_jax.cli._program import beside_the_result, warn_beyond_range
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _grid, _sampler
-from cmg_jax.rl import _config
+from cmg_jax.rl import PPOConfig, RunConfig, read_config
 from cmg_jax.viz import _plot, _render
 
 PROGRAM = "cmg-jax rl"
@@ -31,7 +31,7 @@ def add_options(parser: Any) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help=f"number of environment steps, ppo.num_timesteps (default: {_config.PPO().num_timesteps} or --config's)",
+        help=f"number of environment steps, ppo.num_timesteps (default: {PPOConfig().num_timesteps} or --config's)",
     )
     train.add_argument(
         "--seed", type=_options.seed, metavar="K", help="seed (no unit) of the run (default: 0 or --config's)"
@@ -74,7 +74,7 @@ def _require_rl() -> None:
 
 
 def _train(*, action: str, out: Path, config: Path | None, steps: int | None, seed: int | None, floating: bool) -> None:
-    settings = _config.read(config) if config else _config.RunConfig()
+    settings = read_config(config) if config else RunConfig()
     if steps is not None:
         settings = dataclasses.replace(settings, ppo=dataclasses.replace(settings.ppo, num_timesteps=steps))
     if seed is not None:
@@ -90,8 +90,8 @@ def _train(*, action: str, out: Path, config: Path | None, steps: int | None, se
 
     with progress_reports(f"{PROGRAM} {action}") as progress:
         advance = progress("environment steps", settings.ppo.num_timesteps)
-        parts = _run.build(settings)
-        trained = _sampler.trained_range(parts.model)
+        setup = _run.set_up(settings)
+        trained = _sampler.trained_range(setup.model)
         warn_beyond_range(PROGRAM, trained, settings.commands.range, "; the commands of the training are clipped to it")
         done = 0
 
@@ -106,7 +106,7 @@ def _train(*, action: str, out: Path, config: Path | None, steps: int | None, se
                 flush=True,
             )
 
-        rows = _run.train(settings, parts, out, report)
+        rows = _run.train(settings, setup, out, report)
     curve = out / "curve.png"
     kind = "floating" if settings.env.get("floating") else "fixed"
     print(f"wrote {out / 'metrics.csv'} and {len(rows)} checkpoints")
@@ -132,12 +132,12 @@ def _play(
     from cmg_jax.rl import _run
 
     commands = command or [_options.DEFAULT_COMMAND]
-    rolled = _run.play(directory, commands, seconds)
-    warn_beyond_range(PROGRAM, rolled.trained, commands)
-    print(f"reward {rolled.reward:.4f} a step, joint error {rolled.joint_error:.4f} rad, {rolled.falls} falls")
+    result = _run.play(directory, commands, seconds)
+    warn_beyond_range(PROGRAM, result.trained, commands)
+    print(f"reward {result.reward:.4f} a step, joint error {result.joint_error:.4f} rad, {result.falls} falls")
     with progress_reports(f"{PROGRAM} {action}") as progress:
-        pictures = progress("pictures", _render.num_pictures(rolled.policy, target))
-        drawn_by = _render.render_motion(target, rolled.policy, beside=rolled.reference, progress=pictures)
+        pictures = progress("pictures", _render.num_pictures(result.policy, target))
+        drawn_by = _render.render_motion(target, result.policy, beside=result.reference, progress=pictures)
     print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB) (drawn by {drawn_by})")
 
 
@@ -147,6 +147,6 @@ def _feasibility(*, action: str, model: Path | None, grid: Sequence[Sequence[flo
     loaded = _options.load_model(model)
     frames = round(seconds * loaded.config.fps)
     with progress_reports(f"{PROGRAM} {action}") as progress:
-        found = _feasibility.check(loaded, grid, frames, progress("commands", len(grid)))
+        found = _feasibility.check_feasibility(loaded, grid, frames, progress=progress("commands", len(grid)))
     warn_beyond_range(PROGRAM, _sampler.trained_range(loaded), grid)
-    print(_feasibility.table(found))
+    print(_feasibility.feasibility_table(found))

@@ -19,7 +19,7 @@ from cmg_jax.commands import _sampler, _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel, apply, expert_coefficients
-from cmg_jax.robot import _feet, _odometry, _root_pose
+from cmg_jax.robot import _feet, _odometry, _rotation
 from cmg_jax.view._pose import Pose, contacts
 
 
@@ -133,7 +133,7 @@ class Drive:
         cos, sin = np.cos(yaw), np.sin(yaw)
         world = np.asarray(soles, np.float64) @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [x, y, height]
         feet, contact = contacts(world, 0.0, _odometry.CONTACT_HEIGHT)
-        quat = _root_pose.yaw_quaternion(np.asarray(yaw))
+        quat = _rotation.yaw_quaternion(np.asarray(yaw))
         joint_pos = motion[: self.robot.num_joints]
         return Pose(joint_pos, np.array([x, y, height]), quat, feet, contact, np.asarray(command), velocity, gate)
 
