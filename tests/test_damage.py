@@ -114,13 +114,13 @@ def test_in_the_policies_of_a_run(tmp_path):
         statistics = running_statistics.init_state(specs.Array((5,), jnp.dtype("float32")))
         weights = (part.init(jax.random.key(1)) for part in (network.policy_network, network.value_network))
         (tmp_path / "checkpoints").mkdir()
-        _run._keep(tmp_path, 20, (statistics, *weights))
+        _run._save_policy(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
         assert assert_flips_are_noticed(path, lambda: _run._restore(tmp_path, network, 5), flips=2, files=12) > 5
 
 
 def test_damaged_figures_do_not_stop_a_run(tmp_path):
-    """metrics.csv has no checksum, because nothing goes on from it."""
+    """metrics.csv has no checksum, because no run depends on it."""
     log = MetricsLog(tmp_path, 0)
     for step in (100, 200, 300):
         log.write({"step": step, "loss": 1 / step})
