@@ -1,12 +1,13 @@
 """The rate of `cmg_jax.generate` beside the machine's own matrix products, and how it grows."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from bench.measure import (
+    Advance,
     Compiled,
     Section,
     compile_program,
@@ -38,9 +39,15 @@ RATE_COLUMNS = {
 }
 
 
-def rate(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callable[[int], Any]) -> Section:
+def rate(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advance) -> Section:
     """Frames a second and the fraction of the matrix-product peak, measured in turn with it."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    notes = (
+        f"of peak: operations of the matrix products alone ({2 * products_per_frame(model.config) / 1e6:.2f} MFLOP a "
+        "frame) against the float32 matrix-product peak, measured in turn",
+        "MFLOP a frame and FLOP a byte: XLA's own count for one frame of all environments",
+    )
+    section = Section("generate", RATE_COLUMNS, rows, notes)
     for envs in sizes:
         compiled, arguments = generate_program(model, envs, STEPS)
         work = 2 * products_per_frame(model.config) * envs * STEPS
@@ -65,13 +72,8 @@ def rate(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callable[
                 "operations_per_byte": one.operations / max(one.bytes_accessed, 1),
             }
         )
-        advance(1)
-    notes = (
-        f"of peak: operations of the matrix products alone ({2 * products_per_frame(model.config) / 1e6:.2f} MFLOP a "
-        "frame) against the float32 matrix-product peak, measured in turn",
-        "MFLOP a frame and FLOP a byte: XLA's own count for one frame of all environments",
-    )
-    return Section("generate", RATE_COLUMNS, rows, notes)
+        advance(1, section)
+    return section
 
 
 def generate_program(model: CMGModel, envs: int, steps: int) -> tuple[Compiled, tuple[Any, ...]]:
@@ -87,7 +89,7 @@ def one_frame(model: CMGModel, envs: int) -> Compiled:
     return compile_program(apply, model, *shapes)
 
 
-def scaling(model: CMGModel, repeats: int, advance: Callable[[int], Any]) -> list[Section]:
+def scaling(model: CMGModel, repeats: int, advance: Advance) -> list[Section]:
     """How time and memory of `generate` grow with environments and with frames."""
     cases = {
         "environments": [(envs, FIXED_STEPS) for envs in SCALING_ENVS],

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,13 @@ class Section(NamedTuple):
     """Key in a row -> heading and format, as `heading|format`."""
     rows: list[dict[str, Any]]
     notes: Sequence[str] = ()
+
+
+class Advance(Protocol):
+    """What a measurement calls when it has done a part of its work."""
+
+    def __call__(self, done: int, section: Section | None = None, /) -> Any:
+        """`done` parts more are done; `section` is the table so far, whose rows are complete."""
 
 
 class Compiled(NamedTuple):

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Section
+from bench.measure import Advance, Section
 from cmg_jax._errors import InputError
 
 PEAK_COLUMNS = {
@@ -35,9 +35,10 @@ STORES = ("float32", "float16", "bfloat16")
 PEAK_CASES = ("generate", *(f"pregenerated {dtype}" for dtype in STORES))
 
 
-def peaks(envs: int, steps: int, advance: Callable[[int], Any]) -> Section:
+def peaks(envs: int, steps: int, advance: Advance) -> Section:
     """Peak memory of a process that makes one trajectory of all environments, above what it had before."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    section = Section("peak memory", PEAK_COLUMNS, rows, ("compiling and its memory included",))
     for case in PEAK_CASES:
         figures = in_process([*case.split(), envs, steps])
         trajectory, above = figures["trajectory"], figures["peak"] - figures["idle"]
@@ -54,13 +55,16 @@ def peaks(envs: int, steps: int, advance: Callable[[int], Any]) -> Section:
                 "above_idle_float32": above / float32,
             }
         )
-        advance(1)
-    return Section("peak memory", PEAK_COLUMNS, rows, ("compiling and its memory included",))
+        advance(1, section)
+    return section
 
 
-def first_frame(repeats: int, advance: Callable[[int], Any]) -> Section:
+def first_frame(repeats: int, advance: Advance) -> Section:
     """Seconds from the start of a process to frames of the bundled model: 1 environment x 100 frames."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    section = Section(
+        "time to first frame", FIRST_COLUMNS, rows, ("a new process: imports, model, compiling, 100 frames",)
+    )
     with tempfile.TemporaryDirectory() as cache:
         environment = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         in_process(["first", 1, 100], **environment)  # fills the cache
@@ -68,10 +72,8 @@ def first_frame(repeats: int, advance: Callable[[int], Any]) -> Section:
         for case, variables in cases.items():
             taken = [in_process(["first", 1, 100], **variables)["seconds"] for _ in range(repeats)]
             rows.append({"case": case, "seconds": statistics.median(taken)})
-            advance(1)
-    return Section(
-        "time to first frame", FIRST_COLUMNS, rows, ("a new process: imports, model, compiling, 100 frames",)
-    )
+            advance(1, section)
+    return section
 
 
 def in_process(case: Sequence[Any], **variables: str) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """The PyTorch original's own table: its two modes, and ours beside them, at its sizes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from bench.measure import Section, compile_program, draw_commands, inputs, median_seconds
+from bench.measure import Advance, Section, compile_program, draw_commands, inputs, median_seconds
 from bench.rollout import pool
 from cmg_jax import _rollout
 from cmg_jax.generators import replay
@@ -54,11 +54,18 @@ def table(
     names: Sequence[str],
     sizes: Sequence[int],
     repeats: int,
-    advance: Callable[[int], Any],
+    advance: Advance,
     dtypes: Sequence[str] = ("float32",),
 ) -> Section:
     """Init, one-frame read, 100 frames, memory and throughput of each mode at each number of environments."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    notes = (
+        f"pregenerated holds {PRELOAD_FRAMES} frames, realtime {BUFFER_FRAMES}, streaming 20 of look-ahead; "
+        "compiling is not part of init",
+        "one read: one call of the compiled step from Python; 100 steps: one compiled scan of them, refills included",
+        "the original's claims are for a GPU (RTX 3090/4090 class), from its documentation",
+    )
+    section = Section("modes", COLUMNS, rows, notes)
     for envs in sizes:
         motion, commands = inputs(model, envs, READ_FRAMES)
         generate = compile_program(lambda *given: _rollout.generate(*given, time_major=True), model, motion, commands)
@@ -68,20 +75,14 @@ def table(
                 row = measure(*maker(name, model, dtype), envs, repeats)
                 label = name if dtype == "float32" else f"{name}, {dtype}"
                 rows.append({"mode": label, "envs": envs, "frames_100_ms": 1e3 * network_100, **row})
-                advance(1)
+                advance(1, section)
         if envs == CLAIMED_ENVS:
             rows += [
                 {"mode": f"the original claims, {name}", "envs": envs, **CLAIMED[name]}
                 for name in names
                 if name in CLAIMED
             ]
-    notes = (
-        f"pregenerated holds {PRELOAD_FRAMES} frames, realtime {BUFFER_FRAMES}, streaming 20 of look-ahead; "
-        "compiling is not part of init",
-        "one read: one call of the compiled step from Python; 100 steps: one compiled scan of them, refills included",
-        "the original's claims are for a GPU (RTX 3090/4090 class), from its documentation",
-    )
-    return Section("modes", COLUMNS, rows, notes)
+    return section
 
 
 def measure(generator: Generator[Any], model: CMGModel, envs: int, repeats: int) -> dict[str, Any]:

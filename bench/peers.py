@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bench.measure import Section, compile_program, cores, inputs, seconds
+from bench.measure import Advance, Section, compile_program, cores, inputs, seconds
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
-from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.export import onnx_model
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel
 
@@ -48,7 +48,7 @@ class Peer(NamedTuple):
     steps: int = STEPS
 
 
-def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callable[[int], Any]) -> Section:
+def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advance) -> Section:
     """The time of every peer over ours, for the same number of frames; above 1, we are faster.
 
     Every peer feeds its frames back and keeps them, as `generate` does. Before it is timed, its frames must be ours.
@@ -56,7 +56,12 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callab
     Raises:
       InputError: none of the peers is installed.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    notes = (
+        f"{STEPS} frames of feedback, kept; medians of {repeats}, in turn; as the original: {BLENDED_STEPS} frames",
+        versions(),
+    )
+    section = Section("peers", COLUMNS, rows, notes)
     for envs in sizes:
         motion, commands = inputs(model, envs, STEPS)
         program = compile_program(lambda *given: _rollout.generate(*given, time_major=True), model, motion, commands)
@@ -92,12 +97,9 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Callab
                     "largest_difference": difference,
                 }
             )
+            advance(0, section)
         advance(1)
-    notes = (
-        f"{STEPS} frames of feedback, kept; medians of {repeats}, in turn; as the original: {BLENDED_STEPS} frames",
-        versions(),
-    )
-    return Section("peers", COLUMNS, rows, notes)
+    return section
 
 
 def rested(call: Callable[[], Any]) -> float:

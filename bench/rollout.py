@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Section, compile_program, draw_commands, seconds
+from bench.measure import Advance, Section, compile_program, draw_commands, seconds
 from cmg_jax.generators import replay
 from cmg_jax.generators._base import Generator
 from cmg_jax.generators._motion_bank import build_bank
@@ -72,10 +72,16 @@ def pool(model: CMGModel, dtype: str = "float32") -> MotionBank:
 
 
 def cost(
-    model: CMGModel, names: Sequence[str], sizes: Sequence[int], steps: int, repeats: int, advance: Callable[[int], Any]
+    model: CMGModel, names: Sequence[str], sizes: Sequence[int], steps: int, repeats: int, advance: Advance
 ) -> Section:
     """Time of a rollout with each generator over that of the same number of network steps."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    notes = (
+        f"{steps} steps; events: {RESET_FRACTION:.1%} of the rows reset at each step, each row's command changed every "
+        f"{COMMAND_INTERVAL} steps at its own time",
+        f"bank: {POOL[0]} motions x {POOL[1]} frames; tick: changes of command take effect every 25 steps",
+    )
+    section = Section("rollout", COLUMNS, rows, notes)
     if any("bank" in name for name in names):
         model = model.replace(bank=pool(model))
     for envs in sizes:
@@ -91,13 +97,8 @@ def cost(
                 row = measure(MODES[name](), model, command, steps, events, repeats, network)
                 bar = {"bar": BARS[name, events]} if envs == 4096 and (name, events) in BARS else {}
                 rows.append({"mode": name, "events": "yes" if events else "no", "envs": envs, **row, **bar})
-                advance(1)
-    notes = (
-        f"{steps} steps; events: {RESET_FRACTION:.1%} of the rows reset at each step, each row's command changed every "
-        f"{COMMAND_INTERVAL} steps at its own time",
-        f"bank: {POOL[0]} motions x {POOL[1]} frames; tick: changes of command take effect every 25 steps",
-    )
-    return Section("rollout", COLUMNS, rows, notes)
+                advance(1, section)
+    return section
 
 
 def cases(names: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The CMG network in PyTorch, as the original has it and as one would write it today: peers to be measured against."""
+"""The CMG network in PyTorch, as the original computes it and as one would write it today, for comparison."""
 # pyright: reportMissingImports=false
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from cmg_jax.model._networks import unpack_experts
 
 
 class Network(torch.nn.Module):
-    """`blend` is how a layer mixes its experts."""
+    """The network; `blend` is the way in which a layer mixes its experts."""
 
     def __init__(self, model: CMGModel, blend: Callable[..., torch.Tensor]):
         super().__init__()
@@ -59,15 +59,15 @@ def expert_sum(x: torch.Tensor, c: torch.Tensor, kernel: torch.Tensor, bias: tor
     return sum(c[:, e, None] * torch.addmm(bias[e], x, kernel[e]) for e in range(kernel.shape[0]))  # pyright: ignore
 
 
-def torch_peers(model: CMGModel, envs: int, blended: bool) -> Iterator[tuple[str, Any, Any]]:
-    """Name, step and rollout of each way to run the network in PyTorch."""
+def torch_peers(model: CMGModel, num_envs: int, blended: bool) -> Iterator[tuple[str, Any, Any]]:
+    """Name, step and rollout function of each way to run the network in PyTorch."""
     torch.set_num_threads(cores())
     if blended:
         yield "PyTorch, a blended weight per row (as the original)", Network(model, blended_weights), play
         yield "PyTorch, a blended weight per row, by a product", Network(model, blended_by_product), play
     eager = Network(model, expert_sum).eval()
     yield "PyTorch, sum over experts", eager, play
-    example = torch.zeros(envs, model.config.motion_dim), torch.zeros(envs, model.config.command_dim)
+    example = torch.zeros(num_envs, model.config.motion_dim), torch.zeros(num_envs, model.config.command_dim)
     traced: Any = torch.jit.trace(eager, example)
     yield "TorchScript, sum over experts", torch.jit.freeze(traced), play
     yield "torch.compile, sum over experts", torch.compile(eager), play

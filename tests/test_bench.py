@@ -17,7 +17,9 @@ def bench(tmp_path, *arguments):
 
 
 def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path):
-    result = bench(tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--plot", "plots", "--profile", "trace")
+    result = bench(
+        tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--pictures", "plots", "--profile", "trace"
+    )
     assert result.returncode == 0, result.stderr
     for words in ("matrix-product peak", "time to first frame", "of peak", "one read ms", "state MB"):
         assert words in result.stdout
@@ -36,7 +38,7 @@ def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path)
 
 def test_peers_compute_the_same_before_they_are_timed(tmp_path):
     pytest.importorskip("onnxruntime")
-    result = bench(tmp_path, "--mode", "peers", "--envs", 3, "--repeats", 1, "--save", "a.json", "--plot", "plots")
+    result = bench(tmp_path, "--mode", "peers", "--envs", 3, "--repeats", 1, "--save", "a.json", "--pictures", "plots")
     assert result.returncode == 0, result.stderr
     (table,) = json.loads((tmp_path / "a.json").read_text())["sections"]
     rows = {row["peer"]: row for row in table["rows"]}
@@ -74,7 +76,7 @@ def test_rollout_names_its_bars(tmp_path):
         (("--save", "a.txt"), ".json"),
         (("--save", "absent/a.json"), "create it first"),
         (("--generators", "bank-256x500"), "--mode rollout"),
-        (("--plot", "file"), "not a directory"),
+        (("--pictures", "file"), "not a directory"),
         (("--model", "absent"), "not a model directory"),
     ],
 )

@@ -1,6 +1,5 @@
 """What the user says of files that do not say it themselves, or say something else than they hold."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,49 +42,35 @@ class Assume(NamedTuple):
     """Whose motion it is, where the names of its joints allow that."""
 
 
-def add_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "--csv-fps",
-        type=float,
-        metavar="F",
-        help="rate of CSV files without times (default 30)",
-    )
-    parser.add_argument(
-        "--joints",
-        metavar="NAMES",
-        help=f"joints of files that do not name theirs: {', '.join(ROBOTS)}, names with commas, or a file of names",
-    )
-    parser.add_argument(
-        "--assume",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="overrule what files say and what the robot shows: fps=F, "
-        + ", ".join(f"{key}={'|'.join(values)}" for key, values in CHOICES.items()),
-    )
+def from_options(
+    pairs: Sequence[str], csv_fps: float | None = None, names: str | None = None, robot: Robot = G1
+) -> Assume:
+    """The assumptions that the options of a program stand for.
 
-
-def of_arguments(arguments: argparse.Namespace, robot: Robot = G1) -> Assume:
-    """What the options say.
+    Args:
+      pairs: of --assume, each `KEY=VALUE`, several separated by commas.
+      csv_fps: of --csv-fps, in frames per second.
+      names: of --joint-names; see `joints`.
+      robot: whose motion it is.
 
     Raises:
       InputError: an unknown key, value or joint.
     """
-    said: dict[str, Any] = {}
-    for pair in ",".join(arguments.assume).split(",") if arguments.assume else ():
+    values: dict[str, Any] = {}
+    for pair in ",".join(pairs).split(",") if pairs else ():
         key, _, value = pair.strip().partition("=")
         if key == "fps":
-            said["fps"] = _fps(value)
+            values["fps"] = _fps(value)
         elif value in CHOICES.get(key, ()):
-            said[key.replace("-", "_")] = value
+            values[key.replace("-", "_")] = value
         else:
-            known = "; ".join(f"{key}={'|'.join(values)}" for key, values in CHOICES.items())
+            known = "; ".join(f"{key}={'|'.join(choices)}" for key, choices in CHOICES.items())
             raise InputError(f"--assume {pair}: it takes fps=F; {known}")
-    if arguments.csv_fps is not None:
-        said["csv_fps"] = check_fps(arguments.csv_fps)
-    if arguments.joints:
-        said["joints"] = joints(arguments.joints)
-    return Assume(**said, robot=robot)
+    if csv_fps is not None:
+        values["csv_fps"] = check_fps(csv_fps)
+    if names:
+        values["joints"] = joints(names)
+    return Assume(**values, robot=robot)
 
 
 def _fps(value: str) -> float:
@@ -105,11 +90,11 @@ def joints(text: str) -> tuple[str, ...]:
         return ROBOTS[text]
     path = Path(text)
     if path.suffix in (".txt", ".csv", ".json", ".yaml") and not path.is_file():
-        raise InputError(f"--joints {text}: no such file")
+        raise InputError(f"--joint-names {text}: no such file")
     listed = path.read_text() if "," not in text and path.is_file() else text
     names = [name for name in listed.translate(str.maketrans("[]\",'\n\t;", " " * 8)).split() if name != "-"]
     if len(names) < 2 or len(set(names)) < len(names):
-        raise InputError(f"--joints {text[:60]}: {_fault(names)}; known robots are {', '.join(ROBOTS)}")
+        raise InputError(f"--joint-names {text[:60]}: {_fault(names)}; known robots are {', '.join(ROBOTS)}")
     return g1_spelling(names)
 
 

@@ -284,8 +284,8 @@ def _joints(
     """Which joint is which."""
     layout = content.layout
     if not choices or (assume.joints and _parts.joint_names(content) is None and choices[0].order != "given"):
-        said = f"; --joints names {len(assume.joints)}" if assume.joints else ""
-        ask("joint order", f"{count} joints without names{said}; name them with --joints")
+        said = f"; --joint-names names {len(assume.joints)}" if assume.joints else ""
+        ask("joint order", f"{count} joints without names{said}; name them with --joint-names")
         return (choices[0] if choices else None), None
     if poses is None or not choices[0].robot.walks:
         return choices[0], None
@@ -320,20 +320,20 @@ def _joints(
         choice for choice in choices if any(set(choice.names) == set(names) for names in layout.joints) or not on_g1
     ]
     if not meant or (on_g1 and count != 29 and len(layout.joints) == 1):
-        known = " or ".join(f"--joints {robot}" for robot in robots)
+        known = " or ".join(f"--joint-names {robot}" for robot in robots)
         several = "several robots have so many" if len(robots) > 1 else "names are needed"
         ask("joint order", f"{count} joints without names: {several}; say {known}, or the names")
         return choices[0], verdict
     if on_g1 and count != 29:
         note(
             "joint order",
-            f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joints)",
+            f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joint-names)",
         )
     if (beyond := poses.beyond(meant[0].robot)) > 0.05 and assume.joint_order is None:
         ask(
             "joint order",
             f"{count} joints without names go beyond their limits by {beyond:.2f} rad on average in MuJoCo's order: "
-            "name them with --joints, or insist with --assume joint-order=mujoco",
+            "name them with --joint-names, or insist with --assume joint-order=mujoco",
         )
     return meant[0], verdict
 

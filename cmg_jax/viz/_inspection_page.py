@@ -15,12 +15,14 @@ COLOURS = {OK: "tab:green", WRONG: "tab:red"}
 
 
 def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> None:
-    """Save a picture of `clip`, beside the verdicts on its file."""
-    plt = _plot.pyplot()
+    """Save a picture of `clip` and the verdicts on its file.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
     groups = clip.robot.limbs
-    figure, axes = plt.subplots(
-        len(groups) + 2, 1, figsize=(11, 2.1 * (len(groups) + 3)), height_ratios=[1.6, 1] + [1] * len(groups)
-    )
+    figure = _plot.new_figure(figsize=(11, 2.1 * (len(groups) + 3)))
+    axes = figure.subplots(len(groups) + 2, 1, height_ratios=[1.6, 1] + [1] * len(groups))
     seconds = np.arange(len(clip.joint_pos)) / (clip.fps if clip.fps > 0 else 1.0)
     axes[0].plot(*clip.root_pos[:, :2].T, linewidth=1.2)
     axes[0].plot(*clip.root_pos[0, :2], marker="o", color="tab:green")

@@ -1,50 +1,16 @@
-"""`cmg-jax inspect`: what a motion file holds, and whether it is what it says."""
+"""What an inspection found, as text."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cmg_jax.cli import robot as robot_options
-from cmg_jax.cli.program import beside_the_result
-from cmg_jax.commands import COMMAND_NAMES, COMMAND_UNITS
-from cmg_jax.motion_files import _assume, _clips, _inspection
-from cmg_jax.motion_files._containers import SUFFIXES
+from cmg_jax.commands._components import COMMAND_NAMES, COMMAND_UNITS
+from cmg_jax.motion_files import _clips
 from cmg_jax.motion_files._inspection import Inspection
-from cmg_jax.viz import _inspection_page, _plot
 
-PROGRAM = "cmg-jax inspect"
 SMOOTHING = 0.6
 """s over which the velocity of the root is averaged: about a stride."""
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "inspect",
-        help="say what a motion file holds, and check it",
-        description="Say what a motion file holds, and check it; the exit code is 1 where something is wrong or asked.",
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help=f"a motion file ({', '.join(SUFFIXES)})")
-    _assume.add_arguments(parser)
-    robot_options.add_arguments(parser, "whose motion it is")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="joints, path and velocity of the first clip")
-    parser.set_defaults(function=_inspect)
-
-
-def _inspect(arguments: argparse.Namespace) -> int:
-    picture: Path | None = arguments.plot
-    if picture is not None:
-        _plot.require_target("--plot", picture)
-    found = _inspection.inspect(
-        arguments.file, _assume.of_arguments(arguments, robot_options.from_arguments(arguments))
-    )
-    print(text(arguments.file, found))
-    if picture is not None:
-        with beside_the_result(PROGRAM, picture):
-            _inspection_page.plot_clip(picture, found.clips[0], found.checks, str(arguments.file))
-            print(f"wrote {picture}")
-    return int(any(check.verdict in (_inspection.WRONG, _inspection.ASK) for check in found.checks))
 
 
 def text(path: Path, found: Inspection) -> str:

@@ -1,4 +1,4 @@
-"""`cmg-jax dataset`: a folder of motions, its index and its picture."""
+"""`cmg-jax motions`: a folder of motions, its index and its picture."""
 
 import csv
 import pickle
@@ -17,7 +17,7 @@ from tests.conftest import refused_line, run_program
 
 def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
     result = run_program(
-        "cmg-jax", "dataset", "--out", "set", "--grid=0,1.2:0:-0.5", "--motions", 2, "--seconds", 3, "--seed", 6,
+        "cmg-jax", "motions", "--out", "set", "--grid=0,1.2:0:-0.5", "--per-command", 2, "--seconds", 3, "--seed", 6,
         "--format", "twist", "--joints", 23, cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -32,9 +32,9 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
     commands = np.array([[0, 0, -0.5], [0, 0, -0.5], [1.2, 0, -0.5], [1.2, 0, -0.5]], np.float32)
     first = first_frames(bundled, jax.random.key(6), 4)
     trajectory = jax.jit(cmg_jax.generate)(bundled, first, np.repeat(commands[:, None], 150, axis=1))
-    walked = _measure.walked(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
+    measured = _measure.measured_velocity(bundled, np.asarray(trajectory))[:, 50:].mean(axis=1)
     told = np.array([[float(row[f"walked_{part}"]) for part in ("vx", "vy", "yaw")] for row in rows])
-    np.testing.assert_allclose(told, walked, atol=2e-3)
+    np.testing.assert_allclose(told, measured, atol=2e-3)
     assert np.abs(told - commands).max() < 0.15
     assert all(0 < float(row["foot_sliding_m_s"]) < 0.3 for row in rows)
     for row, frames in zip(rows, np.asarray(trajectory), strict=True):
@@ -47,9 +47,9 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
 
 
 def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
-    assert _contact_sheet.chosen(5) == [0, 1, 2, 3, 4]
-    many = _contact_sheet.chosen(1000)
-    assert len(many) == _contact_sheet.MAX_SHOWN
+    assert _contact_sheet.choose(5) == [0, 1, 2, 3, 4]
+    many = _contact_sheet.choose(1000)
+    assert len(many) == _contact_sheet.MAX_MOTIONS
     assert (many[0], many[-1]) == (0, 999)
 
 
@@ -60,11 +60,11 @@ def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
         (("--out", "absent/set"), "create it first"),
         (("--out", "set", "--grid", "1:2"), "three lists"),
         (("--out", "set", "--grid", "1:nan:0"), "not finite"),
-        (("--out", "set", "--motions", 0), "at least one"),
+        (("--out", "set", "--per-command", 0), "at least 1"),
         (("--out", "set", "--seconds", 1), "at least 1.6"),
-        (("--out", "set", "--seconds", "inf"), "at least 1.6"),
-        (("--out", "set", "--motions", 100000), "ask for fewer"),
-        (("--out", "set", "--seed", -1), "--seed -1"),
+        (("--out", "set", "--seconds", "inf"), "positive"),
+        (("--out", "set", "--per-command", 100000), "ask for fewer"),
+        (("--out", "set", "--seed", -1), "--seed: -1"),
         (("--out", "set", "--model", "absent"), "not a model directory"),
         (("--out", "set", "--format", "bvh"), "invalid choice"),
         ((), "--out"),
@@ -72,5 +72,5 @@ def test_a_sheet_of_many_motions_shows_some_of_them_evenly():
 )
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert words in refused_line(capsys, "dataset", *arguments)
+    assert words in refused_line(capsys, "motions", *arguments)
     assert not list(tmp_path.iterdir())

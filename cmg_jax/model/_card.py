@@ -1,29 +1,13 @@
-"""`cmg-jax info`: the card of a model."""
+"""The card of a model, as text."""
 
-import argparse
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from cmg_jax.commands import COMMAND_LABELS
-from cmg_jax.model import _checkpoint
+from cmg_jax.commands._components import COMMAND_LABELS
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
-
-
-def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("info", help="print a model's card")
-    parser.add_argument(
-        "model", type=Path, nargs="?", metavar="DIR", help="model directory; the bundled model by default"
-    )
-    parser.set_defaults(function=_info)
-
-
-def _info(arguments: argparse.Namespace) -> None:
-    path = arguments.model or _checkpoint.default_model_path()
-    print(card(_checkpoint.load(path), path))
 
 
 def card(model: CMGModel, path: Path) -> str:

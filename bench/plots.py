@@ -13,7 +13,7 @@ AGAINST = {"growth with environments": "envs", "growth with frames": "steps"}
 
 
 def plot_sections(directory: Path, sections: Sequence[Section], machine: dict[str, Any]) -> list[Path]:
-    """Save what can be drawn of `sections` in `directory`; the files written."""
+    """Save a picture of each section that has one in `directory`; returns the files written."""
     written = []
     title = f"{machine['device']}, {machine['cores']} cores, jax {machine['jax']}"
     for section in sections:
@@ -34,7 +34,8 @@ def plot_sections(directory: Path, sections: Sequence[Section], machine: dict[st
 
 
 def _plot_growth(path: Path, section: Section, against: str, title: str) -> None:
-    figure, axes = _plot.pyplot().subplots(1, 2, figsize=(9, 3.6))
+    figure = _plot.new_figure(figsize=(9, 3.6))
+    axes = figure.subplots(1, 2)
     sizes = np.array([row[against] for row in section.rows], float)
     for axis, key, label in zip(axes, ("seconds", "memory_mb"), ("seconds", "MB"), strict=True):
         values = np.array([row[key] for row in section.rows])
@@ -50,7 +51,8 @@ def _plot_growth(path: Path, section: Section, against: str, title: str) -> None
 
 
 def _plot_modes(path: Path, section: Section, title: str) -> None:
-    figure, axes = _plot.pyplot().subplots(1, 3, figsize=(12, 3.8))
+    figure = _plot.new_figure(figsize=(12, 3.8))
+    axes = figure.subplots(1, 3)
     rows = [row for row in section.rows if "frames_per_second" in row]
     sizes = sorted({row["envs"] for row in rows})
     labels = {"served_100_ms": "100 steps [ms]", "init_ms": "init [ms]", "state_mb": "state [MB]"}
@@ -69,7 +71,8 @@ def _plot_modes(path: Path, section: Section, title: str) -> None:
 
 def _plot_roofline(path: Path, section: Section, machine: dict[str, Any], title: str) -> None:
     peak, bandwidth = machine["matmul_peak"], machine["bandwidth"]
-    figure, axis = _plot.pyplot().subplots(figsize=(6.4, 4))
+    figure = _plot.new_figure(figsize=(6.4, 4))
+    axis = figure.subplots()
     intensity = np.logspace(-1, 3, 100)
     axis.loglog(intensity, np.minimum(peak, bandwidth * intensity) / 1e9, color="0.4")
     for row in section.rows:
@@ -87,7 +90,8 @@ def _plot_roofline(path: Path, section: Section, machine: dict[str, Any], title:
 def _plot_ratios(path: Path, section: Section, title: str) -> None:
     rows = section.rows
     names = [_name(row) for row in rows]
-    figure, axis = _plot.pyplot().subplots(figsize=(8, 0.3 * len(rows) + 1.4))
+    figure = _plot.new_figure(figsize=(8, 0.3 * len(rows) + 1.4))
+    axis = figure.subplots()
     ratios = np.array([row["ratio"] for row in rows])
     spread = np.array([[row["ratio"] - row["ratio_low"], row["ratio_high"] - row["ratio"]] for row in rows]).T
     axis.barh(names, ratios, xerr=spread, color="tab:blue", alpha=0.7)

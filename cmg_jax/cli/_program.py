@@ -22,8 +22,29 @@ from cmg_jax._files import first_line
 from cmg_jax.commands import COMMAND_NAMES, CommandRange
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows the default of every option that has one, where its help does not say it in words."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        flag = action.nargs == 0 and not isinstance(action, argparse.BooleanOptionalAction)
+        unset = action.default in (None, argparse.SUPPRESS, "", []) or flag
+        if unset or "default" in text or not action.option_strings:
+            return text
+        if isinstance(action.default, list | tuple):
+            return f"{text} (default: {' '.join(map(str, action.default))})"
+        return f"{text} (default: %(default)s)"
+
+
+class ParagraphHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The same, and the lines of an epilog stay as they are."""
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line."""
+
+    def __init__(self, *positional: Any, **named: Any):
+        super().__init__(*positional, **{"formatter_class": HelpFormatter} | named)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -130,25 +151,3 @@ def warn_beyond_range(name: str, trained: CommandRange, commands: Any, remark: s
             parts.append(f"{component} {extreme:+.2f} is outside the trained range {least:+.2f} .. {most:+.2f}")
     if parts:
         warn(name, "; ".join(parts) + remark)
-
-
-Progress = Callable[[str, int], Callable[[int], Any]]
-"""Opens a bar of a name and a total; what it returns advances it."""
-
-
-@contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Progress bars on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-
-        def begin(name: str, total: int) -> Callable[[int], Any]:
-            task = bars.add_task(name, total=total)
-            return lambda done: bars.advance(task, done)
-
-        yield begin
