@@ -25,6 +25,15 @@ NAMES = {
         next_held normal presets ramp rate_limit read_schedule sequence stages trained_range truncated_normal uniform
         with_minimum_speed with_standing
     """,
+    "cmg_jax.envs": """
+        KeyBodies Reference ReferenceMotionWrapper ReferenceSource WrapEnvFn empty_reference make_wrap_env_fn
+    """,
+    "cmg_jax.evaluation": """
+        COMPONENTS DEFAULT_GRID MOVING STAGES STILL STRIDE_SECONDS Settings evaluate report_json report_text
+    """,
+    "cmg_jax.export": """
+        OPSET PLATFORMS TOLERANCE check_onnx check_stablehlo onnx_model stablehlo state_dict torch_file
+    """,
     "cmg_jax.generators": """
         CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MirroredState
         MotionFrame PregeneratedState ReplayState ResetFn RollingState SetCommandFn StepFn TickState at_time
@@ -39,8 +48,27 @@ NAMES = {
     "cmg_jax.motion_files": """
         FORMATS ROOTS SUFFIXES Motion format_name of_trajectory write
     """,
+    "cmg_jax.rl": """
+        CommandConfig Feasibility G1Tracking PPOConfig PlayResult RunConfig RunSetup check_feasibility default_config
+        domain_randomize play read_config set_up train
+    """,
     "cmg_jax.robot": """
-        G1 Robot
+        G1 G1_23_JOINTS G1_29_JOINTS BodyPoses BodyVelocities Contacts Kinematics Mirror Robot RootPose
+        commanded_velocity contacts ground_height indices init_root integrate_command kinematics mirror_command
+        mirror_joints mirror_motion reset_root root_from_feet root_on_floor sole_points stance_velocity step_root
+    """,
+    "cmg_jax.store": """
+        DTYPES SUFFIX FillReport MotionStore StoreConfig chunks_of_part create_store fill load_bank open_store read
+    """,
+    "cmg_jax.training": """
+        RunOptions TrainConfig train validate
+    """,
+    "cmg_jax.view": """
+        Drive Pacer Page Playback Pose Skeleton read_commands
+    """,
+    "cmg_jax.viz": """
+        SheetEntry choose_gl draw_contact_sheet plot_clip plot_commands plot_evaluation plot_learning_curve
+        plot_motion render_motion require_matplotlib require_writer
     """,
 }
 """Package: all names of its `__all__`, in their order."""
