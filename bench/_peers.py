@@ -14,7 +14,7 @@ import numpy as np
 from bench._measure import Advance, Section, compile_program, cores, inputs, seconds
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
-from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.export import onnx_model
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel
 

@@ -21,7 +21,8 @@ import time
 from pathlib import Path
 
 from cmg_jax.model import _checkpoint
-from cmg_jax.store import _store
+from cmg_jax.store import open_store
+from cmg_jax.store._store import configure
 
 PROGRAM = Path(sys.executable).with_name("cmg-jax")
 
@@ -78,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     model = _checkpoint.default_model()
     seconds = options.steps / model.config.fps
-    config = _store.configure(model, options.envs, options.steps, 0, None, options.dtype, None)
+    config = configure(model, options.envs, options.steps, dtype=options.dtype)
     print(f"{options.envs} environments x {options.steps} frames, {options.dtype}: {config.num_chunks} chunks")
 
     print("without --out:")
@@ -96,7 +97,7 @@ def main() -> None:
         print("killed:")
         middle = config.num_chunks // 2
         generate(killed, kill_at=killed / f"motion/c/{middle - 1}/0/0")
-        left = len(_store.open_store(killed).missing())
+        left = len(open_store(killed).missing())
         print(f"    {config.num_chunks - left} of {config.num_chunks} chunks exist")
         print("and resumed by the same command:")
         generate(killed)

@@ -42,13 +42,13 @@ import cmg_jax
 from cmg_jax import _digests, motion_files
 from cmg_jax.data import _dataset
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.export._torch_file import state_dict, torch_file
+from cmg_jax.export import state_dict, torch_file
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import Motion, _readers
 from cmg_jax.motion_files._clips import Rejected
 from cmg_jax.robot import G1, Robot
-from cmg_jax.store import _fill, _store
+from cmg_jax.store import create_store, fill
 from converters import cli as convert
 
 SECONDS = 20
@@ -104,8 +104,7 @@ def frames() -> Dataset:
 
 
 def make_store(path: Path, model: CMGModel) -> None:
-    config = _store.configure(model, 40, 6, seed=1, commands=None, dtype="float32", chunk=16)
-    _fill.fill(model, _store.create_or_open(path, config, None), None, range(config.num_chunks))
+    fill(model, create_store(path, model, 40, 6, seed=1, chunk_envs=16))
 
 
 def make_safetensors(path: Path, model: CMGModel) -> None:

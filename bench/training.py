@@ -18,8 +18,7 @@ from bench._measure import matmul_peak, products_per_frame
 from cmg_jax.data import _dataset
 from cmg_jax.data._windows import make_windows
 from cmg_jax.model._model import CMGConfig
-from cmg_jax.training import _trainer as training
-from cmg_jax.training._trainer import TrainConfig
+from cmg_jax.training import TrainConfig, _trainer
 
 
 def main() -> None:
@@ -36,9 +35,9 @@ def main() -> None:
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
     for batch_size in arguments.batch_size:
         config = TrainConfig(batch_size=batch_size, window=arguments.window)
-        functions = training.trainer(config, model_config, stats)
-        windows, frames = make_windows(data, config.window), training.frames(data)
-        state = functions.init(training.initial_params(model_config, jax.random.key(0)))
+        functions = _trainer.make_trainer(config, model_config, stats)
+        windows, frames = make_windows(data, config.window), _trainer.to_device(data)
+        state = functions.init(_trainer.initial_params(model_config, jax.random.key(0)))
         start = time.perf_counter()
         state, _ = jax.block_until_ready(functions.run(state, frames, windows, length=arguments.steps))
         first = time.perf_counter() - start

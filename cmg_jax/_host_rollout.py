@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import _rollout
+from cmg_jax._blocks import CPU_BLOCK_ROWS, row_blocks
 from cmg_jax.generators._base import first_frames
 from cmg_jax.model._model import CMGModel
 
@@ -34,17 +35,16 @@ def generate(
     """
     steps = len(commands)
     motion = first_frames(model, jax.random.key(seed), num_envs)
-    block = min(num_envs, _rollout.CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
-    shared = jnp.broadcast_to(jnp.asarray(commands), (block, *commands.shape))
+    blocks = row_blocks(num_envs, CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else 16384)
+    shared = jnp.broadcast_to(jnp.asarray(commands), (blocks.size, *commands.shape))
 
     start = time.perf_counter()
-    compiled = jax.jit(_rollout.generate).lower(model, motion[:block], shared).compile()
+    compiled = jax.jit(_rollout.generate).lower(model, motion[: blocks.size], shared).compile()
     compile_seconds = time.perf_counter() - start
 
     out = np.empty((num_envs, steps + 1, model.config.motion_dim), np.float32)
     start = time.perf_counter()
-    for row in range(0, num_envs, block):
-        first = min(row, num_envs - block)  # the last block begins early: every block has the compiled shape
-        out[first : first + block] = compiled(model, motion[first : first + block], shared)
-        progress(min(block, num_envs - row) * steps)
+    for rows, num_new in blocks.slices():
+        out[rows] = compiled(model, motion[rows], shared)
+        progress(num_new * steps)
     return out, Timing(compile_seconds, time.perf_counter() - start)

@@ -8,15 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from cmg_jax._blocks import row_blocks
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, apply_normalized
-
-CPU_BLOCK_ROWS = 512
-"""Rows that go through all time steps together on a CPU.
-
-Their activations then stay in the cache; blocks of half the size and the whole of 4096 rows run at 0.97
-of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
-"""
 
 
 def generate(
@@ -60,18 +54,6 @@ def generate(
     return trajectory.reshape(*shape, motion_dim)
 
 
-def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int]:
-    """First rows [number of blocks] and common size of the blocks that go through time together.
-
-    The last block begins early where the size does not divide `rows`: its first rows are done twice.
-    """
-    if block_rows is None:
-        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
-    num_blocks = max(-(-rows // max(block_rows, 1)), 1)
-    size = -(-rows // num_blocks)
-    return jnp.minimum(jnp.arange(num_blocks, dtype=jnp.int32) * size, rows - size), size
-
-
 def _generate_blocks(
     model: CMGModel, motion: jax.Array, commands: jax.Array, time_major: bool, block_rows: int | None
 ) -> jax.Array:
@@ -99,7 +81,7 @@ def _generate_blocks(
     shape = (steps + 1, *motion.shape) if time_major else (rows, steps + 1, motion.shape[-1])
     trajectory = jnp.zeros(shape, motion.dtype)
     trajectory = lax.dynamic_update_index_in_dim(trajectory, motion, 0, time_axis)
-    return lax.scan(generate_block, trajectory, starts)[0]
+    return lax.scan(generate_block, trajectory, jnp.asarray(starts))[0]
 
 
 def _check_shapes(model: CMGModel, motion: jax.Array, commands: jax.Array) -> None:

@@ -12,7 +12,7 @@ from tests.generator_tools import BATCH, commands, first, flat, jitted, play, sa
 
 def test_a_bank_holds_what_the_network_makes(model, motions):
     assert motions.frames.shape == (20, 17, 58)
-    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=17)
+    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, block_rows=17)
     np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
     following = flat(to_frame(model, motions.frames[1:]))
     held = jnp.broadcast_to(motions.command, (19, 17, 3))

@@ -1,10 +1,13 @@
 """The grammar that all commands share, and what long work reports where there is no terminal."""
 
 import argparse
+import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,12 +56,12 @@ def test_all_commands_are_walked():
 @pytest.mark.parametrize("command", PARSERS)
 def test_every_option_has_a_help_text_a_metavar_a_unit_and_its_default(command):
     parser = PARSERS[command]
-    shown = " ".join(parser.format_help().split())
+    shown = "".join(parser.format_help().split())
     for action in options(parser):
         where = f"{command} {name(action)}"
         assert action.help, where
         assert not action.help.endswith("."), where
-        assert " ".join(action.help.split()) in shown.replace("%%", "%"), where
+        assert "".join(action.help.split()) in shown, where
         takes_a_value = action.nargs != 0
         numeric = takes_a_value and getattr(action.type, "__name__", "") in ("int", "float")
         if takes_a_value and not action.choices:
@@ -118,6 +121,33 @@ def test_a_grid_is_read_as_it_is_shown():
     assert len(_grid.parse("-0.3,0,0.9:0:-0.6,0,0.6")) == 9
 
 
+def written_commands() -> list[str]:
+    """The command lines of the documents, and those that .ci/extras runs."""
+    root = Path(__file__).parents[1]
+    documents = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+    blocks = [re.findall(r"^```sh.*?\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE) for path in documents]
+    text = "\n".join(block for found in blocks for block in found).replace("\\\n", " ")
+    lines = [
+        line.split("cmg-", 1)[-1].split("  #")[0]
+        for line in text.splitlines()
+        if re.search(r"\bcmg-(jax|convert) ", line)
+    ]
+    extras = re.findall(r'", "cmg-((?:jax|convert) [^"{]*)"', (root / ".ci" / "extras").read_text())
+    return [*lines, *extras]
+
+
+def test_the_commands_of_the_documents_are_understood(capsys):
+    found = written_commands()
+    assert len(found) > 50
+    for line in found:
+        program, *arguments = shlex.split(line)
+        parser = {"jax": main, "convert": convert}[program].parser()
+        try:
+            parser.parse_args(arguments)
+        except SystemExit:
+            raise AssertionError(f"cmg-{line}: {capsys.readouterr().err}") from None
+
+
 # Long work.
 
 REPORTING = """
@@ -170,18 +200,13 @@ def test_the_rest_is_estimated_without_the_compilation(monkeypatch):
 
 
 def test_no_thread_is_left_when_the_work_fails():
-    import threading
-
     before = threading.active_count()
-    with pytest.raises(ZeroDivisionError), progress_reports("a test") as progress:
-        progress("parts", 3)
+    with pytest.raises(ZeroDivisionError), progress_reports("a test"):
         raise ZeroDivisionError
     assert threading.active_count() == before
 
 
 def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path):
-    import json
-
     arguments = ("bench", "--mode", "preload", "--envs", 8, 4096, "--repeats", 20, "--save", "a.json")
     process = start_reporting(tmp_path, 60, *arguments)
     deadline = time.monotonic() + 200

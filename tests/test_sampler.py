@@ -159,7 +159,7 @@ def test_a_model_of_the_originals_range_has_the_originals_presets(bundled):
 
 
 def test_presets_of_other_commands_are_refused(small_model):
-    with pytest.raises(InputError, match="this model's commands are 2 numbers"):
+    with pytest.raises(InputError, match="needs commands vx, vy and yaw rate; the model's are 2 numbers"):
         _sampler.presets(small_model)
     assert _sampler.trained_range(small_model).low.shape == (2,)
 

@@ -20,9 +20,7 @@ from cmg_jax.motion_files import _readers
 from cmg_jax.motion_files._assume import Assume
 from cmg_jax.robot import G1, Robot, _feet, _joints
 from cmg_jax.robot._bodies import body_poses, qpos
-from cmg_jax.view._drive import Drive
-from cmg_jax.view._playback import Playback
-from cmg_jax.view._skeleton import Skeleton
+from cmg_jax.view import Drive, Playback, Skeleton
 from converters.cli import main as convert_main
 from tests.conftest import refused_line
 

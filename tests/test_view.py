@@ -27,13 +27,10 @@ from cmg_jax.motion_files import _readers
 from cmg_jax.robot import G1, Robot, _feet, _odometry
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import MJCF_PATH
+from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
-from cmg_jax.view._drive import Drive, read_schedule
-from cmg_jax.view._pacing import Pacer
 from cmg_jax.view._page import slider_bounds
-from cmg_jax.view._playback import Playback
-from cmg_jax.view._skeleton import Skeleton
-from tests.conftest import REFERENCE_MODEL, take_interrupts
+from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
 
 FRAMES = 120
 
@@ -73,18 +70,18 @@ def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
         expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
         np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
         joint_pos = np.concatenate([np.asarray(first[:, :29]), [pose[robot].joint_pos for pose in poses]])
-        walked = _odometry.stance_velocity(joint_pos, G1, 50)
-        np.testing.assert_allclose([pose[robot].walked for pose in poses], walked, atol=2e-3)
+        measured = _odometry.stance_velocity(joint_pos, G1, 50)
+        np.testing.assert_allclose([pose[robot].velocity for pose in poses], measured, atol=2e-3)
     assert np.abs(poses[-1][0].joint_pos - poses[-1][1].joint_pos).max() > 0.05, "two models, two robots"
 
 
-def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
+def test_the_root_moves_with_the_stance_foot_and_a_foot_is_on_the_floor(drive):
     poses = [pose[0] for pose in wander(drive)]
     places = np.array([pose.root_pos for pose in poses])
     assert places[-1, 0] > 0.6
-    walked = np.array([pose.walked for pose in poses])
+    velocity = np.array([pose.velocity for pose in poses])
     speed = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1) * 50
-    np.testing.assert_allclose(speed, np.linalg.norm(walked[1:, :2], axis=-1), atol=1e-3)
+    np.testing.assert_allclose(speed, np.linalg.norm(velocity[1:, :2], axis=-1), atol=1e-3)
     assert all(pose.contact.any() for pose in poses)
     assert not all(pose.contact.all() for pose in poses)
     for pose in (poses[40], poses[-1]):
@@ -97,13 +94,13 @@ def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
 
 def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, bundled, model, tmp_path):
     poses = wander(drive)
-    drive.record(tmp_path / "drive.csv")
-    commands = read_schedule(tmp_path / "drive.csv", 50)
+    drive.write_schedule(tmp_path / "drive.csv")
+    commands = read_commands(tmp_path / "drive.csv", 50)
     np.testing.assert_array_equal(commands, drive.recording)
     again = Drive([bundled, model], ["a", "b"], commands=commands)
     for before in poses:
         for one, other in zip(before, again.step(), strict=True):
-            for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "walked"):
+            for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "velocity"):
                 np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
     assert again.finished
     again.reset()
@@ -130,10 +127,10 @@ def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
         Drive([bundled, other(fps=30.0)], ["a", "b"])
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
-        read_schedule(tmp_path / "late.csv", 50)
+        read_commands(tmp_path / "late.csv", 50)
 
 
-def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bundled, tmp_path, capsys):
+def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warned_of(drive, bundled, tmp_path, capsys):
     low, high = drive.command_range
     for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
         assert lowest <= least < most <= highest
@@ -214,7 +211,7 @@ def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
             Skeleton(path=tmp_path / name)
 
 
-def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypatch):
+def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch):
     clock = {"time": 0.0}
     monkeypatch.setattr(time, "perf_counter", lambda: clock["time"])
     wake = threading.Event()
@@ -223,13 +220,13 @@ def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypa
     for delay in (0.001, 0.002, 0.015, 0.001, 3.0, 0.001):
         assert pacer.wait(0.02, wake)
         clock["time"] += delay
-        pacer.shown(0.02)
+        pacer.record(0.02)
     assert (pacer.frames, pacer.late) == (6, 2)
     assert max(pacer.lateness) == pytest.approx(3.0)
-    assert pacer.lateness[-1] == pytest.approx(0.001), "the clock begins anew"
+    assert pacer.lateness[-1] == pytest.approx(0.001), "the clock restarts"
     assert "6 frames, 2 late" in pacer.text()
     wake.set()
-    assert not pacer.wait(0.02, wake), "a wish wakes it"
+    assert not pacer.wait(0.02, wake), "a request wakes it"
 
 
 # The program.
@@ -253,9 +250,7 @@ def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypa
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.csv").write_text("a,b,1\n")
-    assert main(["view", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "view", *arguments)
 
 
 class Browser:

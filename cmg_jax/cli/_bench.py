@@ -48,7 +48,11 @@ def add_options(parser: Any) -> None:
         help="number of timings, of which the median is printed; at most 2 in the mode quick",
     )
     parser.add_argument(
-        "--generators", nargs="+", choices=_rollout.MODES, help="generators of the mode rollout (default: all)"
+        "--generators",
+        nargs="+",
+        choices=_rollout.MODES,
+        metavar="NAME",
+        help=f"generators of the mode rollout: {', '.join(_rollout.MODES)} (default: all)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.json", help="write all figures there, those of an interrupted run too"

@@ -14,8 +14,8 @@ from cmg_jax.cli import _options
 from cmg_jax.cli._program import warn
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.model._model import CMGModel
-from cmg_jax.store import _fill, _store
-from cmg_jax.store._store import SUFFIX, MotionStore
+from cmg_jax.store import DTYPES, SUFFIX, MotionStore, chunks_of_part, create_store, fill
+from cmg_jax.store._store import missing_bytes
 
 
 def add_options(parser: Any) -> None:
@@ -27,7 +27,7 @@ def add_options(parser: Any) -> None:
         help="make the K-th of a number of parts N; start N processes, on one machine or on many that share the disk "
         "(default: all that is missing)",
     )
-    group.add_argument("--dtype", choices=_store.DTYPES, help="type of the stored frames (default: float32)")
+    group.add_argument("--dtype", choices=DTYPES, help="type of the stored frames (default: float32)")
     group.add_argument(
         "--chunk", type=int, metavar="N", help="number of environments in a file (default: as many as give 64 MB)"
     )
@@ -66,43 +66,40 @@ def generate(
     dtype: str | None,
     chunk: int | None,
 ) -> None:
-    """Make the store, or go on with it. `commands` [T, C] are shared, None where each environment draws its own."""
-    config = _store.configure(model, num_envs, steps, seed, commands, dtype or "float32", chunk)
-    chunks = _fill.part_of(config.num_chunks, part) if part else range(config.num_chunks)
-    store = _store.create_or_open(path, config, commands)
+    """Make the store, or continue it. `commands` [T, C] are shared; None if each environment draws its own."""
+    options = {"commands": commands, "seed": seed, "dtype": dtype or "float32", "chunk_envs": chunk}
+    store = create_store(path, model, num_envs, steps, **options)
+    config = store.config
+    chunks = chunks_of_part(config.num_chunks, part) if part else range(config.num_chunks)
     missing = [chunk for chunk in chunks if not store.is_done(chunk)]
     label = "part {}/{}: ".format(*part) if part else ""
     if missing:
         if len(missing) < len(chunks):
             print(f"{label}going on with {path}: {len(chunks) - len(missing)} of {len(chunks)} chunks are there")
-        frames = _warn_of_full_disk(program, store, missing)
+        _warn_of_full_disk(program, store, missing)
+        frames = steps * sum(store.rows(chunk).stop - store.rows(chunk).start for chunk in missing)
         try:
             with progress_reports(program) as progress:
-                report = _fill.fill(model, store, commands, missing, progress("frames", frames))
+                report = fill(model, store, chunks=missing, progress=progress("frames", frames))
         except InputError as error:
             raise InputError(f"{error}; the same command goes on from there") from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt("the same command goes on from there") from None
-        if report.bad_envs:
-            warn(program, f"{report.bad_envs} of {report.envs} motions are not finite")
-        print(f"{label}{_options.rate_text(report.envs, steps, report.run_seconds, report.compile_seconds)}")
+        if report.num_bad_envs:
+            warn(program, f"{report.num_bad_envs} of {report.num_envs} motions are not finite")
+        print(f"{label}{_options.rate_text(report.num_envs, steps, report.run_seconds, report.compile_seconds)}")
     left = len(store.missing())
     if left:
         print(f"{label}finished; {left} of {config.num_chunks} chunks of {path} are still missing")
     else:
-        print(f"{path} is finished: {config.envs} environments x {steps} frames in {config.num_chunks} chunks")
+        print(f"{path} is finished: {config.num_envs} environments x {steps} frames in {config.num_chunks} chunks")
 
 
-def _warn_of_full_disk(program: str, store: MotionStore, missing: list[int]) -> int:
-    """The number of frames to make; warns if the disk has no room for them."""
-    spans = [store.rows(chunk) for chunk in missing]
-    num_envs = sum(span.stop - span.start for span in spans)
-    config = store.config
-    needed = num_envs * (config.steps + 1) * config.motion_dim * np.dtype(config.dtype).itemsize
+def _warn_of_full_disk(program: str, store: MotionStore, missing: list[int]) -> None:
+    needed = missing_bytes(store, missing)
     free = shutil.disk_usage(store.path).free
     if needed > free:
         warn(program, f"{store.path} needs {needed / 1e9:.1f} GB more; {free / 1e9:.1f} GB are free there")
-    return num_envs * config.steps
 
 
 def _part(text: str) -> tuple[int, int]:

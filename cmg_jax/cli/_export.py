@@ -6,10 +6,7 @@ from typing import Any
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target
 from cmg_jax.cli import _options
-from cmg_jax.export import _check
-from cmg_jax.export._onnx_model import onnx_model
-from cmg_jax.export._stablehlo import stablehlo
-from cmg_jax.export._torch_file import torch_file
+from cmg_jax.export import PLATFORMS, check_onnx, check_stablehlo, onnx_model, stablehlo, torch_file
 from cmg_jax.model import _checkpoint
 
 SUMMARY = "write a model as ONNX, StableHLO or PyTorch file"
@@ -50,11 +47,20 @@ def run(*, model: Path | None, format: str, out: Path, physical: bool, steps: in
     require_file_target(out, [path / "config.json"])
     loaded = _checkpoint.load(path)
     if format == "onnx":
-        content = onnx_model(loaded, normalization=physical).SerializeToString()
-        remark = _check.onnx(loaded, content, physical)
+        content = onnx_model(loaded, physical=physical).SerializeToString()
+        difference = check_onnx(loaded, content, physical=physical)
+        remark = f"prev_motion, command -> motion, {'physical units' if physical else 'normalized'}; "
+        if difference is None:
+            remark += "not checked, because onnxruntime is not installed"
+        else:
+            remark += f"onnxruntime differs by {difference:.1e}"
     elif format == "stablehlo":
-        content = bytes(stablehlo(loaded, steps).serialize())
-        remark = _check.stablehlo(loaded, content, steps)
+        content = bytes(stablehlo(loaded, num_frames=steps).serialize())
+        difference = check_stablehlo(loaded, content, num_frames=steps)
+        shapes = "motion [b, D], command [b, C] -> motion [b, D]"
+        if steps is not None:
+            shapes = f"motion [b, D], commands [b, {steps}, C] -> trajectory [b, {steps + 1}, D]"
+        remark = f"{shapes}, on {', '.join(PLATFORMS)}; run here, a frame differs by {difference:.1e}"
     else:
         content = torch_file(loaded, stats=not weights_only, name=out.stem)
         remark = "the state_dict" + ("" if weights_only else " and the stats") + " in the original's layout"

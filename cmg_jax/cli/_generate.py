@@ -186,8 +186,7 @@ def _commands(
 ) -> np.ndarray:
     """The command at each step, [T, C]; warns where it leaves the trained range."""
     fps = model.config.fps
-    if model.config.command_dim != 3:
-        raise InputError(f"the model takes commands of {model.config.command_dim} numbers; use cmg_jax.generate")
+    model.config.check_velocity_commands(PROGRAM)
     if schedule:
         times, values = _schedule.read_schedule(schedule)
         seconds = seconds or float(times[-1])

@@ -19,8 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
-from cmg_jax.commands._components import COMMAND_NAMES
-from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.commands import COMMAND_NAMES, CommandRange
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -5,13 +5,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from cmg_jax import evaluation
 from cmg_jax._errors import InputError
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.data import _dataset
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig, CMGModel
-from cmg_jax.training import _run
-from cmg_jax.training._trainer import TrainConfig
+from cmg_jax.training import RunOptions, TrainConfig, train
 
 PROGRAM = "cmg-jax train"
 SUMMARY = "train a model on a data set"
@@ -68,7 +68,7 @@ def add_options(parser: Any) -> None:
     group.add_argument(
         "--validate-every",
         type=int,
-        default=_run.RunOptions().validate_every,
+        default=RunOptions().validate_every,
         metavar="N",
         help="number of steps from one validation and checkpoint to the next",
     )
@@ -115,19 +115,19 @@ def run(
             advance(step - done)
             done = step
             if figures["score"] != "":
-                errors = ", ".join(f"{name} {figures[name]:.3f}" for name in _run.SCALE)
+                errors = ", ".join(f"{name} {figures[name]:.3f}" for name in evaluation.COMPONENTS)
                 print(
                     f"step {step}  loss {figures['loss']:.5f}  walked: {errors}  score {figures['score']:.3f}  "
                     f"{figures['windows_per_second']:.0f} windows/s",
                     flush=True,
                 )
 
-        best = _run.train(
+        best = train(
             dataset,
             out,
             config,
             dataclasses.replace(model_config, provenance=provenance),
-            options=_run.RunOptions(validate_every=validate_every),
+            options=RunOptions(validate_every=validate_every),
             resume=resume,
             initial=initial,
             progress=report,

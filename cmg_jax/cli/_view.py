@@ -15,10 +15,7 @@ from cmg_jax.motion_files import _assume, _clips, _readers
 from cmg_jax.motion_files._assume import Assume
 from cmg_jax.motion_files._clips import Rejected
 from cmg_jax.robot import G1, Robot
-from cmg_jax.view import _address
-from cmg_jax.view._drive import Drive, read_schedule
-from cmg_jax.view._playback import Playback
-from cmg_jax.view._skeleton import Skeleton
+from cmg_jax.view import Drive, Page, Playback, Skeleton, _address, read_commands
 
 PROGRAM = "cmg-jax view"
 SUMMARY = "drive models, or play a motion file, in a browser"
@@ -98,17 +95,15 @@ def run(
     with quiet_logger("websockets"):
         page = _serve(viser, host, free, source, skeleton, seconds)
     if record and isinstance(source, Drive):
-        source.record(record)
+        source.write_schedule(record)
         print(f"wrote {record} ({source.frame} frames)")
     print(page.pacer.text())
 
 
 def _serve(
     viser: Any, host: str, port: int, source: Drive | Playback, skeleton: Skeleton, seconds: float | None
-) -> Any:
+) -> Page:
     """The page, after it was shown until Ctrl-C or for that many seconds of motion."""
-    from cmg_jax.view._page import Page
-
     with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
         server = viser.ViserServer(host, port, label="cmg_jax", verbose=False)
     try:
@@ -126,7 +121,7 @@ def _serve(
 def _drive(model: Sequence[Path] | None, schedule: Path | None) -> Drive:
     models = [_checkpoint.load(path) for path in model or [_checkpoint.default_model_path()]]
     labels = [path.name for path in model] if model else ["bundled model"]
-    commands = read_schedule(schedule, models[0].config.fps) if schedule else None
+    commands = read_commands(schedule, models[0].config.fps) if schedule else None
     drive = Drive(models, labels, commands=commands)
     if commands is not None:
         warn_beyond_range(PROGRAM, drive.command_range, commands)

@@ -89,11 +89,7 @@ def clip(command_range: CommandRange, limits: CommandRange) -> CommandRange:
 
 
 def _clipped(ranges: Mapping[str, CommandRange], model: CMGModel) -> dict[str, CommandRange]:
-    if model.config.command_dim != 3:
-        raise InputError(
-            f"presets and stages are of vx, vy and yaw rate; this model's commands are {model.config.command_dim} "
-            "numbers: use trained_range(model)"
-        )
+    model.config.check_velocity_commands("a range of presets or stages")
     return {name: clip(command_range, trained_range(model)) for name, command_range in ranges.items()}
 
 

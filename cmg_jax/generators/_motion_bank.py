@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from cmg_jax._blocks import CPU_BLOCK_ROWS, row_blocks
 from cmg_jax._errors import InputError
 from cmg_jax.commands import CommandSampler
 from cmg_jax.generators import _base, _ring
@@ -23,11 +24,11 @@ def build_bank(
     num_frames: int,
     sampler: CommandSampler,
     *,
-    chunk: int = 512,
+    block_rows: int = CPU_BLOCK_ROWS,
     dtype: Any = "float32",
     progress: Callable[[int], Any] = lambda _: None,
 ) -> MotionBank:
-    """Make a pool of motions. A host loop over chunks: call it outside `jit`, once.
+    """Make a pool of motions. A host loop over blocks of motions: call it outside `jit`, once.
 
     Args:
       model: the model.
@@ -35,7 +36,7 @@ def build_bank(
       num_motions: M.
       num_frames: F, frames of each motion, the first frame not counted.
       sampler: draws M commands.
-      chunk: motions made together.
+      block_rows: the most motions that are made together.
       dtype: of the stored frames: float32, bfloat16 or float16.
       progress: called with the number of motions just finished.
 
@@ -45,8 +46,9 @@ def build_bank(
     Raises:
       InputError: a number below 1, another dtype, or commands that are not [M, C] and finite.
     """
-    if min(num_motions, num_frames, chunk) < 1:
-        raise InputError(f"num_motions {num_motions}, num_frames {num_frames}, chunk {chunk}: all must be at least 1")
+    if min(num_motions, num_frames, block_rows) < 1:
+        sizes = f"num_motions {num_motions}, num_frames {num_frames}, block_rows {block_rows}"
+        raise InputError(f"{sizes}: all must be at least 1")
     store_dtype = _ring.check_store_dtype(dtype)
     command_key, frame_key = jax.random.split(key)
     command_shape = (num_motions, model.config.command_dim)
@@ -58,13 +60,10 @@ def build_bank(
         frames = _ring.create(model, num_frames + 1, motion, 0, store_dtype)
         return _ring.extend(model, frames, command, jnp.int32(0), num_frames)[1:]
 
-    chunk = min(chunk, num_motions)
     out = np.empty((num_frames, num_motions, model.config.motion_dim), store_dtype)
-    for row in range(0, num_motions, chunk):
-        first = min(row, num_motions - chunk)  # the last chunk begins early: every chunk has the compiled shape
-        rows = slice(first, first + chunk)
+    for rows, num_new in row_blocks(num_motions, block_rows).slices():
         out[:, rows] = make(model, motion[rows], command[rows])
-        progress(min(chunk, num_motions - row))
+        progress(num_new)
     return MotionBank(jnp.asarray(out), command, command.min(axis=0), command.max(axis=0))
 
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cmg_jax._blocks import row_blocks
 from cmg_jax._errors import InputError
-from cmg_jax._rollout import row_blocks
 from cmg_jax.generators._rows import update_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, apply_normalized
@@ -74,7 +74,7 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, s
         motion = lax.dynamic_slice_in_dim(last, start, size)
         return lax.fori_loop(0, steps, step, (frames, motion))[0], None
 
-    return lax.scan(block, frames, starts)[0]
+    return lax.scan(block, frames, jnp.asarray(starts))[0]
 
 
 def replan(

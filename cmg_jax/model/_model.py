@@ -50,10 +50,21 @@ class CMGConfig:
         """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
         return self.motion_dim // 2
 
-    def check_walks(self, what: str) -> None:
-        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+    def check_velocity_commands(self, what: str) -> None:
+        """Raise InputError unless commands are vx, vy and yaw rate, which `what` needs."""
         if self.command_dim != 3:
             raise InputError(f"{what} needs commands vx, vy and yaw rate; the model's are {self.command_dim} numbers")
+
+    def check_robot(self, robot: Robot, what: str) -> None:
+        """Raise InputError unless the model is one of `robot`, with any of its joints, under velocity commands."""
+        self.check_velocity_commands(what)
+        if self.robot.mjcf != robot.mjcf:
+            names = ", ".join(self.joint_names[:2])
+            raise InputError(f"{what} needs a model of the robot {robot.name}; this one's joints are {names}, ...")
+
+    def check_walks(self, what: str) -> None:
+        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+        self.check_velocity_commands(what)
         if not self.robot.walks:
             names = ", ".join(self.joint_names[:2])
             lack = "feet and a free joint" if self.robot.has_mjcf else "MJCF"

@@ -16,7 +16,6 @@ from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel
 from cmg_jax.rl import _g1_model
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot._g1 import is_g1
 
 SIM_DT = 0.005
 
@@ -61,8 +60,7 @@ def check_feasibility(
       InputError: a model of another robot, or fewer than 2 frames.
     """
     robot = model.config.robot
-    if not is_g1(robot) or model.config.command_dim != 3:
-        raise InputError("the model is not of the G1, or its commands are not vx, vy and yaw rate")
+    model.config.check_robot(G1, "feasibility")
     substeps = round(1 / (model.config.fps * SIM_DT))
     if num_frames < 2 or substeps < 1:
         raise InputError(f"{num_frames} frames at {model.config.fps:g} fps: at least 2, and at most {1 / SIM_DT:g} fps")

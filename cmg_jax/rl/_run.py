@@ -30,7 +30,6 @@ from cmg_jax.motion_files import Motion
 from cmg_jax.rl._config import RunConfig, config_text, read_config
 from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
 from cmg_jax.robot import G1, indices, root_on_floor
-from cmg_jax.robot._g1 import is_g1
 from cmg_jax.training._metrics import MetricsLog
 
 PICTURE_HEIGHT = 0.85
@@ -64,8 +63,7 @@ def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
       InputError: a setting that does not exist, one whose value is impossible, or no model.
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
-    if not is_g1(model.config.robot) or model.config.command_dim != 3:
-        raise InputError(f"{config.model}: the model is not of the G1, or its commands are not vx, vy and yaw rate")
+    model.config.check_robot(G1, "a run")
     model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
     if (farthest := max(env.wrapping["lookahead"], default=0)) > config.lookahead_frames:
