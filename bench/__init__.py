@@ -9,7 +9,7 @@
 Every time is a median; times that are compared are measured in turn in one process.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmg_jax._lazy import import_name
 
@@ -30,5 +30,5 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return import_name(__name__, name, _MODULES, extra="bench")
