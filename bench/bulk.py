@@ -98,7 +98,7 @@ def main() -> None:
         middle = config.num_chunks // 2
         generate(killed, kill_at=killed / f"motion/c/{middle - 1}/0/0")
         left = len(open_store(killed).missing())
-        print(f"    {config.num_chunks - left} of {config.num_chunks} chunks are there")
+        print(f"    {config.num_chunks - left} of {config.num_chunks} chunks exist")
         print("and resumed by the same command:")
         generate(killed)
         sums = [checksum(store) for store in (whole, killed)]

@@ -114,7 +114,7 @@ def test_in_the_policies_of_a_run(tmp_path):
         statistics = running_statistics.init_state(specs.Array((5,), jnp.dtype("float32")))
         weights = (part.init(jax.random.key(1)) for part in (network.policy_network, network.value_network))
         (tmp_path / "checkpoints").mkdir()
-        _run._keep(tmp_path, 20, (statistics, *weights))
+        _run._save_policy(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
         assert assert_flips_are_noticed(path, lambda: _run._restore(tmp_path, network, 5), flips=2, files=12) > 5
 
