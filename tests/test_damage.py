@@ -120,7 +120,7 @@ def test_in_the_policies_of_a_run(tmp_path):
 
 
 def test_damaged_figures_do_not_stop_a_run(tmp_path):
-    """metrics.csv has no checksum, because nothing goes on from it."""
+    """metrics.csv has no checksum, because no run depends on it."""
     log = MetricsLog(tmp_path, 0)
     for step in (100, 200, 300):
         log.write({"step": step, "loss": 1 / step})
