@@ -97,7 +97,7 @@ class ResetFn(Protocol[S]):
         command: ArrayLike | None,
         motion: ArrayLike | None = None,
     ) -> S:
-        """Start the rows where `done` again, as `init` does. The other rows keep their motion and command.
+        """Restart the rows where `done` is set, as `init` starts them. The other rows keep their motion and command.
 
         Args:
           model: the model.
