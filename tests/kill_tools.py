@@ -12,7 +12,7 @@ MOMENTS = ("before the exchange", "after the exchange", "while the old one is de
 
 HOOKS = """
 import os, shutil, signal, sys
-from cmg_jax import files
+from cmg_jax import _files as files
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
