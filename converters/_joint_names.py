@@ -1,4 +1,4 @@
-"""Names of a model's joints: given, or those that the checkpoint or its data set holds."""
+"""Names of a model's joints: the user's, or those that the checkpoint or its data set holds."""
 
 import re
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ KEYS = ("joint_names", "dof_names", "joint_order")
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The names that `--joint-names` gives: of a known robot, separated by commas, or in a file.
+    """The names that `--joint-names` lists: those of a known robot, separated by commas, or in a file.
 
     Raises:
-      InputError: the file is no text.
+      InputError: the file does not exist or is no text.
     """
     if text in ROBOTS:
         return ROBOTS[text]
@@ -35,7 +35,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def find(content: Any) -> tuple[str, ...] | None:
-    """The joint names in what a file holds; None where it has none."""
+    """The joint names in the content of a file; None where it has none."""
     for leaf in _tree.leaves(content):
         if leaf.name.rpartition(".")[2] in KEYS and isinstance(leaf.value, list | tuple | np.ndarray):
             names = list(leaf.value)
@@ -44,32 +44,34 @@ def find(content: Any) -> tuple[str, ...] | None:
     return None
 
 
-def choose(joints: int, given: Sequence[str] | None, *contents: Any, robot: Robot = G1) -> tuple[tuple[str, ...], str]:
-    """The names of `joints` joints, and where they come from.
+def choose(
+    num_joints: int, chosen: Sequence[str] | None, *contents: Any, robot: Robot = G1
+) -> tuple[tuple[str, ...], str]:
+    """The names of `num_joints` joints, and where they come from.
 
     Args:
-      joints: their number.
-      given: names that the caller gives, before any other.
-      contents: what the files hold.
-      robot: whose joints they are where nothing names them.
+      num_joints: their number.
+      chosen: the user's names, which count before any other.
+      contents: the contents of the files.
+      robot: the robot whose joints they are where nothing names them.
 
     Raises:
-      InputError: nothing names them, or other than so many.
+      InputError: nothing names them, or the number of names is another.
     """
     held = (names for content in contents if (names := find(content)) is not None)
-    names, origin = (given, "as given") if given is not None else (next(held, None), "as the file names them")
-    if names is None and joints == robot.num_joints:
+    names, origin = (chosen, "as given") if chosen is not None else (next(held, None), "as the file names them")
+    if names is None and num_joints == robot.num_joints:
         whose = "the G1's" if robot is G1 else f"{robot.name}'s"
         names, origin = (
             robot.joint_names,
-            f"not named; taken as {whose} {joints} in its MJCF's order (see --joint-names)",
+            f"not named; taken as {whose} {num_joints} in its MJCF's order (see --joint-names)",
         )
     if names is None:
-        robots = " or ".join(name for name, known in ROBOTS.items() if len(known) == joints)
+        robots = " or ".join(name for name, known in ROBOTS.items() if len(known) == num_joints)
         raise InputError(
-            f"has {joints} joints, and nothing names them; pass --joint-names {f'{robots}, or ' if robots else ''}"
+            f"has {num_joints} joints, and nothing names them; pass --joint-names {f'{robots}, or ' if robots else ''}"
             "their names in the model's order, separated by commas or in a file"
         )
-    if len(names) != joints or len(set(names)) != joints:
-        raise InputError(f"has {joints} joints, but {len(set(names))} different names for them, {origin}")
+    if len(names) != num_joints or len(set(names)) != num_joints:
+        raise InputError(f"has {num_joints} joints, but {len(set(names))} different names for them, {origin}")
     return g1_spelling(names), origin

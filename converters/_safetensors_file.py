@@ -1,4 +1,4 @@
-"""Read `.safetensors` files: eight bytes with the length of a JSON header, the header, and the raw numbers."""
+"""`.safetensors` files read: eight bytes with the length of a JSON header, the header, and the raw numbers."""
 
 import json
 import math
@@ -29,10 +29,10 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The arrays of a file under their names; a placeholder for one of an unusual dtype.
+    """The arrays of a file under their names; arrays of an unusual dtype become placeholders.
 
     Raises:
-      InputError: damaged or cut short.
+      InputError: the file is damaged or cut short.
     """
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")

@@ -1,11 +1,11 @@
-"""From the names and shapes of a CMG state_dict to a model's parameters and architecture.
+"""The names and shapes of a CMG state_dict, mapped to a model's parameters and architecture.
 
     gating.gating_network.{0,2}.weight      [out, in]   as it is
     gating.gating_network.{0,2}.bias        [out]
-    layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `networks.pack_experts`
+    layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `_networks.pack_experts`
     layers.{i}.expert_biases.{e}            [out]
 
-Everything is read off the weights: number of experts, layers and widths, D and C.
+The weights say everything: the number of experts, the layers and their widths, D and C.
 """
 
 import dataclasses
@@ -58,13 +58,13 @@ class Converted:
 
 
 def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Tensor | np.ndarray]]:
-    """The weights of a CMG in a checkpoint: where they are in it, and the arrays under the names of the module.
+    """Find the weights of a CMG in a checkpoint: their place in it, and the arrays under the names of the module.
 
-    They may lie at any depth and behind any prefix (of DataParallel, torch.compile, AveragedModel).
+    They may be at any depth and behind any prefix (of DataParallel, torch.compile, AveragedModel).
 
     Args:
-      content: what the file holds.
-      chosen: where to take them from, if they are in several places.
+      content: the content of the file.
+      chosen: the place to take them from, if they are in several.
 
     Raises:
       InputError: there are none, or several; the message lists what the file holds.
@@ -105,13 +105,13 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
 
 
 def _may_be_weights(leaf: _tree.Leaf) -> bool:
-    """Whether an array that is not named as a CMG's is one of another network; not a counter, and not stats."""
+    """Whether an array without a CMG's name is a weight of another network, and neither a counter nor stats."""
     is_stats = leaf.name.rpartition(".")[2] in _stats.FIELDS
     return leaf.value.dtype.kind in "fV" and not is_stats and not CMG_KEY.fullmatch(leaf.name)  # V: bfloat16
 
 
 def _part(where: str, leaf: _tree.Leaf) -> str:
-    """Which half of the network it belongs to."""
+    """The half of the network, gate or experts, that the leaf belongs to."""
     return leaf.name.removeprefix(where).partition(".")[0]
 
 
@@ -159,7 +159,7 @@ class _Conversion:
         )
 
     def _structure(self) -> tuple[list[int], int, int]:
-        """Which Linear modules the gate has, how many layers and experts; refuses any other key."""
+        """The indices of the gate's Linear modules, the numbers of layers and of experts; any other key is refused."""
         gates: set[int] = set()
         layers: set[int] = set()
         experts: set[int] = set()

@@ -1,4 +1,4 @@
-"""Normalization and initial frames from a checkpoint, a training data set or a `cmg_stats.yaml`."""
+"""Normalization (stats) and initial frames from a checkpoint, a training data set or a `cmg_stats.yaml`."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ Stats = dict[str, np.ndarray]
 
 
 def find(content: Any) -> Any:
-    """The stats in what a file holds: its entry `stats`, or wherever its arrays are; None where none is.
+    """The stats in the content of a file: its entry `stats`, or wherever the arrays are; None where there are none.
 
     Raises:
       InputError: they are in several places.
@@ -40,10 +40,11 @@ def find(content: Any) -> Any:
 
 
 def read(path: Path) -> Any:
-    """What a `.yaml` file, a data set or a checkpoint holds.
+    """The content of a `.yaml` file, a data set or a checkpoint.
 
     Raises:
-      InputError: no such file.
+      InputError: the file is damaged or of another kind.
+      OSError: it cannot be opened.
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
         return _source.load(path)
@@ -54,7 +55,7 @@ def read(path: Path) -> Any:
 
 
 def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
-    """Stats in float32, checked against the network.
+    """The stats in float32, checked against the sizes of the network.
 
     Raises:
       InputError: a field is missing, of the wrong length, not finite, or cannot normalize.
@@ -93,7 +94,7 @@ def same(first: Stats, second: Stats) -> bool:
 
 
 def initial_motions(samples: Any, motion_dim: int) -> np.ndarray:
-    """First frames [N, D] of the training windows, at most 4096 of them, evenly spread.
+    """The first frames [N, D] of at most 4096 training windows, evenly spread.
 
     Raises:
       InputError: the samples are not windows of frames of this width, or a frame is not finite.

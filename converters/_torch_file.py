@@ -1,4 +1,4 @@
-"""Read what `torch.save` wrote, without torch and without executing anything: zip and pre-1.6 files.
+"""Files of `torch.save` read without torch and without executing anything: zip files, and those before torch 1.6.
 
 Tensors come back as `Tensor` references; in a zip file their bytes are read on `numpy()`, so that the
 optimiser state of a training checkpoint is left where it is.
@@ -24,10 +24,10 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_DIMENSIONS = 8
 MAX_EXPANDED = 2**24
-"""Elements of a tensor that repeats those of a smaller storage."""
+"""Number of elements that a tensor may have which repeats those of a smaller storage."""
 
 MAX_UNPACKED = 64
-"""Bytes for each byte of a compressed record."""
+"""Bytes that each byte of a compressed record may unpack to."""
 
 DTYPES: dict[str, np.dtype] = {
     "Double": np.dtype(np.float64),
@@ -47,11 +47,11 @@ DTYPES: dict[str, np.dtype] = {
     "QInt32": np.dtype(np.int32),
     "Untyped": np.dtype(np.uint8),
 }
-"""By the name of the storage's class, without "Storage"."""
+"""The dtype of a storage by the name of its class, without "Storage"."""
 
 
 class Storage:
-    """A run of elements in the file; `read` fetches its bytes."""
+    """Consecutive elements in the file; `read` fetches their bytes."""
 
     def __init__(self, dtype: np.dtype, size: int, read: Callable[[], bytes] | None = None, big_endian: bool = False):
         self.dtype = dtype
@@ -94,7 +94,7 @@ class Tensor:
 
 
 def to_numpy(value: Any) -> np.ndarray | None:
-    """The array that a tensor or a NumPy array is; None for anything else."""
+    """A tensor or a NumPy array as a NumPy array; None for anything else."""
     if isinstance(value, Tensor):
         return value.numpy()
     numbers = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufV"  # V: bfloat16
@@ -119,12 +119,12 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 
 def _first(data: Any, *_: Any) -> Any:
-    """A parameter, or a tensor moved to another device, is its data."""
+    """Read a parameter, or a tensor that was moved to another device, as its data."""
     return data
 
 
 def _subclass(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
-    """An instance of a subclass of Tensor is the tensor."""
+    """Read an instance of a subclass of Tensor as the tensor."""
     handler = getattr(function, "handler", None)
     return Placeholder(f"torch.Tensor by {function.name}") if handler is None else handler(*arguments)
 
@@ -142,7 +142,7 @@ TORCH_GLOBALS: dict[str, pickles.Handler] = {
 
 
 def _storage_of(persistent_id: Any) -> tuple[np.dtype | None, str, int]:
-    """dtype, None for an unknown one, key and number of elements from a storage's persistent id."""
+    """The dtype (None where unknown), the key and the number of elements that a storage's persistent id names."""
     kind, storage_type, key, _location, size = persistent_id[:5]
     fits = isinstance(storage_type, Placeholder) and isinstance(key, str) and type(size) is int
     if kind != "storage" or not fits or size < 0:
@@ -151,10 +151,11 @@ def _storage_of(persistent_id: Any) -> tuple[np.dtype | None, str, int]:
 
 
 def load(path: Path) -> Any:
-    """The object saved in `path`, tensors as `Tensor`, what is not plain data as `safe_pickle.Placeholder`.
+    """The object saved in `path`, tensors as `Tensor`, what is not plain data as `pickles.Placeholder`.
 
     Raises:
-      InputError: not a PyTorch file, or damaged.
+      InputError: it is not a PyTorch file, or damaged.
+      OSError: it cannot be opened.
     """
     try:
         with path.open("rb") as file:
@@ -166,18 +167,18 @@ def load(path: Path) -> Any:
 
 
 class _Archive:
-    """A torch zip file: `data.pkl`, and one record a storage."""
+    """A torch zip file: `data.pkl`, and one record for each storage."""
 
     def __init__(self, path: Path):
         self.path = path
         records = self._guarded(lambda archive: archive.infolist())
         self.names = {record.filename for record in records}
         self.checked = any(record.CRC for record in records)
-        """False where torch was told to leave out the checksums (`torch.serialization.set_crc32_options`)."""
-        pickles = [name for name in self.names if name.count("/") == 1 and name.endswith("/data.pkl")]
-        if len(pickles) != 1:
+        """False where torch has left out the checksums (`torch.serialization.set_crc32_options`)."""
+        roots = [name for name in self.names if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(roots) != 1:
             raise InputError(f"{path}: a zip file, but not a PyTorch checkpoint (it has no data.pkl)")
-        self.root = pickles[0].removesuffix("data.pkl")
+        self.root = roots[0].removesuffix("data.pkl")
         if f"{self.root}constants.pkl" in self.names:
             raise InputError(f"{path}: a TorchScript archive; save the model's state_dict with torch.save instead")
         order = self.record("byteorder") if f"{self.root}byteorder" in self.names else b"little"
@@ -195,7 +196,7 @@ class _Archive:
         return Storage(dtype, size, lambda: self.record(f"data/{key}", size * dtype.itemsize), self.big_endian)
 
     def record(self, name: str, expected_bytes: int | None = None) -> bytes:
-        """One record, its checksum verified."""
+        """The bytes of one record, after a comparison of its checksum."""
         full_name = self.root + name
         if full_name not in self.names:
             raise InputError(f"{self.path}: record {full_name} is missing; copy or save the file again")
@@ -217,7 +218,7 @@ class _Archive:
         return self._guarded(read)
 
     def _guarded(self, read: Callable[[zipfile.ZipFile], Any]) -> Any:
-        """`read` on the open archive; whatever a damaged one makes zipfile raise is one line."""
+        """The result of `read` on the open archive; all that zipfile raises on a damaged one becomes one InputError."""
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return read(archive)
@@ -226,7 +227,8 @@ class _Archive:
 
 
 def _load_legacy(file: BinaryIO) -> Any:
-    """Pickles of magic number, protocol, system, object, storage keys; then each storage's elements."""
+    """Read the older format: pickles of a magic number, protocol, system, object and storage keys, then the elements of
+    each storage."""
     try:
         magic = pickles.load(file)
     except PickleError:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, flattened: every value under its dotted name, whatever it is nested in."""
+"""The content of a checkpoint, flattened: every value under its dotted name, however deep it is nested."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ class Leaf(NamedTuple):
 
 
 def leaves(content: Any) -> list[Leaf]:
-    """All values in nested dictionaries, short lists of them and pickled modules; what is there twice only once."""
+    """All values in nested dictionaries, short lists of them and pickled modules, each container only once."""
     found: list[Leaf] = []
     seen: set[int] = set()
     queue: list[tuple[str, Any, int, int]] = [("", content, 0, 0)]
-    for name, value, node, depth in queue:  # which grows meanwhile
+    for name, value, node, depth in queue:  # it grows in this loop
         items = _items(value)
         if items is None:
             found.append(Leaf(name, value, node))
@@ -57,7 +57,7 @@ def _items(value: Any) -> Iterator[tuple[Any, Any]] | None:
 
 
 def listing(found: Sequence[Leaf]) -> str:
-    """The first names and what is under them, for a message."""
+    """The first names and the kinds of their values, for a message."""
     text = ", ".join(f"{leaf.name[:60] or 'the file'} {_kind(leaf.value)}" for leaf in found[:MAX_LISTED])
     others = len(found) - MAX_LISTED
     return f"it holds {text or 'nothing'}{f' and {others} more' if others > 0 else ''}"

@@ -227,7 +227,7 @@ def test_the_byte_order_of_the_file_is_heeded(tmp_path):
 
 
 def without_checksums(path: Path) -> None:
-    """Every CRC-32 zero, as torch writes them when it is told to compute none."""
+    """Set every CRC-32 to zero, as torch writes them when it computes none."""
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         entry = archive.start_dir
@@ -357,13 +357,13 @@ def test_joints_that_nothing_names_are_asked_for(tmp_path, capsys):
     assert main([str(path), "--out", str(tmp_path / "out")]) == 2
     assert "3 joints, and nothing names them; pass --joint-names" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("hip\nknee\nankle\n")
-    for given in ("hip,knee,ankle", " hip , knee, ankle ", str(tmp_path / "names.txt")):
-        assert _joint_names.parse(given) == NAMES
+    for text in ("hip,knee,ankle", " hip , knee, ankle ", str(tmp_path / "names.txt")):
+        assert _joint_names.parse(text) == NAMES
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
-    for given in ("hip,knee", "hip,knee,knee", "g1-23"):
+    for text in ("hip,knee", "hip,knee,knee", "g1-23"):
         with pytest.raises(InputError, match="has 3 joints, but"):
-            load_model(path, names=_joint_names.parse(given))
+            load_model(path, names=_joint_names.parse(text))
     with pytest.raises(InputError, match="no file"):
         _joint_names.parse(str(tmp_path / "absent.txt"))
 

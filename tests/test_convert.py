@@ -341,8 +341,8 @@ def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(moment, tmp
     old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0, names=JOINTS)[0]
     cmg_jax.save(old, tmp_path / "model")
     program = "from converters.cli import main\nsys.exit(main(sys.argv[1:]))"
-    given = ("--force", "--fps", 60, "--joint-names", "hip,knee")
-    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *given)
+    options = ("--force", "--fps", 60, "--joint-names", "hip,knee")
+    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *options)
     found = cmg_jax.load(tmp_path / "model")
     expected = old if moment == MOMENTS[0] else load_model(DATA / "final.pt", fps=60.0, names=JOINTS)[0]
     assert found.config == expected.config

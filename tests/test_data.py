@@ -173,12 +173,12 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
     made, rows = _build.build([out], _build.Options(measure_commands=False))
     assert rows[0].kept == 101
     np.testing.assert_allclose(made.command, np.tile(command, (101, 1)))
-    walked, _ = _build.build([out])
-    assert (walked.command == walked.command[0]).all()
-    assert 0 < np.abs(walked.command[0] - command).max() < 0.1
+    measured, _ = _build.build([out])
+    assert (measured.command == measured.command[0]).all()
+    assert 0 < np.abs(measured.command[0] - command).max() < 0.1
 
 
-def test_commands_become_what_is_walked_under_them():
+def test_commands_become_the_velocity_that_is_measured_under_them():
     still = G1.standing_joint_pos
     # Stands, strides at 1.5 Hz, and strides half as far: 3, 4 and 2 s; the last command is held for a moment only.
     time = np.arange(450) / 50
@@ -190,14 +190,14 @@ def test_commands_become_what_is_walked_under_them():
     command[440:] = [0.7, 0.0, 0.0]
     quat = np.tile([1.0, 0, 0, 0], (450, 1))
     clip = Clip("steps", 50.0, G1, joint_pos, None, np.zeros((450, 3)), quat, command)
-    walked = _clips.measured_command(clip, smoothing=0.6)
+    measured = _clips.measured_command(clip, smoothing=0.6)
     velocity = np.asarray(_odometry.stance_velocity(joint_pos, G1, 50.0))
-    np.testing.assert_array_equal(walked[:150], 0)
+    np.testing.assert_array_equal(measured[:150], 0)
     # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
-    np.testing.assert_allclose(walked[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
-    np.testing.assert_allclose(walked[350:440], np.tile(velocity[380:440].mean(axis=0), (90, 1)), atol=1e-6)
-    np.testing.assert_array_equal(walked[440:], command[440:])
-    assert np.abs(walked - command)[150:440].min(axis=0).max() > 0.01
+    np.testing.assert_allclose(measured[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
+    np.testing.assert_allclose(measured[350:440], np.tile(velocity[380:440].mean(axis=0), (90, 1)), atol=1e-6)
+    np.testing.assert_array_equal(measured[440:], command[440:])
+    assert np.abs(measured - command)[150:440].min(axis=0).max() > 0.01
 
 
 class Evil:
@@ -228,24 +228,24 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
             motion_files.read(tmp_path / name)
 
 
-def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
+def test_a_data_set_reports_what_became_of_every_clip(tmp_path):
     write_all(tmp_path, circle(joint_vel=circle().joint_vel * 2))
     (tmp_path / "good").mkdir()
     write_all(tmp_path / "good", circle())
     (tmp_path / "broken.csv").write_text("1,2\n")
     sources = [tmp_path / "original.npz", tmp_path / "broken.csv", *sorted((tmp_path / "good").iterdir())]
     made, rows = _build.build(sources, Options(percentiles=(0, 100)))
-    told = {row.name: (row.frames, row.kept, row.reason) for row in rows}
+    reports = {row.name: (row.frames, row.kept, row.reason) for row in rows}
     refused, good = (f"{directory}/original.npz" for directory in (tmp_path.name, "good"))
-    assert told[refused][:2] == (120, 0)
-    assert told[good][0] == 120, "a row for each of two files of one name"
-    assert told["broken.csv"] == (
+    assert reports[refused][:2] == (120, 0)
+    assert reports[good][0] == 120, "a row for each of two files of one name"
+    assert reports["broken.csv"] == (
         0,
         0,
         "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
     )
-    assert told["lafan"] == (120, 199, "")
-    assert told["rollouts[0]"][1] == 199
+    assert reports["lafan"] == (120, 199, "")
+    assert reports["rollouts[0]"][1] == 199
     assert len(made.motion) == 4 * 199
     np.testing.assert_array_equal(np.unique(made.clip), range(4))
     assert made.fps == 50
@@ -285,7 +285,7 @@ def test_statistics_are_those_of_the_frames_and_their_mirror_images():
     assert stats.command_min[0] == 0
 
 
-def test_a_data_set_survives_the_disk_and_damage_is_told(tmp_path):
+def test_a_data_set_survives_the_disk_and_damage_is_reported(tmp_path):
     made = walking(clips=2, frames=60)
     path = tmp_path / "data.npz"
     _dataset.save(path, made)
@@ -340,12 +340,12 @@ def test_real_files_of_every_origin(tmp_path):
     walks = sorted((SHARED / "twist2_walks").glob("*.pkl"))
     trap = SHARED / "cmg_original" / "autoregressive_motion.npz"
     made, rows = _build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
-    told = {row.name: row for row in rows}
-    assert told["autoregressive_motion"].kept == 0
-    assert "declares 60 fps, but its velocities agree" in told["autoregressive_motion"].reason
+    reports = {row.name: row for row in rows}
+    assert reports["autoregressive_motion"].kept == 0
+    assert "declares 60 fps, but its velocities agree" in reports["autoregressive_motion"].reason
     for name in ("walk_004", "walk_009", "walk_010"):
-        assert "between jumps" in told[name].reason
-        assert told[name].kept > 0.5 * told[name].frames
+        assert "between jumps" in reports[name].reason
+        assert reports[name].kept > 0.5 * reports[name].frames
     assert sum(row.kept > 0 for row in rows) == 11
     assert np.abs(made.motion[:, :29]).max() < 3.2
     rollouts, rows = _build.build([SHARED / "rollouts" / "g1_velocity_policy_starts_40x60s_50hz.npz"])

@@ -1,11 +1,11 @@
-"""`cmg-jax inspect`: what files say of themselves, and what they hold."""
+"""`cmg-jax inspect`: what files state about themselves, and what they hold."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cmg_jax import InputError, motion_files
-from cmg_jax.motion_files import Motion, _inspection
+from cmg_jax.motion_files import Motion
 from cmg_jax.motion_files._inspection import ASK, OK, UNKNOWN, WRONG
 from cmg_jax.robot import G1, Robot
 from cmg_jax.robot._bodies import breadth_first
@@ -30,13 +30,13 @@ def motion() -> Motion:
 
 
 def verdicts(path, **options) -> dict[str, str]:
-    found = _inspection.inspect(path, **options).checks
+    found = motion_files.inspect(path, **options).checks
     assert tuple(check.name for check in found) == NAMES
     return {check.name: check.verdict for check in found}
 
 
 def reason(path, name: str) -> str:
-    return next(check.reason for check in _inspection.inspect(path).checks if check.name == name)
+    return next(check.reason for check in motion_files.inspect(path).checks if check.name == name)
 
 
 def save(path, arrays, **changes):
@@ -79,8 +79,8 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
     found = verdicts(path)
     assert found["quaternion order"] == WRONG
     assert "xyzw, where wxyz belongs" in reason(path, "quaternion order")
-    assert found["joint order"] == found["body order"] == OK, "told apart from the orders of joints and bodies"
-    # Without bodies the pelvis tells; 180 degrees about the vertical read the same both ways, and nothing can.
+    assert found["joint order"] == found["body order"] == OK, "distinguished from the orders of joints and bodies"
+    # Without bodies the pelvis decides; 180 degrees about the vertical read the same both ways, and nothing can.
     motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     swapped = table.copy()
@@ -107,7 +107,7 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     assert (found["joint order"], found["body order"], found["quaternion order"]) == (WRONG, WRONG, OK)
     assert "breadth-first (Isaac Lab's)" in reason(path, "joint order")
     assert "all are in the order breadth-first" in reason(path, "body order")
-    # A table of joints alone: limits that differ from joint to joint tell.
+    # A table of joints alone: limits that differ from joint to joint decide.
     motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     table[:, 7:] = table[:, 7:][:, joints]
@@ -153,7 +153,7 @@ def test_numbers_limits_and_jumps(motion, tmp_path):
     assert set(found.values()) == {UNKNOWN}
 
 
-def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_path):
+def test_an_unknown_robot_is_inspected_without_checks_of_its_body(motion, tmp_path):
     stranger = motion.with_joints(("left_knee_joint", "right_knee_joint"))._replace(robot=Robot("dog", ("paw", "tail")))
     motion_files.write(tmp_path / "walk.npz", stranger)
     found = verdicts(tmp_path / "walk.npz")
@@ -171,11 +171,11 @@ def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_p
         ("cut.npz", b"PK\x03\x04", "damaged"),
     ],
 )
-def test_other_files_are_told_in_one_line(name, content, words, tmp_path):
+def test_other_files_are_reported_in_one_line(name, content, words, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises((InputError, OSError), match=words):
-        _inspection.inspect(tmp_path / name)
+        motion_files.inspect(tmp_path / name)
 
 
 def test_the_program_prints_draws_and_returns_what_it_found(motion, tracking, tmp_path):

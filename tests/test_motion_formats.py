@@ -111,7 +111,7 @@ def test_a_twist_file_is_read_by_pickle_and_numpy_alone(motion, tmp_path):
     }, result.stderr
     content = pickle.loads((tmp_path / "walk.pkl").read_bytes())
     np.testing.assert_array_equal(content["root_rot"][:, [3, 0, 1, 2]], motion.root_quat)
-    assert content["root_rot"][-1, 3] < 0.95, "a walk that turns tells w from x"
+    assert content["root_rot"][-1, 3] < 0.95, "a walk that turns distinguishes w from x"
     np.testing.assert_array_equal(content["dof_pos"], motion.joint_pos)
 
 
@@ -243,6 +243,13 @@ def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_
         np.testing.assert_allclose(clip.joint_vel, expected.joint_vel, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_writes_is_recognised_as_that_format(name, motion, tmp_path):
+    motion_files.write(tmp_path / FORMATS[name], motion, name, bodies=True)
+    (content,) = motion_files.read(tmp_path / FORMATS[name]).contents
+    assert name in content.format.writers
+
+
 def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     order = np.random.default_rng(1).permutation(29)
     shuffled = motion.with_joints([G1_29_JOINTS[index] for index in order])
@@ -259,7 +266,7 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
     motions = motion_files.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
-    walked = np.asarray(_odometry.stance_velocity(states[:, :29], G1, 50))
+    velocity = np.asarray(_odometry.stance_velocity(states[:, :29], G1, 50))
     stance = np.asarray(_odometry.stance_foot(_feet.sole_points(states[:, :29], G1)))
     one = Motion(50.0, G1, *(array[0] for array in motions[2:]))
     states_of_bodies = body_poses(G1, one.qpos())
@@ -271,9 +278,9 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
         slip[path] = np.median(step)
     assert slip["odometry"] < 0.6 * slip["command"]
-    # The path's length is what was walked.
+    # The path is as long as the velocity says.
     travelled = np.linalg.norm(np.diff(one.root_pos[:, :2], axis=0), axis=-1) * 50
-    np.testing.assert_allclose(travelled, np.linalg.norm(walked[:, :2], axis=-1), atol=2e-3)
+    np.testing.assert_allclose(travelled, np.linalg.norm(velocity[:, :2], axis=-1), atol=2e-3)
     assert states_of_bodies.position[..., 2].min() > -0.01
 
 
@@ -291,7 +298,7 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 
-def test_the_program_writes_what_it_is_told(tmp_path, capsys):
+def test_the_program_writes_what_its_options_say(tmp_path, capsys):
     arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
     result = run_here(
         capsys,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmg_jax import motion_files
+from cmg_jax import InputError, motion_files
 from cmg_jax.cli.main import main
 from cmg_jax.data import _build
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, _pace, _reading
@@ -173,7 +173,7 @@ def test_names_go_before_places_in_pickles_and_archives(clip, tracking, tmp_path
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".npz"])
-def test_what_the_robot_proves_is_put_right_with_a_note(suffix, clip, tracking, tmp_path):
+def test_what_the_robot_proves_is_corrected_with_a_note(suffix, clip, tracking, tmp_path):
     content = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "root_rot": clip.root_quat}
     if suffix == ".npz":  # by bodies, where limits alone say it for the other
         moved = {key: tracking[key][:, TO_ISAACLAB] for key in ("joint_pos", "joint_vel")}
@@ -257,7 +257,7 @@ def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(cli
         ({"dof_pos": None, "poses": np.zeros((9, 156))}, "is a recording of a person, not of a robot"),
     ],
 )
-def test_what_is_missing_is_said_with_a_way_out(change, words, clip, tmp_path):
+def test_what_is_missing_is_reported_with_a_remedy(change, words, clip, tmp_path):
     content = {key: value for key, value in {**twist(clip), **change}.items() if value is not None}
     with pytest.raises(MotionFileError, match=words):
         motion_files.read(save(tmp_path / "walk.pkl", content))
@@ -310,6 +310,19 @@ def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tm
 )
 def test_assumptions_that_cannot_be_meant(arguments, words, clip, tmp_path, capsys):
     assert words in refused_line(capsys, "inspect", save(tmp_path / "walk.pkl", twist(clip)), *arguments)
+
+
+def test_errors_name_the_file_or_the_field(tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match=r"other\.npz: has no joint positions") as raised:
+        motion_files.read(tmp_path / "other.npz")
+    assert isinstance(raised.value, MotionFileError)
+    assert raised.value.reason.startswith("has no joint positions")
+    with pytest.raises(InputError, match="quaternion is 'zyx'; it must be 'wxyz' or 'xyzw'"):
+        Assume(quaternion="zyx")
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(2**22))
+    with pytest.raises(InputError, match="unpacks to far more than its size"):
+        motion_files.read(tmp_path / "bomb.npz")
 
 
 def test_files_of_one_stem_keep_their_rows(clip, tmp_path):

@@ -100,10 +100,10 @@ def test_names_go_before_places(clip, table, tmp_path):
     header = ["root_pos_x", "root_pos_y", "root_pos_z", "root_rot_w", "root_rot_x", "root_rot_y", "root_rot_z"]
     reading = read(tmp_path / "walk.csv", text(wxyz, [*header, *G1_29_JOINTS]))
     assert_same(reading.clips[0], clip)
-    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be put right"
+    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be corrected"
 
 
-def test_columns_that_are_no_joints_are_left_out_and_said(clip, table, tmp_path):
+def test_columns_that_are_no_joints_are_left_out_and_reported(clip, table, tmp_path):
     contacts = np.zeros((150, 2))
     header = [*HEADER, "left_contact", "right_contact"]
     reading = read(tmp_path / "walk.csv", text(np.hstack([table, contacts]), header))
@@ -125,7 +125,7 @@ def test_velocities_are_read_beside_their_joints(clip, table, tmp_path):
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("cm", 100), ("mm", 1000)])
-def test_units_are_put_right_and_said(unit, factor, clip, table, tmp_path):
+def test_units_are_corrected_and_reported(unit, factor, clip, table, tmp_path):
     scaled = table * np.array([factor] * 3 + [1] * 4 + [np.degrees(1)] * 29)
     reading = read(tmp_path / "walk.csv", text(scaled))
     assert_same(reading.clips[0], clip)

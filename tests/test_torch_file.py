@@ -179,7 +179,7 @@ def test_truncations_end_in_an_error_or_the_same_model(length, tmp_path):
 @fuzz
 @given(bits=few_bits)
 def test_flipped_bits_of_the_older_format_never_end_in_anything_but_an_error_or_numbers(bits, tmp_path):
-    # This format has no checksums: a flipped weight cannot be told from a weight.
+    # This format has no checksums: a flipped weight looks like any weight.
     path = tmp_path / "damaged.pt"
     path.write_bytes(flip((DATA / "final_legacy.pt").read_bytes(), bits))
     try:

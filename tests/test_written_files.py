@@ -30,7 +30,7 @@ def walk():
 
 @pytest.fixture
 def thesis(tmp_path):
-    """A directory of the user's, under the name that a command is told to write: `thesis(name)`."""
+    """Make a directory of the user's under the name that a command writes to: `thesis(name)`."""
 
     def make(name):
         directory = tmp_path / name
@@ -133,24 +133,24 @@ def test_a_report_replaces_a_report_only(tmp_path, capsys):
 
 def test_a_conversion_replaces_a_model_only(tmp_path, capsys):
     out = tmp_path / "model"
-    given = [str(DATA / "final.pt"), "--joint-names", "hip,knee", "--out"]
+    arguments = [str(DATA / "final.pt"), "--joint-names", "hip,knee", "--out"]
     out.mkdir()
     (out / "config.json").write_text(json.dumps({"model_type": "llama"}))
     (out / "weights.safetensors").write_bytes(b"of days")
-    assert convert.main([*given, str(out), "--force"]) == 2
+    assert convert.main([*arguments, str(out), "--force"]) == 2
     captured = capsys.readouterr()
     assert "is not a model directory" in captured.err
     assert captured.out == "", "refused before the work"
     assert (out / "weights.safetensors").read_bytes() == b"of days"
 
     ours = tmp_path / "ours"
-    assert convert.main([*given, str(ours)]) == 0
-    assert convert.main([*given, str(ours)]) == 2
-    assert convert.main([*given, str(ours), "--force"]) == 0
+    assert convert.main([*arguments, str(ours)]) == 0
+    assert convert.main([*arguments, str(ours)]) == 2
+    assert convert.main([*arguments, str(ours), "--force"]) == 0
     (ours / "README.md").write_text("notes")
     cmg_jax.load(ours)  # notes beside a model are no damage
     capsys.readouterr()
-    assert convert.main([*given, str(ours), "--force"]) == 2
+    assert convert.main([*arguments, str(ours), "--force"]) == 2
     assert "also holds README.md" in capsys.readouterr().err
     assert (ours / "README.md").read_text() == "notes"
 

@@ -1,9 +1,8 @@
 """Data sets: made of motion files, saved, loaded, and cut into the windows that a trainer draws.
 
->>> from pathlib import Path
->>> from cmg_jax import data
->>> dataset, rows = data.build([Path("walk.csv")])  # doctest: +SKIP
->>> data.save(Path("walks.npz"), dataset)  # doctest: +SKIP
+dataset, rows = data.build([Path("walk.npz")])
+data.save(Path("walks.npz"), dataset)
+windows = data.make_windows(dataset, length=20)
 """
 
 from cmg_jax.data._build import Options, Row, build

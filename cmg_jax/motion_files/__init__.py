@@ -1,11 +1,11 @@
 """Motion files: read and check those of many programs, write those that others read.
 
->>> from cmg_jax import motion_files
->>> from pathlib import Path
->>> clips = motion_files.read(Path("walk.csv"), motion_files.Assume(csv_fps=50.0)).clips  # doctest: +SKIP
->>> motion_files.write(Path("walk.pkl"), motion)  # doctest: +SKIP
+    clips = motion_files.read(Path("walk.csv"), Assume(csv_fps=50.0)).clips
+    motion = motion_files.of_trajectory(model.config, trajectory, commands)
+    motion_files.write(Path("walk.pkl"), motion)
 
-`FORMATS` lists what can be written. A `Clip` is what a file holds; a `Motion` is what is written.
+`FORMATS` lists what can be written. A `Clip` is what a file holds: it may lack velocities and commands. A `Motion`,
+which is written, is complete, and may be of many environments.
 """
 
 from cmg_jax.motion_files._assume import Assume

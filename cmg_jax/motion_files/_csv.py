@@ -61,7 +61,7 @@ def _text(path: Path) -> str:
 
 
 def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
-    """The names in the header, None without one, and the numbers [rows, columns]."""
+    """The names in the header, None where there is none, and the numbers [rows, columns]."""
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line.strip("#,;\t ")]
     if not lines:
@@ -108,7 +108,8 @@ def _number(cell: str) -> bool:
 
 
 def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
-    """A table without a header: root position, root quaternion, joints; frame numbers or times may stand before."""
+    """The arrays of a table without a header: root position, root quaternion, joints; frame numbers or times may stand
+    before them."""
     width, out = table.shape[1], {}
     known = {robot.num_joints, *map(len, variants(robot).values())}
     fits = [count for count in (0, 1, 2) if _is_rotation(table[:, count + 3 : count + 7]) and width > count + 7]
@@ -135,7 +136,7 @@ def _is_rotation(columns: np.ndarray) -> bool:
 
 
 def _by_name(header: Sequence[str], table: np.ndarray, robot: Robot) -> dict[str, Any]:
-    """A table with a header."""
+    """The arrays of a table with a header."""
     if doubled := [name for at, name in enumerate(header) if name in header[:at]]:
         raise MotionFileError(f"names column {doubled[0]!r} twice")
     found: dict[str, dict[str, int]] = {"position": {}, "rotation": {}, "joint": {}, "velocity": {}, "other": {}}
@@ -202,7 +203,7 @@ def _plain(name: str) -> str:
 
 
 def _from_euler(angles: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
-    """Quaternions wxyz of turns around the fixed axes x, then y, then z, in the unit of the joints."""
+    """Quaternions wxyz of rotations about the fixed axes x, then y, then z, by angles in the unit of the joints."""
     if in_degrees(joint_pos) or np.abs(angles).max() > 2 * np.pi:
         angles = np.radians(angles)
     half = angles / 2

@@ -25,7 +25,8 @@ class Check(NamedTuple):
 
     name: str
     verdict: str
-    """OK, WRONG, UNKNOWN where the file holds nothing that would answer it, or ASK where the user has to."""
+    """OK ("ok"), WRONG ("wrong"), UNKNOWN ("unknown") where the file holds nothing that would answer the question, or
+    ASK ("ask") where the user has to answer it."""
     reason: str
 
 
@@ -94,7 +95,7 @@ def _with_notes(check: Check, reading: Reading) -> Check:
 
 
 def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
-    """Finite numbers, arrays of one length, quaternions of length 1, and no jumps."""
+    """Whether numbers are finite, arrays of one length, quaternions of length 1, and no frame jumps."""
     jumps = 0
     for clip in found:
         try:
@@ -118,7 +119,7 @@ def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
 
 
 def check_fps(group: Group, found: Sequence[Clip]) -> Check:
-    """The declared rate against the one at which velocities agree with positions."""
+    """Whether velocities agree with positions at the declared rate."""
     declared = found[0].fps
     statement = f"declares {declared:.4g}" if group.states_fps else f"does not say; read at {declared:g}"
     if not _clips.is_rate(declared):
@@ -153,7 +154,7 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
     order = group.choice.order if group.choice else "named"
     contradicts = order == ISAACLAB and assume.joint_order is None
     if poses.interpretations and poses.interpretations[0].error <= _evidence.FAR:
-        statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the given')} order"
+        statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the listed')} order"
         where = f"the bodies are where they put them (to {1000 * poses.interpretations[0].error:.1f} mm)"
         if contradicts:
             return Check(name, WRONG, f"{statement}, not in MuJoCo's; {where}")
@@ -172,6 +173,7 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
 
 
 def check_limits(group: Group) -> Check:
+    """Whether all joints are within their limits."""
     robot, poses = group.clips[0].robot, group.poses
     if not robot.has_mjcf or poses is None:
         return Check("limits", UNKNOWN, "not known of this robot's joints")
@@ -180,7 +182,8 @@ def check_limits(group: Group) -> Check:
 
 
 def check_quaternion_order(group: Group, assume: Assume) -> Check:
-    """By the bodies; without them by the pelvis, which a walking robot carries upright, and by its standing foot."""
+    """Which order the quaternions have: by the bodies, without them by the pelvis, which a walking robot carries
+    upright, and by the standing foot."""
     name, poses, verdict = "quaternion order", group.poses, group.quaternion
     assert poses is not None
     assert verdict is not None
@@ -196,7 +199,7 @@ def check_quaternion_order(group: Group, assume: Assume) -> Check:
 
 
 def check_body_order(group: Group) -> Check:
-    """Which link is nearest to each body, where the joints put the links."""
+    """Whether each body is nearest to the link of its name or place, where the joints put the links."""
     name, poses = "body order", group.poses
     if poses is None or poses.bodies is None:
         return Check(name, UNKNOWN, "the file holds no bodies")
