@@ -30,7 +30,7 @@ from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
 from cmg_jax.view._page import slider_bounds
-from tests.conftest import REFERENCE_MODEL, take_interrupts
+from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
 
 FRAMES = 120
 
@@ -250,9 +250,7 @@ def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.csv").write_text("a,b,1\n")
-    assert main(["view", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "view", *arguments)
 
 
 class Browser:
