@@ -4,7 +4,7 @@
 
 Files of every kind that this project reads are damaged, by flipped bits, by bytes that are cut off, zeroed, swapped,
 duplicated or removed, and by members and files that are emptied or deleted; then they are read. The exit code is 1 if a
-reader raised anything but InputError or Rejected, took longer than 20 seconds, or returned other content without an
+reader raised anything but InputError, took longer than 20 seconds, or returned other content without an
 error. Kinds without checksums (CSV, pickles, safetensors, PyTorch's older format) are counted separately: there, other
 content is not a failure, because nothing in the file reveals the damage. A store has checksums of each shard, so one
 whole shard in the place of another cannot be noticed; that is not tried.
@@ -45,11 +45,10 @@ from cmg_jax.data._dataset import Dataset
 from cmg_jax.export import state_dict, torch_file
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.model._normalization import MotionStats
-from cmg_jax.motion_files import Motion, _readers
-from cmg_jax.motion_files._clips import Rejected
+from cmg_jax.motion_files import Motion
 from cmg_jax.robot import G1, Robot
 from cmg_jax.store import create_store, fill
-from converters import cli as convert
+from converters import load_model
 
 SECONDS = 20
 BATCH = 200
@@ -121,7 +120,7 @@ def make_safetensors(path: Path, model: CMGModel) -> None:
 
 def converted(path: Path, _: CMGModel, names: tuple[str, ...] | None = None) -> Any:
     stats = path.with_name("stats.pt")
-    model = convert.load_model(path, stats if stats.exists() else None, names=names)[0]
+    model = load_model(path, stats if stats.exists() else None, names=names)[0]
     return model.params, model.stats, model.initial_motion, repr(dataclasses.replace(model.config, provenance=()))
 
 
@@ -131,7 +130,7 @@ def loaded(path: Path, _: CMGModel) -> Any:
 
 
 def clips_of(path: Path, _: CMGModel) -> Any:
-    return [clip._asdict() for clip in _readers.read(path).clips]
+    return [clip._asdict() for clip in motion_files.read(path).clips]
 
 
 def motion_kind(name: str, format_name: str, **kwargs: Any) -> Kind:
@@ -294,7 +293,7 @@ def _read(kind: Kind, path: Path, model: CMGModel, whole: str) -> tuple[str, str
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         return (IDENTICAL if _digest(kind.read(path, model)) == whole else DIFFERENT), ""
-    except (cmg_jax.InputError, Rejected) as error:
+    except cmg_jax.InputError as error:
         return (REFUSED, str(error)) if len(str(error).splitlines()) == 1 else (ERROR, f"several lines: {error}")
     except TimeoutError:
         return HANG, ""
@@ -328,7 +327,7 @@ def readable(names: list[str]) -> list[str]:
             KINDS[name].make(path, model)
             try:
                 KINDS[name].read(path, model)
-            except (cmg_jax.InputError, Rejected) as error:
+            except cmg_jax.InputError as error:
                 print(f"{name}: is not read by this version ({error}) and is omitted")
                 continue
         out.append(name)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmg_jax.motion_files import _clips, _readers
+from cmg_jax import motion_files
+from cmg_jax.motion_files import _clips
 from cmg_jax.robot import _odometry
 
 STRIDE = 0.6  # s
@@ -19,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rollouts", type=Path)
     rows = []
-    for clip in _readers.read(parser.parse_args().rollouts).clips:
+    for clip in motion_files.read(parser.parse_args().rollouts).clips:
         assert clip.command is not None
         feet = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
         root = _clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]

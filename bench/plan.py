@@ -50,9 +50,9 @@ def plan(
     sizes = num_envs or DEFAULT_SIZES.get(mode, SIZES)
     if mode in ("quick", "full"):
         names = ("pregenerated", "realtime", *(("streaming", "bank") if mode == "full" else ()))
-        few = repeats if mode == "full" else min(repeats, 2)
+        few, processes = (repeats, min(repeats, 3)) if mode == "full" else (min(repeats, 2), 1)
         return [
-            Measurement(2, lambda advance: memory.first_frame(min(few, 3), advance)),
+            Measurement(2, lambda advance: memory.first_frame(processes, advance)),
             Measurement(len(sizes), lambda advance: generation.rate(model, sizes, repeats, advance)),
             Measurement(len(sizes) * len(names), lambda advance: modes.table(model, names, sizes, few, advance)),
         ]

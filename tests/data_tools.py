@@ -3,7 +3,7 @@
 import numpy as np
 
 from cmg_jax.data._dataset import RIGHT, Dataset
-from cmg_jax.motion_files._clips import Clip
+from cmg_jax.motion_files import Clip
 from cmg_jax.robot import G1, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
 

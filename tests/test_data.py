@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmg_jax import InputError
+from cmg_jax import InputError, motion_files
 from cmg_jax.data import _build, _dataset
 from cmg_jax.data._build import Options
 from cmg_jax.data._dataset import LEFT, RIGHT
-from cmg_jax.motion_files import _clips, _readers
-from cmg_jax.motion_files._clips import Clip, Rejected
+from cmg_jax.motion_files import Clip, MotionFileError, _clips
 from cmg_jax.robot import G1, Robot, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
 from cmg_jax.robot._joints import mirror_motion
@@ -81,7 +80,7 @@ def test_joints_go_by_name():
     np.testing.assert_array_equal(taken.joint_pos, clip.joint_pos)
     np.testing.assert_array_equal(taken.joint_vel, clip.joint_vel)
     missing = tuple("x" + name if "knee" in name else name for name in G1_29_JOINTS)
-    with pytest.raises(Rejected, match="has no joint left_knee_joint and 1 more"):
+    with pytest.raises(MotionFileError, match="has no joint left_knee_joint and 1 more"):
         _clips.take_joints(clip._replace(robot=Robot("other", missing)), G1)
 
 
@@ -98,7 +97,7 @@ def test_joints_go_by_name():
 )
 def test_a_clip_that_teaches_nonsense_is_refused(change, reason):
     _clips.check(circle())
-    with pytest.raises(Rejected, match=reason):
+    with pytest.raises(MotionFileError, match=reason):
         _clips.check(change(circle()))
 
 
@@ -156,7 +155,7 @@ def write_all(path, clip):
 def test_every_format_reads_the_same_motion(name, tmp_path):
     clip = circle()
     write_all(tmp_path, clip)
-    (read,) = _readers.read(tmp_path / name).clips
+    (read,) = motion_files.read(tmp_path / name).clips
     assert read.joint_names == G1_29_JOINTS
     assert read.fps == 30
     for field in ("joint_pos", "root_pos", "root_quat"):
@@ -171,7 +170,7 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
     result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
     assert result.returncode == 0, result.stderr
     command = np.float32([0.9, 0, 0.3])
-    made, rows = _build.build([out], _build.Options(walked=False))
+    made, rows = _build.build([out], _build.Options(measure_commands=False))
     assert rows[0].kept == 101
     np.testing.assert_allclose(made.command, np.tile(command, (101, 1)))
     walked, _ = _build.build([out])
@@ -191,7 +190,7 @@ def test_commands_become_what_is_walked_under_them():
     command[440:] = [0.7, 0.0, 0.0]
     quat = np.tile([1.0, 0, 0, 0], (450, 1))
     clip = Clip("steps", 50.0, G1, joint_pos, None, np.zeros((450, 3)), quat, command)
-    walked = _clips.walked_command(clip, smoothing=0.6)
+    walked = _clips.measured_command(clip, smoothing=0.6)
     velocity = np.asarray(_odometry.stance_velocity(joint_pos, G1, 50.0))
     np.testing.assert_array_equal(walked[:150], 0)
     # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
@@ -225,8 +224,8 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         "other.npz": "has no joint positions",
         "motion.bvh": "unknown format '.bvh'",
     }.items():
-        with pytest.raises(Rejected, match=reason):
-            _readers.read(tmp_path / name)
+        with pytest.raises(MotionFileError, match=reason):
+            motion_files.read(tmp_path / name)
 
 
 def test_a_data_set_tells_what_became_of_every_clip(tmp_path):

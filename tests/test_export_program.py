@@ -13,8 +13,8 @@ from cmg_jax import InputError
 from cmg_jax.export import stablehlo, state_dict, torch_file
 from cmg_jax.export._torch_file import ALIGNMENT
 from cmg_jax.model._precision import with_precision
-from converters import torch_file as reader
-from converters.cli import load_model
+from converters import _torch_file as reader
+from converters import load_model
 from tests.conftest import DATA, refused_line, run_here, run_program
 from tests.torch_files import read_tensors
 

@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, motion_files
+from cmg_jax import InputError, motion_files, pickles
 from cmg_jax.commands import _schedule
 from cmg_jax.generators._base import first_frames
-from cmg_jax.motion_files import Motion, _readers, _twist
-from cmg_jax.motion_files._assume import Assume
-from cmg_jax.pickles import _read, _write
-from cmg_jax.robot import G1, _odometry, _rotation
+from cmg_jax.motion_files import Assume, Motion, _twist
+from cmg_jax.robot import G1, _feet, _odometry, _rotation
 from cmg_jax.robot._bodies import body_poses, body_states, breadth_first
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_here
@@ -62,9 +60,9 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("load", [pickle.loads, _read.load])
+@pytest.mark.parametrize("load", [pickle.loads, pickles.load])
 def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load):
-    pickled = _write.dumps(PLAIN, protocol=protocol)
+    pickled = pickles.dumps(PLAIN, protocol=protocol)
     read = load(pickled)
     assert list(read) == list(PLAIN)
     for key in ("none", "numbers", "text"):
@@ -81,14 +79,14 @@ def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load
 def test_a_plain_pickle_names_what_every_numpy_has_and_takes_nothing_else():
     names = {
         argument
-        for opcode, argument, _ in pickletools.genops(_write.dumps(PLAIN))
+        for opcode, argument, _ in pickletools.genops(pickles.dumps(PLAIN))
         if opcode.name in ("GLOBAL", "STACK_GLOBAL")
     }
     core = "numpy.core.multiarray"  # of NumPy 1 and 2 alike
     assert names == {f"{core} _reconstruct", f"{core} scalar", "numpy ndarray", "numpy dtype"}
     for value in (object(), np.array(["text"]), np.array([None])):
         with pytest.raises(TypeError):
-            _write.dumps([value])
+            pickles.dumps([value])
 
 
 # TWIST.
@@ -234,7 +232,7 @@ def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
     motion_files.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
-    (clip,) = _readers.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
+    (clip,) = motion_files.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
     assert clip.fps == 50
     assert clip.joint_names == (breadth_first(G1, joints) if name == "beyondmimic" else joints)
     expected = motion.with_joints(clip.joint_names)
@@ -251,7 +249,7 @@ def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
     for name in ("csv", "twist", "mjlab"):
         motion_files.write(tmp_path / FORMATS[name], shuffled, name)
-        (clip,) = _readers.read(tmp_path / FORMATS[name]).clips
+        (clip,) = motion_files.read(tmp_path / FORMATS[name]).clips
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
@@ -262,7 +260,7 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
     walked = np.asarray(_odometry.stance_velocity(states[:, :29], G1, 50))
-    stance = np.asarray(_odometry.stance_foot(_odometry.feet.sole_points(states[:, :29], G1)))
+    stance = np.asarray(_odometry.stance_foot(_feet.sole_points(states[:, :29], G1)))
     one = Motion(50.0, G1, *(array[0] for array in motions[2:]))
     states_of_bodies = body_poses(G1, one.qpos())
     slip = {}
@@ -289,7 +287,7 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
             motion_files.write(tmp_path / FORMATS[name], stranger, name)
     motion_files.write(tmp_path / "several.npz", several)
     motion_files.write(tmp_path / "stranger.npz", stranger)
-    assert len(_readers.read(tmp_path / "several.npz").clips) == 2
+    assert len(motion_files.read(tmp_path / "several.npz").clips) == 2
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 

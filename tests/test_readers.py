@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmg_jax import motion_files
 from cmg_jax.cli.main import main
 from cmg_jax.data import _build
-from cmg_jax.motion_files import _clips, _pace, _readers
-from cmg_jax.motion_files._assume import Assume
-from cmg_jax.motion_files._clips import Clip, Rejected
+from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, _pace, _reading
 from cmg_jax.robot import G1, _bodies, _g1
 from cmg_jax.robot._bodies import breadth_first
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS, ROBOTS, g1_spelling
@@ -123,7 +122,7 @@ def test_motions_of_each_program_read_alike(clip, qpos, tracking, tmp_path):
     }
     for name, content in written.items():
         (tmp_path / name).unlink(missing_ok=True)
-        reading = _readers.read(save(tmp_path / name, content))
+        reading = motion_files.read(save(tmp_path / name, content))
         assert len(reading.clips) == 1, name
         assert_same(reading.clips[0], clip)
         assert set(reading.clips[0].joint_names) == set(G1_29_JOINTS), name
@@ -134,15 +133,15 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
     several = {"0-walk": asap(clip), "1-stroll": asap(slower)}
     for protocol in range(6):
         (tmp_path / "dict.pkl").write_bytes(pickle.dumps(several, protocol))
-        reading = _readers.read(tmp_path / "dict.pkl")
+        reading = motion_files.read(tmp_path / "dict.pkl")
         assert [found.name for found in reading.clips] == ["dict[0-walk]", "dict[1-stroll]"]
         assert_same(reading.clips[0], clip)
         assert_same(reading.clips[1], slower)
-    partly = _readers.read(save(tmp_path / "partly.pkl", {**several, "2-cut": {"dof": clip.joint_pos}}))
+    partly = motion_files.read(save(tmp_path / "partly.pkl", {**several, "2-cut": {"dof": clip.joint_pos}}))
     assert len(partly.clips) == 2
     assert partly.notes[0].text.startswith("partly[2-cut] is left out: it has dof but no root under root_rot")
     (tmp_path / "packed.pkl").write_bytes(gzip.compress(pickle.dumps(list(several.values()))))
-    assert [found.name for found in _readers.read(tmp_path / "packed.pkl").clips] == ["packed[0]", "packed[1]"]
+    assert [found.name for found in motion_files.read(tmp_path / "packed.pkl").clips] == ["packed[0]", "packed[1]"]
     trajectory = {
         "qpos": qpos,
         "qvel": np.zeros((len(qpos), 35)),
@@ -151,7 +150,7 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
         "split_points": np.array([0, 60, len(qpos)]),
         "metadata": None,
     }
-    found = _readers.read(save(tmp_path / "loco.npz", trajectory)).clips
+    found = motion_files.read(save(tmp_path / "loco.npz", trajectory)).clips
     assert [(piece.name, len(piece.joint_pos)) for piece in found] == [("loco[0]", 60), ("loco[1]", len(qpos) - 60)]
     np.testing.assert_allclose(found[1].joint_pos, clip.joint_pos[60:], atol=1e-6)
 
@@ -160,16 +159,16 @@ def test_names_go_before_places_in_pickles_and_archives(clip, tracking, tmp_path
     named = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "dof_names": list(ISAACLAB)}
     for key in ("dof_names", "joint_names"):
         content = {**twist(clip), "dof_pos": named["dof_pos"], key: [name.removesuffix("_joint") for name in ISAACLAB]}
-        assert_same(_readers.read(save(tmp_path / "a.pkl", content)).clips[0], clip)
-    assert not _readers.read(save(tmp_path / "b.pkl", named)).notes
+        assert_same(motion_files.read(save(tmp_path / "a.pkl", content)).clips[0], clip)
+    assert not motion_files.read(save(tmp_path / "b.pkl", named)).notes
     order = np.random.default_rng(1).permutation(30)
     moved = {key: tracking[key][:, order] for key in ("body_pos_w", "body_quat_w")}
     names = np.array([G1.body_names[index] for index in order])
-    assert_same(_readers.read(save(tmp_path / "c.npz", {**tracking, **moved, "body_names": names})).clips[0], clip)
+    assert_same(motion_files.read(save(tmp_path / "c.npz", {**tracking, **moved, "body_names": names})).clips[0], clip)
     few = {key: tracking[key][:, 15:17] for key in moved}
     path = save(tmp_path / "d.npz", {**tracking, **few, "body_names": np.array(["torso_link", "head"])})
-    with pytest.raises(Rejected, match="names 2 bodies and no pelvis"):
-        _readers.read(path)
+    with pytest.raises(MotionFileError, match="names 2 bodies and no pelvis"):
+        motion_files.read(path)
     assert g1_spelling(["LeftKnee", "robot/left_elbow", "paw"]) == ("left_knee_joint", "left_elbow_joint", "paw")
 
 
@@ -180,10 +179,10 @@ def test_what_the_robot_proves_is_put_right_with_a_note(suffix, clip, tracking, 
         moved = {key: tracking[key][:, TO_ISAACLAB] for key in ("joint_pos", "joint_vel")}
         content = {**tracking, **moved, "body_quat_w": tracking["body_quat_w"][..., XYZW]}
     path = save(tmp_path / f"walk{suffix}", content)
-    reading = _readers.read(path)
+    reading = motion_files.read(path)
     assert_same(reading.clips[0], clip)
     assert [note.check for note in reading.notes if note.wrong] == ["joint order", "quaternion order"]
-    kept = _readers.examine(path, Assume(joint_order="mujoco", bodies="ignore")).clips[0]
+    kept = _reading.examine(path, Assume(joint_order="mujoco", bodies="ignore")).clips[0]
     np.testing.assert_allclose(kept.joint_pos, clip.joint_pos[:, TO_ISAACLAB], atol=1e-6)
 
 
@@ -220,7 +219,7 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
         ) in line
     assert main(["inspect", str(path)]) == 1
     assert "joint order       ask      23 joints without names" in capsys.readouterr().out
-    (found,) = _readers.read(path, Assume(joints=ROBOTS["g1-23"])).clips
+    (found,) = motion_files.read(path, Assume(joints=ROBOTS["g1-23"])).clips
     assert_same(found, clip)
     (tmp_path / "names.txt").write_text("\n".join(ROBOTS["g1-23"]))
     line = refused_line(capsys, "data", path, "--out", tmp_path / "set.npz", "--joint-names", tmp_path / "names.txt")
@@ -230,16 +229,16 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
     # Bodies, or the axes in ASAP's files, say which robot it is.
     for robot in ("g1-23", "g1-23-no-wrists"):
         names = ROBOTS[robot]
-        (found,) = _readers.read(save(tmp_path / "a.pkl", {"a": asap(clip, names, axes=True)})).clips
+        (found,) = motion_files.read(save(tmp_path / "a.pkl", {"a": asap(clip, names, axes=True)})).clips
         assert found.joint_names == names
         joints = {"joint_pos": take(clip, names), "joint_vel": np.gradient(take(clip, names), 1 / 50, axis=0)}
-        (found,) = _readers.read(save(tmp_path / "b.npz", {**tracking, **joints})).clips
+        (found,) = motion_files.read(save(tmp_path / "b.npz", {**tracking, **joints})).clips
         assert found.joint_names == names
 
 
 def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(clip, tmp_path, capsys):
     content = twist(clip)
-    reading = _readers.read(save(tmp_path / "a.pkl", {**content, "root_rot": 0.98 * content["root_rot"]}))
+    reading = motion_files.read(save(tmp_path / "a.pkl", {**content, "root_rot": 0.98 * content["root_rot"]}))
     assert_same(reading.clips[0], clip)
     assert [note.text for note in reading.notes] == ["quaternions of length 0.980 .. 0.980 normalized"]
     path = save(tmp_path / "b.pkl", {**content, "root_rot": 0.5 * content["root_rot"]})
@@ -260,41 +259,41 @@ def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(cli
 )
 def test_what_is_missing_is_said_with_a_way_out(change, words, clip, tmp_path):
     content = {key: value for key, value in {**twist(clip), **change}.items() if value is not None}
-    with pytest.raises(Rejected, match=words):
-        _readers.read(save(tmp_path / "walk.pkl", content))
+    with pytest.raises(MotionFileError, match=words):
+        motion_files.read(save(tmp_path / "walk.pkl", content))
 
 
 def test_a_root_under_keys_of_no_program_needs_a_proof_of_its_quaternions(clip, tmp_path):
     for order in (XYZW, [0, 1, 2, 3]):
         content = {"q": clip.joint_pos, "base_pos": clip.root_pos, "base_quat": clip.root_quat[:, order], "dt": 0.02}
-        assert_same(_readers.read(save(tmp_path / "a.npz", content)).clips[0], clip)
+        assert_same(motion_files.read(save(tmp_path / "a.npz", content)).clips[0], clip)
     still = np.repeat(clip.joint_pos[:1], 150, axis=0)
     turned = np.tile([0.5, 0.5, 0.5, 0.5], (150, 1))
     content = {"joint_pos": still, "root_pos": clip.root_pos, "root_quat": turned, "time": np.arange(150) / 50}
-    with pytest.raises(Rejected, match="in which order are its quaternions"):
-        _readers.read(save(tmp_path / "b.npz", content))
-    assert _readers.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
+    with pytest.raises(MotionFileError, match="in which order are its quaternions"):
+        motion_files.read(save(tmp_path / "b.npz", content))
+    assert motion_files.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
 
 
 def test_an_array_with_a_damaged_header_is_damage(tmp_path):
     with zipfile.ZipFile(tmp_path / "walk.npz", "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f8'")
-    with pytest.raises(Rejected, match="is damaged"):
-        _readers.read(tmp_path / "walk.npz")
+    with pytest.raises(MotionFileError, match="is damaged"):
+        motion_files.read(tmp_path / "walk.npz")
 
 
 def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tmp_path, capsys):
     lying = np.tile([0.5, 0.5, 0.5, 0.5], (len(clip.root_quat), 1))
     path = save(tmp_path / "lying.pkl", {**twist(clip), "root_rot": lying})
     assert "--assume quaternion=xyzw reads it so" in refused_line(capsys, "view", "--motion", path)
-    assert _readers.read(path, Assume(quaternion="xyzw"))
+    assert motion_files.read(path, Assume(quaternion="xyzw"))
     path = save(tmp_path / "far.npz", {**tracking, "body_pos_w": tracking["body_pos_w"] * 1.5})
     assert "--assume bodies=ignore reads the joints alone" in refused_line(capsys, "view", "--motion", path)
     path = save(
         tmp_path / "named.pkl", {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "dof_names": G1_29_JOINTS}
     )
     assert "joint-order=mujoco keeps the names" in refused_line(capsys, "view", "--motion", path)
-    assert_same(_readers.read(path, Assume(joint_order="isaaclab")).clips[0], clip)
+    assert_same(motion_files.read(path, Assume(joint_order="isaaclab")).clips[0], clip)
     path = save(tmp_path / "slow.npz", {**tracking, "fps": 25.0})
     assert "agree with its positions at 5" in refused_line(capsys, "view", "--motion", path)
 
@@ -343,7 +342,7 @@ def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, caps
     assert "read at 30 frames a second, which the file does not say, at which it takes 0.7" in line
     assert "say the rate with --csv-fps" in line
     assert main(["inspect", str(tmp_path / "walk.csv")]) == 1
-    (found,) = _readers.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
+    (found,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
     assert found.fps == 120
     assert _pace.steps_per_second(found) == pytest.approx(3.0, rel=0.05)
 

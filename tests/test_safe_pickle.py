@@ -25,8 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.pickles import _read
-from cmg_jax.pickles._read import PickleError, Placeholder
+from cmg_jax import pickles
+from cmg_jax.pickles import PickleError, Placeholder
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -45,13 +45,13 @@ arrays = hnp.arrays(
 
 @given(content=plain, protocol=st.integers(0, 5))
 def test_plain_data_comes_back(content, protocol):
-    assert _read.load(pickle.dumps(content, protocol)) == content
+    assert pickles.load(pickle.dumps(content, protocol)) == content
 
 
 @given(array=arrays, protocol=st.integers(0, 5), fortran=st.booleans())
 def test_arrays_come_back(array, protocol, fortran):
     array = np.asfortranarray(array) if fortran else array
-    loaded = _read.load(pickle.dumps({"a": array, "again": array}, protocol))
+    loaded = pickles.load(pickle.dumps({"a": array, "again": array}, protocol))
     np.testing.assert_array_equal(loaded["a"], array)
     np.testing.assert_array_equal(loaded["again"], array)
     assert loaded["a"].dtype == array.dtype.newbyteorder("=")
@@ -59,12 +59,12 @@ def test_arrays_come_back(array, protocol, fortran):
 
 def test_scalars_and_ordered_dicts_come_back():
     content = OrderedDict(fps=np.float64(29.9), count=np.int32(7), nested=OrderedDict(a=[1, 2]))
-    assert _read.load(pickle.dumps(content, 2)) == content
+    assert pickles.load(pickle.dumps(content, 2)) == content
 
 
 def test_reading_stops_behind_the_pickle():
     stream = io.BytesIO(pickle.dumps([1], 2) + b"rest")
-    assert _read.load(stream) == [1]
+    assert pickles.load(stream) == [1]
     assert stream.read() == b"rest"
 
 
@@ -98,7 +98,7 @@ OBJECTS = {
 @pytest.mark.parametrize("name", OBJECTS)
 def test_an_object_does_not_keep_what_is_beside_it_from_being_read(name, protocol):
     value = OBJECTS[name]
-    content = _read.load(pickle.dumps({"a": 1.5, "b": value, "c": [value, value], "d": np.arange(3)}, protocol))
+    content = pickles.load(pickle.dumps({"a": 1.5, "b": value, "c": [value, value], "d": np.arange(3)}, protocol))
     assert (content["a"], content["d"].tolist()) == (1.5, [0, 1, 2])
     if not (name == "bytearray" and protocol == 5):  # which that protocol knows
         assert isinstance(content["b"], Placeholder)
@@ -110,7 +110,7 @@ def test_an_object_does_not_keep_what_is_beside_it_from_being_read(name, protoco
 def test_dictionaries_and_arrays_of_other_classes_are_read_as_plain_ones(protocol):
     content = [collections.defaultdict(list, a=[1]), collections.Counter("aab"), np.array([[1, 2]]).view(np.memmap)]
     content += [np.array([None, "hip", [1, 2], {"a": 1}], object), np.array({"a": np.arange(2)}, object)]
-    defaults, counts, array, objects, single = _read.load(pickle.dumps(content, protocol))
+    defaults, counts, array, objects, single = pickles.load(pickle.dumps(content, protocol))
     assert (defaults, counts) == ({"a": [1]}, {"a": 2, "b": 1})
     assert array.tolist() == [[1, 2]]
     assert objects.tolist() == [None, "hip", [1, 2], {"a": 1}]
@@ -119,7 +119,7 @@ def test_dictionaries_and_arrays_of_other_classes_are_read_as_plain_ones(protoco
 
 def test_keys_that_are_not_plain_become_placeholders():
     keys = {(1, "a"): 1, pathlib.Path("a"): 2, ((1,), 2): 3, frozenset([1]): 4, np.int64(5): 6, tuple(range(99)): 7}
-    loaded = _read.load(pickle.dumps(keys))
+    loaded = pickles.load(pickle.dumps(keys))
     assert (loaded[1, "a"], loaded[5]) == (1, 6)
     assert sum(isinstance(key, Placeholder) for key in loaded) == 3
     assert list(loaded.values()) == list(keys.values())
@@ -129,7 +129,7 @@ def test_python_2_is_read():
     # {'fps': 30L, 'a': numpy.array([1., 2.], '<f4'), u'name': u'x'}, as Python 2 wrote it in protocol 0.
     head = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\ntcnumpy\ndtype\n"
     array = head + b"(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x00\\x00\\x80?\\x00\\x00\\x00@'\ntb"
-    content = _read.load(b"(dp0\nS'fps'\np1\nL30L\nsS'a'\n" + array + b"sVname\nVx\ns.")
+    content = pickles.load(b"(dp0\nS'fps'\np1\nL30L\nsS'a'\n" + array + b"sVname\nVx\ns.")
     assert (content["fps"], content["a"].tolist(), content["name"]) == (30, [1.0, 2.0], "x")
 
 
@@ -196,7 +196,7 @@ def test_joblib_files_are_read(protocol, packer):
         "pairs": np.zeros(2, [("a", "f4"), ("b", "O")]),
         "after": np.arange(protocol + 1),
     }
-    loaded = _read.load(PACKERS[packer](joblib_dump(content, protocol)))
+    loaded = pickles.load(PACKERS[packer](joblib_dump(content, protocol)))
     assert isinstance(loaded.pop("dates"), Placeholder)
     assert isinstance(loaded.pop("pairs"), Placeholder)
     np.testing.assert_equal(loaded, {key: value for key, value in content.items() if key in loaded})
@@ -207,10 +207,10 @@ def test_an_array_of_an_npy_file_is_read_whatever_is_in_it():
     for array in (np.arange(6).reshape(2, 3), np.array(["hip", None, [1]], object), np.array({"a": 1}, object)):
         stream = io.BytesIO()
         np.save(stream, array, allow_pickle=True)
-        loaded = _read.load_npy(stream.getvalue())
+        loaded = pickles.load_npy(stream.getvalue())
         assert (loaded.shape, loaded.tolist()) == (array.shape, array.tolist())
         with pytest.raises(PickleError):
-            _read.load_npy(stream.getvalue()[:-9])
+            pickles.load_npy(stream.getvalue()[:-9])
 
 
 def test_arrays_nested_so_deep_that_freeing_them_would_end_the_process_are_refused():
@@ -218,21 +218,21 @@ def test_arrays_nested_so_deep_that_freeing_them_would_end_the_process_are_refus
     head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x000cnumpy\nndarray\nK\x00\x85C\x01b\x87q\x010"
     head += b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85Rq\x020K\x01\x85q\x030"
     begin, end = b"h\x00h\x01R(K\x01h\x03h\x02\x89]", b"atb"
-    few = _read.load(head + begin * 5 + b"N" + end * 5 + b".")
+    few = pickles.load(head + begin * 5 + b"N" + end * 5 + b".")
     assert few[0][0][0][0].tolist() == [None]
     with pytest.raises(PickleError, match="arrays in arrays"):
-        _read.load(head + begin * 30_000 + b"N" + end * 30_000 + b".")
-    lists = _read.load(head + (begin + b"]") * 3_000 + b"N" + (b"a" + end) * 3_000 + b".")  # freed in turns
+        pickles.load(head + begin * 30_000 + b"N" + end * 30_000 + b".")
+    lists = pickles.load(head + (begin + b"]") * 3_000 + b"N" + (b"a" + end) * 3_000 + b".")  # freed in turns
     assert lists.shape == (1,)
 
 
 def test_a_packed_file_unpacks_only_so_far():
     with pytest.raises(PickleError, match="far more than its size"):
-        _read.load(zlib.compress(b"\x80\x02" + b"N0" * 2**24))
+        pickles.load(zlib.compress(b"\x80\x02" + b"N0" * 2**24))
     with pytest.raises(PickleError, match="cut short"):
-        _read.load(zlib.compress(pickle.dumps(list(range(999))))[:-20])
+        pickles.load(zlib.compress(pickle.dumps(list(range(999))))[:-20])
     with pytest.raises(PickleError, match="decompressing"):
-        _read.load(b"\x78\x9c" + bytes(40))
+        pickles.load(b"\x78\x9c" + bytes(40))
 
 
 class Evil:
@@ -264,7 +264,7 @@ HOSTILE = {
 def test_nothing_of_a_hostile_pickle_runs_and_what_is_beside_it_is_read(name, protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = pickle.dumps({"before": 1, "weights": HOSTILE[name], "after": np.arange(3)}, protocol)
-    content = _read.load(data)
+    content = pickles.load(data)
     assert (content["before"], content["after"].tolist()) == (1, [0, 1, 2])
     weights = content["weights"][0] if name == "object array" else content["weights"]
     assert type(weights).__mro__[-2] is Placeholder
@@ -293,7 +293,7 @@ INERT = [
 @pytest.mark.parametrize("program", INERT)
 def test_an_object_of_any_kind_is_a_placeholder_that_does_nothing(program, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    value = _read.load(program)
+    value = pickles.load(program)
     assert isinstance(value, Placeholder)
     assert value.name
     assert not list(tmp_path.iterdir())
@@ -317,7 +317,7 @@ def test_an_object_of_any_kind_is_a_placeholder_that_does_nothing(program, tmp_p
 )
 def test_programs_that_no_pickler_writes_end_in_one_error(program):
     with pytest.raises(PickleError) as raised:
-        _read.load(program)
+        pickles.load(program)
     assert "\n" not in str(raised.value)
 
 
@@ -325,7 +325,7 @@ def test_an_array_larger_than_its_bytes_is_refused_without_taking_memory():
     state = pickletools.optimize(pickle.dumps(np.zeros(3, np.float32), 2))
     assert state.count(b"K\x03\x85") == 1
     with pytest.raises(PickleError, match="do not fill"):
-        _read.load(state.replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"))
+        pickles.load(state.replace(b"K\x03\x85", b"J\xff\xff\xff\x7f\x85"))
 
 
 def pickled(*parts):
@@ -362,7 +362,7 @@ def array_of(dtype, shape, raw=b"U\x00"):
 def test_a_small_file_neither_takes_memory_nor_fills_the_screen(program):
     tracemalloc.start()
     try:
-        line = str(_read.load(program))
+        line = str(pickles.load(program))
     except PickleError as error:
         line = str(error)
     peak = tracemalloc.get_traced_memory()[1]
@@ -376,7 +376,7 @@ def test_a_small_file_neither_takes_memory_nor_fills_the_screen(program):
 @given(data=st.binary(max_size=60))
 def test_any_bytes_end_in_data_or_one_error(data):
     try:
-        _read.load(b"\x80\x02" + data)
+        pickles.load(b"\x80\x02" + data)
     except PickleError as error:
         assert "\n" not in str(error)
 
@@ -387,7 +387,7 @@ def test_a_flipped_bit_ends_in_data_or_one_error(content, position, bit):
     data = bytearray(pickle.dumps([content, np.arange(3.0)], 2))
     data[position % len(data)] ^= 1 << bit
     try:
-        _read.load(bytes(data))
+        pickles.load(bytes(data))
     except PickleError as error:
         assert "\n" not in str(error)
 
@@ -419,7 +419,7 @@ def test_damaged_pickles_of_objects_end_in_data_or_one_error_and_run_nothing(pro
             else:
                 del data[at : at + int(rng.integers(1, 6))]
         try:
-            _read.load(bytes(data))
+            pickles.load(bytes(data))
             read += 1
         except PickleError as error:
             assert "\n" not in str(error)

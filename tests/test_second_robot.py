@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, _digests
+from cmg_jax import InputError, _digests, motion_files
 from cmg_jax.cli.main import main
 from cmg_jax.data import _dataset
 from cmg_jax.generators._base import standing_frame
-from cmg_jax.motion_files import _readers
-from cmg_jax.motion_files._assume import Assume
+from cmg_jax.motion_files import Assume
 from cmg_jax.robot import G1, Robot, _feet, _joints
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.view import Drive, Playback, Skeleton
@@ -247,7 +246,7 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
         np.testing.assert_allclose(_feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-5)
         expected = walk["dof_positions"]
     assert main([*generate, "--out", str(tmp_path / "walk.csv")]) == 0
-    (clip,) = _readers.read(tmp_path / "walk.csv", Assume(csv_fps=50.0, robot=robot)).clips
+    (clip,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=50.0, robot=robot)).clips
     assert clip.robot == robot
     np.testing.assert_allclose(clip.joint_pos, expected, atol=1e-5)
     capsys.readouterr()
@@ -279,7 +278,7 @@ def test_it_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     with pytest.raises(InputError, match="differ in their frame rate or robot"):
         Drive([model, cmg_jax.default_model()], ["minnow", "g1"])
 
-    (clip,) = _readers.read(model_dir.parents[1] / "gait0.csv", Assume(csv_fps=50.0, robot=robot)).clips
+    (clip,) = motion_files.read(model_dir.parents[1] / "gait0.csv", Assume(csv_fps=50.0, robot=robot)).clips
     playback = Playback(clip)
     assert playback.step()[0].contact.any()
 

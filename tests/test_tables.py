@@ -4,9 +4,8 @@
 import numpy as np
 import pytest
 
-from cmg_jax.motion_files import _readers
-from cmg_jax.motion_files._assume import Assume
-from cmg_jax.motion_files._clips import Rejected
+from cmg_jax import motion_files
+from cmg_jax.motion_files import Assume, MotionFileError
 from cmg_jax.robot import _rotation
 from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.data_tools import strides
@@ -33,7 +32,7 @@ def text(table, header=None, separator=",", end="\n", tail="", decimal="."):
 
 def read(path, content, **assume):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return _readers.read(path, Assume(**assume))
+    return motion_files.read(path, Assume(**assume))
 
 
 def assert_same(found, clip):
@@ -169,5 +168,5 @@ def test_a_root_in_angles(clip, table, tmp_path):
     ],
 )
 def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):
-    with pytest.raises(Rejected, match=words):
+    with pytest.raises(MotionFileError, match=words):
         read(tmp_path / "walk.csv", "\n".join(change(text(table).splitlines())))

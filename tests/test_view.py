@@ -23,7 +23,6 @@ from cmg_jax.cli.main import main
 from cmg_jax.commands import _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
-from cmg_jax.motion_files import _readers
 from cmg_jax.robot import G1, Robot, _feet, _odometry
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import MJCF_PATH
@@ -154,7 +153,7 @@ def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
     motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(_readers.read(tmp_path / "walk.npz").clips[0])
+    playback = Playback(motion_files.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from converters import torch_file
+from converters import _torch_file
 
 STORAGES = {
     "float16": "HalfStorage",
@@ -118,7 +118,7 @@ def write_pickle(path: Path, pickled: bytes, byteorder: str = "little") -> Path:
 
 def read_tensors(content: Any) -> Any:
     """What `torch_file.load` gave, its tensors read and ready to be changed and written again."""
-    if isinstance(content, torch_file.Tensor):
+    if isinstance(content, _torch_file.Tensor):
         return Tensor(content.numpy())
     if isinstance(content, dict):
         return {key: read_tensors(value) for key, value in content.items()}

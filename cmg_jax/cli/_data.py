@@ -6,13 +6,12 @@ from typing import Any
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
-from cmg_jax.cli import _options
+from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import beside_the_result
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.data import _build, _dataset, _report, _sources
 from cmg_jax.data._build import Options
-from cmg_jax.motion_files import _assume
-from cmg_jax.motion_files._containers import SUFFIXES
+from cmg_jax.motion_files import SUFFIXES
 from cmg_jax.robot import _feet
 from cmg_jax.viz import _plot
 
@@ -36,7 +35,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--fps", type=_options.rate, default=defaults.fps, metavar="F", help="rate of the data set in frames per second"
     )
-    _options.add_assumptions(parser)
+    _assume.add_options(parser)
     parser.add_argument(
         "--smoothing-seconds",
         type=float,
@@ -105,7 +104,7 @@ def run(
         fps=fps,
         assume=_assume.from_options(assume, csv_fps, joint_names, chosen),
         smoothing=smoothing_seconds,
-        walked=commands == "walked",
+        measure_commands=commands == "walked",
         percentiles=(low, high),
         min_seconds=min_seconds,
     )

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmg_jax.cli import _options
+from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import beside_the_result
-from cmg_jax.motion_files import _assume, _inspection, _inspection_text
-from cmg_jax.motion_files._containers import SUFFIXES
+from cmg_jax.motion_files import SUFFIXES, _inspection, _inspection_text
 from cmg_jax.viz import _inspection_page, _plot
 
 PROGRAM = "cmg-jax inspect"
@@ -16,7 +15,7 @@ SUMMARY = "report what a motion file holds and check it; the exit code is 1 wher
 
 def add_options(parser: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help=f"motion file ({', '.join(SUFFIXES)})")
-    _options.add_assumptions(parser)
+    _assume.add_options(parser)
     _options.add_robot(parser, "whose motion it is")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="picture of joints, path and velocity of the first clip"

@@ -14,16 +14,14 @@ from cmg_jax._errors import InputError
 from cmg_jax.commands import _grid
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGModel
-from cmg_jax.motion_files import _assume
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot._g1 import ROBOTS
 
 Value = TypeVar("Value")
 DEFAULT_COMMAND = (0.8, 0.0, 0.0)
 
 
 def checked(parse: Callable[[str], Value], name: str) -> Callable[[str], Value]:
-    """`parse` as the type of an option: an InputError of it becomes argparse's one line, which names the option."""
+    """`parse` as the type of an option: argparse reports its InputError in one line that names the option."""
 
     def convert(text: str) -> Value:
         try:
@@ -56,7 +54,7 @@ def _number(valid: Callable[[float], bool], complaint: str) -> Callable[[str], f
 
 
 count = _integer(1, 2**63, "must be at least 1")
-"""A number of things."""
+"""Parses a number of at least 1."""
 
 seed = _integer(0, 2**32 - 1, f"a seed is a number from 0 to {2**32 - 1}")
 duration = _number(lambda value: 0 < value < math.inf, "a duration is a positive number of seconds")
@@ -158,24 +156,3 @@ def robot(robot: Path | None, feet: Sequence[str] | None, mirror: Sequence[str] 
                 raise InputError(f"--{option}: belongs to --robot FILE.xml, which is missing")
         return G1
     return Robot.from_mjcf(robot, feet=tuple(feet) if feet else None, mirror=tuple(mirror) if mirror else None)
-
-
-def add_assumptions(parser: Any) -> None:
-    """--csv-fps, --joint-names and --assume, which overrule what motion files say; see `_assume.from_options`."""
-    parser.add_argument(
-        "--csv-fps", type=float, metavar="F", help="rate of CSV files without times in frames per second (default: 30)"
-    )
-    parser.add_argument(
-        "--joint-names",
-        metavar="NAMES",
-        help="joints of files that do not name them, in the file's order: "
-        f"{', '.join(ROBOTS)}, names separated by commas, or a file of names (default: found from their number)",
-    )
-    parser.add_argument(
-        "--assume",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="overrule what files say and what the robot's kinematics show: fps=F in frames per second, "
-        + ", ".join(f"{key}={'|'.join(values)}" for key, values in _assume.CHOICES.items()),
-    )

@@ -1,4 +1,4 @@
-"""What our command-line programs share: one line for a mistake, exit code 2, never a traceback."""
+"""What our command-line programs share: a mistake of the user is one line and exit code 2, never a traceback."""
 
 import _thread
 import argparse
@@ -52,16 +52,16 @@ class Parser(argparse.ArgumentParser):
 
 def run(name: str, command: Callable[[], int | None]) -> int:
     """The exit code of `command` (0 where it returns None); an input error is one line."""
-    with _settings_put_back(), quiet_logger("absl"):  # orbax reports its housekeeping there, and what it raises
+    with _restored_settings(), quiet_logger("absl"):  # orbax logs there what it also raises
         code = _run(name, command)
         if code:
-            gc.collect()  # what a failed restore leaves behind complains now, while that is still silenced
+            gc.collect()  # what a failed restore leaves behind is collected while its warnings are silenced
         return code
 
 
 def _run(name: str, command: Callable[[], int | None]) -> int:
     sys.unraisablehook = _unraisable  # orbax leaves coroutines to the garbage collector when a restore fails
-    threading.excepthook = lambda _: None  # what fails in a thread of its is raised again in ours
+    threading.excepthook = lambda _: None  # orbax raises in the main thread what fails in its own
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: warn(name, " ".join(str(message).split()))
@@ -82,8 +82,8 @@ JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_t
 
 
 @contextmanager
-def _settings_put_back() -> Iterator[None]:
-    """Put back what a program changes in its process: `main` may have been called in a user's own."""
+def _restored_settings() -> Iterator[None]:
+    """Restore what a program changes in its process: `main` may run in the process of a user's program."""
     hooks, environment = (sys.unraisablehook, threading.excepthook), dict(os.environ)
     settings, backend = {name: getattr(jax.config, name) for name in JAX_SETTINGS}, _drawing_backend()
     try:
@@ -97,20 +97,20 @@ def _settings_put_back() -> Iterator[None]:
         for name, value in settings.items():
             if getattr(jax.config, name) != value:
                 jax.config.update(name, value)
-                compilation_cache.reset_cache()  # else it goes on where it was
+                compilation_cache.reset_cache()  # otherwise it stays in the old directory
         if backend is not None and _drawing_backend() != backend:
             sys.modules["matplotlib"].use(backend)
 
 
 def _drawing_backend() -> Any:
-    """Of matplotlib, without choosing one now; None where it is not imported."""
+    """The backend of matplotlib, without choosing one; None if matplotlib is not imported."""
     matplotlib = sys.modules.get("matplotlib")
     return None if matplotlib is None else dict.__getitem__(matplotlib.rcParams, "backend")
 
 
 @contextmanager
 def quiet_logger(name: str) -> Iterator[None]:
-    """Only critical messages of a logger."""
+    """Let a logger report only critical messages."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -121,7 +121,7 @@ def quiet_logger(name: str) -> Iterator[None]:
 
 
 def _unraisable(unraisable: Any) -> None:
-    """Silent, but a Ctrl-C that fell into a finalizer, where it would be lost, is given again a moment later."""
+    """Ignore the error, but repeat a Ctrl-C that arrived in a finalizer, where it would be lost."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         threading.Timer(0.05, _thread.interrupt_main).start()
 
@@ -132,15 +132,15 @@ def warn(name: str, message: str) -> None:
 
 @contextmanager
 def beside_the_result(name: str, path: Path) -> Iterator[None]:
-    """Around a picture of a result that is written already: what goes wrong with it is a warning, and no failure."""
+    """Wraps the drawing of a result that is already written: an error in it is only a warning."""
     try:
         yield
-    except Exception as error:  # of any library that draws
+    except Exception as error:  # any kind: several libraries draw
         warn(name, f"the result is written, but not {path}: {first_line(error)}")
 
 
 def warn_beyond_range(name: str, trained: CommandRange, commands: Any, remark: str = "") -> None:
-    """Say in one line which components of commands [N, 3] leave the trained range, and what becomes of them."""
+    """Warn in one line of the components of commands [N, 3] that leave the trained range; `remark` ends the line."""
     low, high = (np.asarray(edge) for edge in trained)
     parts = []
     for component, values, least, most in zip(COMMAND_NAMES, np.asarray(commands).T, low, high, strict=True):

@@ -1,19 +1,19 @@
 """`cmg-jax view`: the robot live in a browser, driven or played back."""
 
 import contextlib
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cmg_jax import motion_files
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
-from cmg_jax.cli import _options
+from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import quiet_logger, warn, warn_beyond_range
 from cmg_jax.model import _checkpoint
-from cmg_jax.motion_files import _assume, _clips, _readers
-from cmg_jax.motion_files._assume import Assume
-from cmg_jax.motion_files._clips import Rejected
+from cmg_jax.motion_files import Assume, MotionFileError, _clips
 from cmg_jax.robot import G1, Robot
 from cmg_jax.view import Drive, Page, Playback, Skeleton, _address, read_commands
 
@@ -30,9 +30,9 @@ def add_options(parser: Any) -> None:
         help="model directory; several models walk side by side (default: the bundled model)",
     )
     parser.add_argument(
-        "--motion", type=Path, metavar="FILE", help=f"motion file to play ({', '.join(_readers.SUFFIXES)})"
+        "--motion", type=Path, metavar="FILE", help=f"motion file to play ({', '.join(motion_files.SUFFIXES)})"
     )
-    _options.add_assumptions(parser.add_argument_group("of the motion file"))
+    _assume.add_options(parser.add_argument_group("of the motion file"))
     parser.add_argument(
         "--robot",
         type=Path,
@@ -91,7 +91,7 @@ def run(
         )
     source = _playback(motion, assumed, robot) if motion else _drive(model, schedule)
     skeleton = Skeleton(source.robot, robot)
-    # Browsers leave in the middle of a message, of which websockets complains.
+    # A browser may leave in the middle of a message, which websockets logs as an error.
     with quiet_logger("websockets"):
         page = _serve(viser, host, free, source, skeleton, seconds)
     if record and isinstance(source, Drive):
@@ -103,8 +103,8 @@ def run(
 def _serve(
     viser: Any, host: str, port: int, source: Drive | Playback, skeleton: Skeleton, seconds: float | None
 ) -> Page:
-    """The page, after it was shown until Ctrl-C or for that many seconds of motion."""
-    with contextlib.redirect_stdout(io.StringIO()):  # its own box of addresses
+    """Show the page until Ctrl-C, or for that many seconds of motion; return it."""
+    with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses of its own
         server = viser.ViserServer(host, port, label="cmg_jax", verbose=False)
     try:
         page = Page(server, source, skeleton)
@@ -129,11 +129,8 @@ def _drive(model: Sequence[Path] | None, schedule: Path | None) -> Drive:
 
 
 def _playback(motion: Path, assumed: Assume, robot: Path | None) -> Playback:
-    try:
-        assumed = assumed._replace(robot=Robot.from_mjcf(robot) if robot else G1)
-        reading = _readers.read(motion, assumed)
-    except Rejected as rejected:
-        raise InputError(f"{motion}: {rejected}") from None
+    assumed = dataclasses.replace(assumed, robot=Robot.from_mjcf(robot) if robot else G1)
+    reading = motion_files.read(motion, assumed)
     clips = reading.clips
     for note in reading.notes:
         warn(PROGRAM, f"{motion}: {note.text}")
@@ -144,6 +141,6 @@ def _playback(motion: Path, assumed: Assume, robot: Path | None) -> Playback:
     playback = Playback(clips[0])
     try:
         _clips.check_rate(clips[0])
-    except Rejected as rejected:
+    except MotionFileError as rejected:
         raise InputError(f"{motion}: {rejected}") from None
     return playback

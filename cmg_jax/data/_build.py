@@ -1,4 +1,4 @@
-"""From files to a data set: read, check, cut, resample, and say what became of each."""
+"""From files to a data set: read them, check, cut and resample their clips, and report what became of each."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,29 +8,31 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import LEFT, RIGHT, Dataset
-from cmg_jax.motion_files import _clips, _readers
-from cmg_jax.motion_files._assume import Assume
-from cmg_jax.motion_files._clips import Clip, Rejected
+from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, read
 from cmg_jax.robot import _feet
 
 STANDING_SPEED = 0.08
-"""m/s and, for the yaw rate, twice that in rad/s: slower is standing, where no command was recorded."""
+"""m/s and, for the yaw rate, twice that in rad/s: a slower robot stands, where no command was recorded."""
 
 LIFTED = 0.01
-"""m by which a foot has risen over the other, since the start, when it is taken to step."""
+"""m; a foot that has risen by more over the other since the start is taken to step."""
 
 
 class Options(NamedTuple):
+    """How motion files become a data set."""
+
     fps: float = 50.0
+    """Frames per second of the data set."""
     assume: Assume = Assume()
+    """What the user knows about the files."""
     smoothing: float = 0.6
-    """s over which a velocity is averaged to serve as command: about a stride."""
-    walked: bool = True
-    """Replace recorded commands by what is walked under them."""
+    """Seconds over which a velocity is averaged to serve as command: about a stride."""
+    measure_commands: bool = True
+    """Replace recorded commands by the velocity that is measured under them."""
     percentiles: tuple[float, float] = (0.5, 99.5)
     """Frames whose velocity is outside of these are no locomotion, or an error of the recording, and are cut out."""
     min_seconds: float = 1.0
-    """Shorter stretches are dropped."""
+    """Shorter pieces are dropped."""
 
 
 class Row(NamedTuple):
@@ -38,22 +40,22 @@ class Row(NamedTuple):
 
     name: str
     frames: int
-    """Read, at the file's rate."""
+    """Number of frames that were read, at the file's rate."""
     kept: int
-    """In the data set, at its rate."""
+    """Number of frames in the data set, at the data set's rate."""
     reason: str
-    """Why frames, or all, were dropped; empty where none were."""
+    """Why some or all frames were dropped; empty where none were."""
     notes: tuple[str, ...] = ()
-    """What reading its file has put right or taken for granted."""
+    """What reading its file has corrected or taken for granted."""
 
 
 def build(
     sources: Sequence[Path], options: Options | None = None, progress: Callable[[int], Any] = lambda _: None
 ) -> tuple[Dataset, list[Row]]:
-    """Make a data set of files.
+    """Make a data set of motion files.
 
     Args:
-      sources: files of `cmg_jax.motion_files._readers`.
+      sources: files that `cmg_jax.motion_files.read` reads.
       options: see `Options`; its defaults if None.
       progress: called with 1 for each file done.
 
@@ -61,7 +63,7 @@ def build(
       the data set, and a row for every clip and every file that could not be read.
 
     Raises:
-      InputError: nothing is left.
+      InputError: an option is out of range, or no clip can be used.
     """
     options = options or Options()
     _clips.check_fps(options.fps)
@@ -69,22 +71,22 @@ def build(
         raise InputError(
             f"smoothing {options.smoothing:g} s, min_seconds {options.min_seconds:g} s: not positive numbers"
         )
-    stretches: list[_Stretch] = []
+    pieces: list[_Piece] = []
     for path, label in zip(sources, labels(sources), strict=True):
-        stretches += _read(path, label, options)
+        pieces += _read(path, label, options)
         progress(1)
-    _cut_outliers(stretches, options)
-    return _join(stretches, options), [_row(name, group) for name, group in _grouped(stretches).items()]
+    _cut_outliers(pieces, options)
+    return _join(pieces, options), [_row(name, group) for name, group in _grouped(pieces).items()]
 
 
-class _Stretch:
+class _Piece:
     """A part of a clip on its way into the data set."""
 
     notes: tuple[str, ...] = ()
 
     def __init__(self, name: str, frames: int, clip: Clip | None = None, reason: str = "", recorded: bool = False):
         self.name, self.frames, self.clip, self.reason = name, frames, clip, reason
-        self.recorded = recorded  # whether the command was, or was made of the velocity
+        self.recorded = recorded  # whether the command was recorded, or derived from the velocity
         self.parts = [clip] if clip is not None else []
 
 
@@ -99,59 +101,61 @@ def labels(sources: Sequence[Path]) -> list[str]:
     ]
 
 
-def _read(path: Path, label: str, options: Options) -> list[_Stretch]:
+def _read(path: Path, label: str, options: Options) -> list[_Piece]:
     try:
-        reading = _readers.read(path, options.assume)
-    except Rejected as rejected:
-        return [_Stretch(path.name if label == path.stem else label, 0, reason=str(rejected))]
+        reading = read(path, options.assume)
+    except MotionFileError as rejected:
+        return [_Piece(path.name if label == path.stem else label, 0, reason=rejected.reason)]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    out: list[_Stretch] = []
+    out: list[_Piece] = []
     for clip in reading.clips:
         clip = clip._replace(name=label + clip.name.removeprefix(path.stem))
-        out += _stretches(clip, options)
-    for stretch in out:
-        stretch.notes = tuple(note.text for note in reading.notes)
+        out += _pieces(clip, options)
+    for piece in out:
+        piece.notes = tuple(note.text for note in reading.notes)
     return out
 
 
-def _stretches(clip: Clip, options: Options) -> list[_Stretch]:
-    """A clip without its jumps, at the rate of the data set."""
-    out: list[_Stretch] = []
+def _pieces(clip: Clip, options: Options) -> list[_Piece]:
+    """The pieces of a clip between its jumps, at the rate of the data set."""
+    out: list[_Piece] = []
     try:
         clip = _clips.take_joints(clip, options.assume.robot, fill=options.assume.missing == "zero")
         _clips.check(clip)
-    except Rejected as rejected:
-        return [_Stretch(clip.name, len(clip.joint_pos), reason=str(rejected))]
-    for piece in _clips.split_at_jumps(clip):
-        frames = len(piece.joint_pos)
+    except MotionFileError as rejected:
+        return [_Piece(clip.name, len(clip.joint_pos), reason=rejected.reason)]
+    for part in _clips.split_at_jumps(clip):
+        frames = len(part.joint_pos)
         if frames < max(3, options.min_seconds * clip.fps):
-            out.append(_Stretch(clip.name, frames, reason=f"{frames} frames between jumps"))
+            out.append(_Piece(clip.name, frames, reason=f"{frames} frames between jumps"))
             continue
-        piece = _clips.resample(piece, options.fps)
-        recorded = piece.command is not None
+        part = _clips.resample(part, options.fps)
+        recorded = part.command is not None
         if not recorded:
-            piece = piece._replace(command=_clips.yaw_frame_velocity(piece, options.smoothing))
-        elif options.walked:
-            piece = piece._replace(command=_clips.walked_command(piece, options.smoothing))
-        out.append(_Stretch(clip.name, frames, piece, recorded=recorded))
+            part = part._replace(command=_clips.yaw_frame_velocity(part, options.smoothing))
+        elif options.measure_commands:
+            part = part._replace(command=_clips.measured_command(part, options.smoothing))
+        out.append(_Piece(clip.name, frames, part, recorded=recorded))
     return out
 
 
-def _cut_outliers(stretches: list[_Stretch], options: Options) -> None:
-    """Cut frames out whose velocity is beyond the percentiles; recorded commands are left alone."""
-    derived = [stretch for stretch in stretches if stretch.parts and not stretch.recorded]
+def _cut_outliers(pieces: list[_Piece], options: Options) -> None:
+    """Cut frames out whose velocity is beyond the percentiles, in pieces without recorded commands."""
+    derived = [piece for piece in pieces if piece.parts and not piece.recorded]
     if not derived:
         return
-    low, high = np.percentile(np.concatenate([_command(s.parts[0]) for s in derived]), options.percentiles, axis=0)
-    for stretch in derived:
-        clip = stretch.parts[0]
+    low, high = np.percentile(
+        np.concatenate([_command(piece.parts[0]) for piece in derived]), options.percentiles, axis=0
+    )
+    for piece in derived:
+        clip = piece.parts[0]
         inside = ((_command(clip) >= low) & (_command(clip) <= high)).all(axis=-1)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
         runs = [(a, b) for a, b in edges.reshape(-1, 2).tolist() if b - a >= options.min_seconds * options.fps]
-        stretch.parts = [_clips.cut(clip, first, last) for first, last in runs]
+        piece.parts = [_clips.cut(clip, first, last) for first, last in runs]
         if sum(last - first for first, last in runs) < len(clip.joint_pos):
-            stretch.reason = "velocity beyond the percentiles"
+            piece.reason = "velocity beyond the percentiles"
 
 
 def _command(clip: Clip) -> np.ndarray:
@@ -159,10 +163,10 @@ def _command(clip: Clip) -> np.ndarray:
     return clip.command
 
 
-def _join(stretches: list[_Stretch], options: Options) -> Dataset:
-    parts = [(clip, stretch.recorded) for stretch in stretches for clip in stretch.parts]
+def _join(pieces: list[_Piece], options: Options) -> Dataset:
+    parts = [(clip, piece.recorded) for piece in pieces for clip in piece.parts]
     if not parts:
-        reasons = "; ".join(f"{stretch.name}: {stretch.reason}" for stretch in stretches[:3])
+        reasons = "; ".join(f"{piece.name}: {piece.reason}" for piece in pieces[:3])
         raise InputError(f"no clip can be used ({reasons})")
     assert all(clip.joint_vel is not None for clip, _ in parts)
     motion = [np.concatenate([clip.joint_pos, clip.joint_vel], axis=-1) for clip, _ in parts]  # pyright: ignore
@@ -196,14 +200,14 @@ def first_feet(clip: Clip, recorded: bool) -> np.ndarray:
     return out
 
 
-def _grouped(stretches: list[_Stretch]) -> dict[str, list[_Stretch]]:
-    groups: dict[str, list[_Stretch]] = {}
-    for stretch in stretches:
-        groups.setdefault(stretch.name, []).append(stretch)
+def _grouped(pieces: list[_Piece]) -> dict[str, list[_Piece]]:
+    groups: dict[str, list[_Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.name, []).append(piece)
     return groups
 
 
-def _row(name: str, group: list[_Stretch]) -> Row:
-    kept = sum(len(clip.joint_pos) for stretch in group for clip in stretch.parts)
-    reasons = dict.fromkeys(stretch.reason for stretch in group if stretch.reason)
-    return Row(name, sum(stretch.frames for stretch in group), kept, "; ".join(reasons), group[0].notes)
+def _row(name: str, group: list[_Piece]) -> Row:
+    kept = sum(len(clip.joint_pos) for piece in group for clip in piece.parts)
+    reasons = dict.fromkeys(piece.reason for piece in group if piece.reason)
+    return Row(name, sum(piece.frames for piece in group), kept, "; ".join(reasons), group[0].notes)

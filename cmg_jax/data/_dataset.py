@@ -14,7 +14,6 @@ from cmg_jax._files import atomic_path, first_line, read_npz
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import _evidence
 from cmg_jax.robot import Robot, _joints, _saved
-from cmg_jax.robot._g1 import is_g1
 
 STD_FLOOR = 0.1
 """Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
@@ -23,27 +22,29 @@ otherwise turn its noise into large numbers."""
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """N frames. Clips follow one another; none is interrupted."""
+    """N frames of clips that follow one another; no clip is interrupted."""
 
-    motion: np.ndarray  # [N, D] float32, physical
-    command: np.ndarray  # [N, 3] float32, physical; command[i] leads from frame i to frame i+1
+    motion: np.ndarray  # [N, D] float32, joint positions [rad] and velocities [rad/s]
+    command: np.ndarray  # [N, 3] float32, vx, vy [m/s] and yaw rate [rad/s]; command[i] leads from frame i to i+1
     clip: np.ndarray  # [N] int32, ascending
     first_foot: np.ndarray  # [N] int8: LEFT or RIGHT where a start from standing begins, else 0
     clip_names: tuple[str, ...]
     robot: Robot
     fps: float
+    """Frames per second."""
 
     @property
     def seconds(self) -> float:
+        """Length of all clips together."""
         return len(self.motion) / self.fps
 
     def clip_edges(self) -> list[tuple[int, int]]:
-        """First frame of each clip, and the one after its last."""
+        """For each clip its first frame, and the frame after its last."""
         edges = [0, *(np.flatnonzero(np.diff(self.clip)) + 1).tolist(), len(self.clip)]
         return list(pairwise(edges))
 
     def stats(self) -> MotionStats:
-        """Normalization of these frames and their mirror images, which training draws alike."""
+        """The normalization of these frames and their mirror images, which training draws equally often."""
         mirrored = np.asarray(_joints.mirror_motion(self.motion, self.robot))  # pyright: ignore
         frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
         low, high = self.command.min(axis=0), self.command.max(axis=0)
@@ -56,13 +57,17 @@ class Dataset:
 
 
 FEET = LEFT, RIGHT = 1, 2
-
+"""Values of `Dataset.first_foot`."""
 
 _ARRAYS = ("motion", "command", "clip", "first_foot")
 
 
 def save(path: Path, dataset: Dataset) -> None:
-    """Write the data set whole or not at all."""
+    """Write a data set to one NPZ file without pickles, whole or not at all.
+
+    Raises:
+      InputError: no file may be written as `path`, or the disk refuses.
+    """
     arrays = {name: np.asarray(getattr(dataset, name)) for name in (*_ARRAYS, "clip_names", "fps")}
     robot = _saved.to_json(dataset.robot)
     arrays["joint_names"] = np.asarray(robot.pop("joint_names"))
@@ -76,7 +81,9 @@ def load(path: Path) -> Dataset:
     """Read a data set.
 
     Raises:
-      InputError: no data set of ours, damaged, inconsistent, or of joints in another order than its names.
+      InputError: it is no data set of `save`, damaged or inconsistent, or its joints are in another order than their
+        names.
+      OSError: it cannot be opened.
     """
     kind = file_kind(path)
     if kind.name != "npz":
@@ -116,9 +123,9 @@ def load(path: Path) -> Dataset:
 
 
 def _check_order(path: Path, dataset: Dataset) -> None:
-    """Data sets that were made of files in Isaac Lab's order, taken as MuJoCo's, give themselves away by limits."""
+    """Refuse data made of files in Isaac Lab's order that were taken as MuJoCo's: joints are beyond their limits."""
     robot = dataset.robot
-    if not is_g1(robot) or set(robot.joint_names) != set(robot.hinge_names):
+    if not robot.has_mjcf or set(robot.joint_names) != set(robot.hinge_names):
         return
     joint_pos = dataset.motion[:: max(len(dataset.motion) // 1000, 1), : robot.num_joints]
     orders = (robot, _evidence.breadth_first(robot))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmg_jax._errors import InputError
-from cmg_jax.motion_files._containers import SUFFIXES, is_motion_file
+from cmg_jax.motion_files import SUFFIXES, is_motion_file
 
 
 def list_files(sources: Sequence[Path]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Windows of a data set, and how often each is drawn."""
+"""Windows of a data set, and how likely each is drawn."""
 
 from typing import NamedTuple
 
@@ -10,18 +10,19 @@ from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import FEET, Dataset
 
 START_MARGIN = 10
-"""Frames after a start in which it is still to be seen which foot went first."""
+"""Number of frames after a start in which the motion still shows which foot went first."""
 
 
 class Windows(NamedTuple):
     """W windows: where they begin, how likely they are, and what mirroring does to them."""
 
     start: jax.Array  # [W] int32, first frame
-    cumulative: jax.Array  # [W] probabilities summed up; the last one is 1
+    cumulative: jax.Array  # [W] float32, cumulative probabilities; the last one is 1
     mirror: jax.Array  # [W] int32: NEVER, MAYBE or ALWAYS
 
 
 NEVER, MAYBE, ALWAYS = 0, 1, 2
+"""Whether a window is drawn mirrored: MAYBE is half of the time."""
 
 
 def make_windows(
@@ -29,20 +30,19 @@ def make_windows(
 ) -> Windows:
     """Windows of `length` + 1 frames that lie within one clip.
 
-    A window that holds a start from standing always shows it with the same foot, the one that goes first in
-    most of the data: mirrored where it is the other one, and left alone where it is not. With starts on
-    either foot the answer of least squares is their mean, which is to stand still. Where nine in ten starts
-    agree, the data are made that way, and no start is mirrored.
+    Windows with a start from standing all start with the same foot, the one that goes first in most of the data:
+    windows that start with the other foot are mirrored. With starts on either foot the least-squares answer is their
+    mean, which is to stand still. Where nine in ten starts already agree, no start is mirrored.
 
     Args:
       dataset: the frames.
-      length: frames predicted in a window.
-      stride: frames from one window to the next.
-      start_weight: how much likelier a window is that holds a start.
-      balance: from 0, all windows are equally likely, to 1, all walking speeds are.
+      length: number of frames that are predicted in a window.
+      stride: number of frames from one window to the next.
+      start_weight: how much likelier a window with a start is than others.
+      balance: from 0, where all windows are equally likely, to 1, where all walking speeds are.
 
     Raises:
-      InputError: no clip is that long.
+      InputError: no clip is long enough.
     """
     first = np.arange(0, max(len(dataset.motion) - length, 0), stride)
     first = first[dataset.clip[first] == dataset.clip[first + length]]
@@ -62,6 +62,6 @@ def make_windows(
 
 
 def _any_within(mask: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Whether `mask` holds anywhere in frames low to high, the latter included."""
+    """Whether `mask` holds in any of the frames low to high, the latter included."""
     counts = np.concatenate([[0], np.cumsum(mask)])
     return counts[np.minimum(high + 1, len(mask))] > counts[np.maximum(low, 0)]

@@ -1,7 +1,7 @@
 """A model as a PyTorch checkpoint in the original's layout, written without torch.
 
 A torch zip file holds a pickle of the object, in which each tensor refers to its storage, and for each storage a
-record of raw numbers. `converters.torch_file` reads it.
+record of raw numbers. `converters.load_model` reads it.
 """
 
 import io
@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmg_jax import pickles
 from cmg_jax._errors import InputError
 from cmg_jax.model._model import CMGModel
 from cmg_jax.model._networks import unpack_experts
-from cmg_jax.pickles import _write
 
 ALIGNMENT = 64
 """Storages begin at multiples of this many bytes, so that torch can map the file into memory."""
@@ -68,7 +68,7 @@ def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> byt
         content = {"model_state_dict": content, "stats": {**arrays, **sizes}, "joint_names": names}
     storages: list[np.ndarray] = []
 
-    def save(writer: _write.Writer, value: Any) -> bool:
+    def save(writer: pickles.Writer, value: Any) -> bool:
         if isinstance(value, _OrderedDict):
             writer.call("collections", "OrderedDict")
             if value.items:
@@ -86,7 +86,7 @@ def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> byt
             return False
         return True
 
-    pickled = _write.dumps(content, protocol=2, save=save)
+    pickled = pickles.dumps(content, protocol=2, save=save)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         _record(archive, f"{name}/data.pkl", pickled)
@@ -107,7 +107,7 @@ class _OrderedDict:
         self.items = items
 
 
-def _storage(writer: _write.Writer, key: int, size: int) -> None:
+def _storage(writer: pickles.Writer, key: int, size: int) -> None:
     """Write a reference to a record of `size` float32 numbers."""
     writer.out.append(pickle.MARK)
     writer.value("storage")

@@ -1,6 +1,37 @@
-"""Motion on disk: one file a format, and `formats` that lists them."""
+"""Motion files: read and check those of many programs, write those that others read.
 
-from cmg_jax.motion_files._formats import FORMATS, SUFFIXES, format_name, write
+>>> from cmg_jax import motion_files
+>>> from pathlib import Path
+>>> clips = motion_files.read(Path("walk.csv"), motion_files.Assume(csv_fps=50.0)).clips  # doctest: +SKIP
+>>> motion_files.write(Path("walk.pkl"), motion)  # doctest: +SKIP
+
+`FORMATS` lists what can be written. A `Clip` is what a file holds; a `Motion` is what is written.
+"""
+
+from cmg_jax.motion_files._assume import Assume
+from cmg_jax.motion_files._clips import Clip, MotionFileError
+from cmg_jax.motion_files._formats import FORMATS, SUFFIXES, format_name, is_motion_file, write
+from cmg_jax.motion_files._group import Note
+from cmg_jax.motion_files._inspection import Check, Inspection, inspect
 from cmg_jax.motion_files._motion import ROOTS, Motion, of_trajectory
+from cmg_jax.motion_files._reading import Reading, read
 
-__all__ = ["FORMATS", "ROOTS", "SUFFIXES", "Motion", "format_name", "of_trajectory", "write"]
+__all__ = [
+    "FORMATS",
+    "ROOTS",
+    "SUFFIXES",
+    "Assume",
+    "Check",
+    "Clip",
+    "Inspection",
+    "Motion",
+    "MotionFileError",
+    "Note",
+    "Reading",
+    "format_name",
+    "inspect",
+    "is_motion_file",
+    "of_trajectory",
+    "read",
+    "write",
+]

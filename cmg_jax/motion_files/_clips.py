@@ -1,6 +1,11 @@
-"""A clip: one uninterrupted recording of a robot, and how it is brought to one rate and checked."""
+"""`Clip`, one uninterrupted recording of a robot, and the functions that check it, cut it and change its rate.
+
+A clip is what a file holds: it may lack velocities and commands, and it may be wrong, until `check` has passed it. A
+`Motion`, which is written, is complete, and may be of many environments; so they are two types.
+"""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,77 +15,86 @@ from cmg_jax.robot import Robot, _g1, _odometry
 from cmg_jax.robot._joints import indices
 
 FPS_TOLERANCE = 0.15
-"""How far the frame rate that positions and velocities imply may be from the declared one."""
+"""By which fraction the frame rate that positions and velocities imply may differ from the declared one."""
 
 ROOT_JUMP_SPEED = 8.0
-"""The same for the root, m/s."""
+"""m/s; a root that is faster from one frame to the next has jumped."""
 
 
 class Clip(NamedTuple):
+    """One uninterrupted recording of T frames and J joints."""
+
     name: str
     fps: float
+    """Frames per second."""
     robot: Robot
-    """Its joints are those of the recording; of some robots only their names are known."""
+    """Its joints are those of the recording. Of some robots only the names of the joints are known."""
     joint_pos: np.ndarray  # [T, J] rad
     joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
     root_pos: np.ndarray  # [T, 3] m, world
     root_quat: np.ndarray  # [T, 4] wxyz
-    command: np.ndarray | None = None  # [T, 3] what was asked for, where that is known
+    command: np.ndarray | None = (
+        None  # [T, 3] vx, vy [m/s] and yaw rate [rad/s] that were asked for, where that is known
+    )
 
     @property
     def joint_names(self) -> tuple[str, ...]:
         return self.robot.joint_names
 
 
-class Rejected(Exception):  # noqa: N818  (no error of the program: a clip that is left out, and why)
-    """A clip cannot be used; the text says why."""
+class MotionFileError(InputError):
+    """A file or a clip cannot be used. `reason` says why, without the name of the file."""
+
+    def __init__(self, reason: str, path: Path | None = None):
+        super().__init__(reason if path is None else f"{path}: {reason}")
+        self.reason = reason
 
 
 def check(clip: Clip) -> None:
-    """Refuse what would teach a network nonsense.
+    """Refuse a clip that would teach a network nonsense.
 
     Raises:
-      Rejected: a number that is not finite, lengths that differ, too few frames, a quaternion that is no
-        rotation, or a declared frame rate that positions and velocities do not agree with.
+      MotionFileError: a number is not finite, arrays differ in length, there are too few frames, a quaternion is no
+        rotation, or positions and velocities do not agree with the declared frame rate.
     """
     arrays = {field: value for field, value in clip._asdict().items() if isinstance(value, np.ndarray)}
     frames = len(clip.joint_pos)
     if frames < 3:
-        raise Rejected(f"only {frames} frames")
+        raise MotionFileError(f"only {frames} frames")
     for name, array in arrays.items():
         if len(array) != frames:
-            raise Rejected(f"{name} has {len(array)} frames, joint_pos {frames}")
+            raise MotionFileError(f"{name} has {len(array)} frames, joint_pos {frames}")
         bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
         if bad.any():
-            raise Rejected(f"{name} is not finite in frame {int(bad.argmax())}")
+            raise MotionFileError(f"{name} is not finite in frame {int(bad.argmax())}")
     if np.abs(np.linalg.norm(clip.root_quat, axis=-1) - 1).max() > 1e-2:
-        raise Rejected("root_quat is not of length 1")
+        raise MotionFileError("root_quat is not of length 1")
     check_rate(clip)
 
 
 def is_rate(fps: float) -> bool:
-    """Whether anything is recorded at so many frames a second."""
+    """Whether anything is recorded at `fps` frames per second."""
     return 1 <= fps <= 10_000
 
 
 def check_rate(clip: Clip) -> None:
-    """Refuse a rate that positions and velocities do not agree with.
+    """Refuse a clip whose positions and velocities do not agree with its frame rate.
 
     Raises:
-      Rejected: so it is.
+      MotionFileError: they do not agree, or nothing is recorded at such a rate.
     """
     if not is_rate(clip.fps):
-        raise Rejected(f"fps {clip.fps:g} is no rate of a recording")
+        raise MotionFileError(f"fps {clip.fps:g} is no rate of a recording")
     implied = implied_fps(clip)
     if implied is not None and abs(implied / clip.fps - 1) > FPS_TOLERANCE:
-        raise Rejected(
+        raise MotionFileError(
             f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f} "
             f"(--assume fps={implied:.3g} reads it so)"
         )
 
 
 def implied_fps(clip: Clip) -> float | None:
-    """The rate at which the differences of the positions come nearest to the velocities, by least squares.
+    """The frame rate at which the differences of the positions come nearest to the velocities, by least squares.
 
     None where there are no velocities, or hardly any motion to compare.
     """
@@ -94,17 +108,17 @@ def implied_fps(clip: Clip) -> float | None:
 
 
 def take_joints(clip: Clip, robot: Robot, fill: bool = False) -> Clip:
-    """The clip with the joints of `robot`, in its order; with `fill`, those that it lacks are at zero.
+    """The clip with the joints of `robot`, in its order; with `fill`, joints that the clip lacks are at zero.
 
     Raises:
-      Rejected: it lacks one of them.
+      MotionFileError: the clip lacks one of them, without `fill`.
     """
     names, same = robot.joint_names, clip.robot.has_mjcf and clip.robot.mjcf == robot.mjcf
     missing = [name for name in names if name not in clip.joint_names]
     if missing and not (fill and same):
         others = f" and {len(missing) - 1} more" if missing[1:] else ""
-        way_out = "; --assume missing=zero keeps them at zero" if same else ""
-        raise Rejected(f"has no joint {missing[0]}{others}{way_out}")
+        remedy = "; --assume missing=zero keeps them at zero" if same else ""
+        raise MotionFileError(f"has no joint {missing[0]}{others}{remedy}")
     present = [name for name in names if name in clip.joint_names]
     source, target = indices(present, clip.joint_names), indices(present, names)
 
@@ -118,7 +132,7 @@ def take_joints(clip: Clip, robot: Robot, fill: bool = False) -> Clip:
 
 
 def split_at_jumps(clip: Clip) -> list[Clip]:
-    """The stretches between jumps, the clip itself where there are none."""
+    """The clip in pieces, cut where it jumps."""
     limits = _g1.joint_speeds(clip.robot)
     joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
     root_speed = np.linalg.norm(np.diff(clip.root_pos, axis=0), axis=-1) * clip.fps
@@ -128,16 +142,16 @@ def split_at_jumps(clip: Clip) -> list[Clip]:
 
 
 def cut(clip: Clip, first: int, last: int) -> Clip:
-    """Frames `first` to `last`, the latter not included."""
+    """Frames `first` to `last` of the clip, the latter not included."""
     arrays = {field: value[first:last] for field, value in clip._asdict().items() if isinstance(value, np.ndarray)}
     return clip._replace(**arrays)
 
 
 def resample(clip: Clip, fps: float) -> Clip:
-    """The clip at another rate: straight lines between frames, great circles between rotations.
+    """The clip at another rate, interpolated linearly between frames and along great circles between rotations.
 
     Commands are not mixed: a frame has the command of the last frame at or before it. Velocities that the
-    clip does not have are the central differences of its positions.
+    clip lacks become the central differences of its positions.
     """
     frames = len(clip.joint_pos)
     count = int(np.floor((frames - 1) * fps / clip.fps + 1e-6)) + 1
@@ -181,9 +195,9 @@ def yaw(root_quat: np.ndarray) -> np.ndarray:
 
 
 def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
-    """vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [T, 3], averaged over `smoothing` s.
+    """vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [T, 3], averaged over `smoothing` seconds.
 
-    Averaged, because within a stride they swing by much that no command ever does.
+    They are averaged because within a stride they swing far more than any command does.
     """
     heading = yaw(clip.root_quat)
     vx, vy = np.gradient(clip.root_pos[:, :2], 1 / clip.fps, axis=0).T
@@ -193,13 +207,13 @@ def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
     return _odometry.smooth(velocity, max(round(smoothing * clip.fps), 1))
 
 
-def walked_command(clip: Clip, smoothing: float) -> np.ndarray:
-    """The recorded command, each stretch in which it is held replaced by what is walked in it, [T, 3].
+def measured_command(clip: Clip, smoothing: float) -> np.ndarray:
+    """The recorded command [T, 3], replaced by the measured velocity wherever it is held for two strides or more.
 
-    A robot does not walk quite as it is told, and a network that learns its command would walk as that robot
-    does; one that learns this obeys. What is walked is read off the feet (`odometry.stance_velocity`), as the mean
-    over the last whole strides of `smoothing` s, once it has got under way. A command of zero stays as it is; so does
-    one that is held for less than two strides.
+    A robot does not quite walk as it is commanded, and a network that learns the recorded command would make the same
+    error; a network that learns the measured velocity obeys. The velocity is measured by the stance feet
+    (`odometry.stance_velocity`): its mean over the last whole strides of `smoothing` seconds, once the robot has got
+    under way. A command of zero stays, and so does one that is held for less than two strides.
     """
     assert clip.command is not None
     velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
@@ -215,6 +229,7 @@ def walked_command(clip: Clip, smoothing: float) -> np.ndarray:
 
 
 def check_fps(fps: float) -> float:
+    """`fps`, or an InputError where it is no positive number."""
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"fps {fps:g} is not a positive number of frames per second")
     return fps

@@ -1,4 +1,4 @@
-"""What a motion file holds, and whether it is what it says: checks that need no other file, with a verdict each."""
+"""What a motion file holds, and whether that is what it states: checks that need no other file, each with a verdict."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.motion_files import _clips, _evidence, _readers
+from cmg_jax.motion_files import _clips, _evidence
 from cmg_jax.motion_files._assume import ISAACLAB, Assume
-from cmg_jax.motion_files._clips import Clip, Rejected
-from cmg_jax.motion_files._layouts import CSV_NAMED, OTHER, Content
-from cmg_jax.motion_files._parts import Bodies
-from cmg_jax.motion_files._readers import Group, Reading
+from cmg_jax.motion_files._clips import Clip, MotionFileError
+from cmg_jax.motion_files._columns import Bodies
+from cmg_jax.motion_files._format import Content
+from cmg_jax.motion_files._group import Group
+from cmg_jax.motion_files._reading import Reading, examine
 from cmg_jax.robot._bodies import breadth_first
 from cmg_jax.robot._joints import indices
 
@@ -20,13 +21,17 @@ OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
 
 
 class Check(NamedTuple):
+    """One question about a motion file, and its answer."""
+
     name: str
     verdict: str
-    """OK, WRONG, UNKNOWN where the file does not hold what would tell, or ASK where that has to be said."""
+    """OK, WRONG, UNKNOWN where the file holds nothing that would answer it, or ASK where the user has to."""
     reason: str
 
 
 class Inspection(NamedTuple):
+    """A motion file with its clips and the checks of them."""
+
     content: Content
     """The first motion, as the file holds it."""
     reading: Reading
@@ -41,19 +46,20 @@ def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008 
     """Read a motion file and check it.
 
     Raises:
-      InputError: no motion file of a known layout, or without frames.
+      InputError: it is no motion file of a known format, or holds no frames.
+      OSError: it cannot be opened.
     """
     try:
-        reading = _readers.examine(path, assume)
-    except Rejected as rejected:
-        raise InputError(f"{path}: not a motion file: {rejected}") from None
+        reading = examine(path, assume)
+    except MotionFileError as rejected:
+        raise InputError(f"{path}: not a motion file: {rejected.reason}") from None
     if not reading.clips or min(len(clip.joint_pos) for clip in reading.clips) < 2:
         raise InputError(f"{path}: holds no motion of 2 frames or more")
     return Inspection(reading.contents[0], reading, _checks(reading, assume))
 
 
 def _checks(reading: Reading, assume: Assume) -> list[Check]:
-    """Of orders and limits, those of the first motions that are alike."""
+    """All checks; those of orders and limits look at the first group of motions that are alike."""
     group, found = reading.groups[0], reading.clips
     numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
     if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
@@ -72,7 +78,7 @@ def _checks(reading: Reading, assume: Assume) -> list[Check]:
 
 
 def _with_notes(check: Check, reading: Reading) -> Check:
-    """A check with what reading the file has put right, or asks."""
+    """A check with what reading the file has corrected, or asks."""
     asked = [note.text for note in reading.questions if note.check == check.name]
     if check.name == "limits" and any(question.check == "joint order" for question in reading.questions):
         return check._replace(verdict=UNKNOWN, reason="not while it is unknown which joint is which")
@@ -93,8 +99,8 @@ def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
     for clip in found:
         try:
             _clips.check(clip._replace(joint_vel=None, fps=1.0))
-        except Rejected as rejected:
-            return Check("numbers", WRONG, f"{clip.name}: {rejected}")
+        except MotionFileError as rejected:
+            return Check("numbers", WRONG, f"{clip.name}: {rejected.reason}")
         if clip.joint_vel is not None and not np.isfinite(clip.joint_vel).all():
             return Check("numbers", WRONG, f"{clip.name}: joint_vel is not finite")
         jumps += len(_clips.split_at_jumps(clip)) - 1
@@ -114,22 +120,22 @@ def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
 def check_fps(group: Group, found: Sequence[Clip]) -> Check:
     """The declared rate against the one at which velocities agree with positions."""
     declared = found[0].fps
-    said = f"declares {declared:.4g}" if group.says_fps else f"does not say; read at {declared:g}"
+    statement = f"declares {declared:.4g}" if group.states_fps else f"does not say; read at {declared:g}"
     if not _clips.is_rate(declared):
-        return Check("fps", WRONG, f"{said}, which is no rate")
+        return Check("fps", WRONG, f"{statement}, which is no rate")
     if all(clip.joint_vel is None for clip in found):
-        return Check("fps", UNKNOWN, f"{said}; there are no velocities to check it with{group.pace}")
+        return Check("fps", UNKNOWN, f"{statement}; there are no velocities to check it with{group.pace}")
     implied = [rate for clip in found if (rate := _clips.implied_fps(clip)) is not None]
     if not implied:
-        return Check("fps", UNKNOWN, f"{said}; hardly anything moves")
+        return Check("fps", UNKNOWN, f"{statement}; hardly anything moves")
     rate = float(np.median(implied))
     if abs(rate / declared - 1) > _clips.FPS_TOLERANCE:
-        return Check("fps", WRONG, f"{said}, but its velocities agree with its positions at {rate:.1f}")
-    return Check("fps", OK, f"{said}; velocities agree with positions at {rate:.1f}")
+        return Check("fps", WRONG, f"{statement}, but its velocities agree with its positions at {rate:.1f}")
+    return Check("fps", OK, f"{statement}; velocities agree with positions at {rate:.1f}")
 
 
 def check_joint_order(group: Group, assume: Assume) -> Check:
-    """By names; without them by the bodies, or by the limits of the joints."""
+    """Which joint is which: by names, without them by the bodies, or by the limits of the joints."""
     name, robot, poses = "joint order", group.clips[0].robot, group.poses
     names = robot.joint_names
     assert poses is not None
@@ -138,28 +144,28 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
         return Check(
             name, UNKNOWN, f"{len(names)} joints, not those of {assume.robot.name}: {', '.join(strangers[:3])}"
         )
-    said = f"{len(names)} joints {'named' if group.named else 'without names'}"
+    statement = f"{len(names)} joints {'named' if group.named else 'without names'}"
     if group.named:
         ordered = list(names) == sorted(names, key=robot.hinge_names.index)
-        said += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read by name"
-    if group.choice is not None and group.choice.label not in ("", "g1-29"):
-        said += f", {group.choice.label}"
+        statement += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read by name"
+    if group.choice is not None and group.choice.label and not group.choice.is_whole:
+        statement += f", {group.choice.label}"
     order = group.choice.order if group.choice else "named"
     contradicts = order == ISAACLAB and assume.joint_order is None
-    if poses.readings and poses.readings[0].error <= _evidence.FAR:
-        said += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the given')} order"
-        where = f"the bodies are where they put them (to {1000 * poses.readings[0].error:.1f} mm)"
+    if poses.interpretations and poses.interpretations[0].error <= _evidence.FAR:
+        statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the given')} order"
+        where = f"the bodies are where they put them (to {1000 * poses.interpretations[0].error:.1f} mm)"
         if contradicts:
-            return Check(name, WRONG, f"{said}, not in MuJoCo's; {where}")
-        return Check(name, OK, f"{said}; {where}")
-    if poses.readings:
-        error = poses.readings[0].error
-        return Check(name, WRONG, f"{said}; the bodies are {error:.2f} m from where the joints put them")
-    if group.named or order == "given":
-        return Check(name, OK, said)
+            return Check(name, WRONG, f"{statement}, not in MuJoCo's; {where}")
+        return Check(name, OK, f"{statement}; {where}")
+    if poses.interpretations:
+        error = poses.interpretations[0].error
+        return Check(name, WRONG, f"{statement}; the bodies are {error:.2f} m from where the joints put them")
+    if group.named or order == "listed":
+        return Check(name, OK, statement)
     if group.joints is None:
-        return Check(name, UNKNOWN, said)
-    words = f"{said}; {group.joints.words}"
+        return Check(name, UNKNOWN, statement)
+    words = f"{statement}; {group.joints.words}"
     if contradicts:
         return Check(name, WRONG, f"{words} (Isaac Lab's order)")
     return Check(name, OK if group.joints.proven else UNKNOWN, words)
@@ -178,12 +184,12 @@ def check_quaternion_order(group: Group, assume: Assume) -> Check:
     name, poses, verdict = "quaternion order", group.poses, group.quaternion
     assert poses is not None
     assert verdict is not None
-    if group.layout is CSV_NAMED:
+    if group.format.quaternion_by == "names":
         return Check(name, OK, f"w, x, y and z are named: {verdict.words}")
     if not verdict.proven:
         return Check(name, UNKNOWN, verdict.words)
     proven, other = (poses.order, poses.other_order)[:: -1 if verdict.choice else 1]
-    expected = assume.quaternion or (proven if group.layout is OTHER else poses.order)
+    expected = assume.quaternion or (proven if group.format.quaternion_by == "proof" else poses.order)
     if proven == expected:
         return Check(name, OK, f"{proven}: {verdict.words}")
     return Check(name, WRONG, f"{proven}, where {other} belongs: {verdict.words}")
@@ -196,18 +202,18 @@ def check_body_order(group: Group) -> Check:
         return Check(name, UNKNOWN, "the file holds no bodies")
     bodies = poses.bodies
     count = bodies.position.shape[1]
-    said = f"{count} bodies {'named' if bodies.names else 'without names'}"
+    statement = f"{count} bodies {'named' if bodies.names else 'without names'}"
     if not poses.has_places():
-        return Check(name, WRONG, f"{said}, most of them in one place: no body poses")
-    if not poses.readings:
-        return Check(name, UNKNOWN, f"{said}, of a robot that is not known")
-    best = poses.readings[0]
+        return Check(name, WRONG, f"{statement}, most of them in one place: no body poses")
+    if not poses.interpretations:
+        return Check(name, UNKNOWN, f"{statement}, of a robot that is not known")
+    best = poses.interpretations[0]
     if best.error > _evidence.FAR:
-        return Check(name, WRONG, f"{said}; they are {best.error:.2f} m from any link where the joints put it")
+        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from any link where the joints put it")
     robot = group.clips[0].robot
     links = robot.body_names
     if bodies.names is None and count != len(links):
-        return Check(name, UNKNOWN, f"{said}; the MJCF of {robot.name} has {len(links)}")
+        return Check(name, UNKNOWN, f"{statement}; the MJCF of {robot.name} has {len(links)}")
     expected = bodies.names or links
     misplaced = best.misplaced(expected)
     if misplaced:
@@ -216,7 +222,9 @@ def check_body_order(group: Group) -> Check:
         others = f", and {len(misplaced) - 1} more" if misplaced[1:] else ""
         isaac = bodies.names is None and not best.misplaced(breadth_first(robot, links))
         remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
-        return Check(name, WRONG, f"{said}; body {row} is the {found} where {expected[row]} belongs{others}{remark}")
+        return Check(
+            name, WRONG, f"{statement}; body {row} is the {found} where {expected[row]} belongs{others}{remark}"
+        )
     known = indices([link for link in expected if link in links], links)
     order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"
-    return Check(name, OK, f"{said}, each in its place, in {order}")
+    return Check(name, OK, f"{statement}, each in its place, in {order}")

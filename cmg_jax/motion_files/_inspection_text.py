@@ -19,7 +19,7 @@ def text(path: Path, found: Inspection) -> str:
     frames = sum(len(clip.joint_pos) for clip in found.clips)
     lines = [
         ("file", str(path)),
-        ("layout", f"{content.layout.name}, quaternions {found.reading.groups[0].order}"),
+        ("layout", f"{content.format.title}, quaternions {found.reading.groups[0].order}"),
         ("keys", ", ".join(f"{key} {_kind(value)}" for key, value in content.arrays.items())),
         (
             "motion",

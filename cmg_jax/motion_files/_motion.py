@@ -1,4 +1,4 @@
-"""A recorded motion in memory, whatever the file that it goes to."""
+"""`Motion`, a complete motion in memory that every format can be written from."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,13 +10,14 @@ from cmg_jax.robot import Robot, _bodies, _odometry, _root_pose, _rotation
 from cmg_jax.robot._g1 import robot_of
 
 ROOTS = ("command", "odometry")
-"""Where a generated motion's root may go: as commanded, or as the stance feet walk."""
+"""How a generated motion's root moves: as commanded, or as the stance feet carry it."""
 
 
 class Motion(NamedTuple):
-    """A recorded motion; leading axes are environments, none for a single one."""
+    """T+1 frames of J joints; leading axes are environments, none for a single one."""
 
     fps: float
+    """Frames per second."""
     robot: Robot
     joint_pos: np.ndarray  # [..., T+1, J] rad
     joint_vel: np.ndarray  # [..., T+1, J] rad/s
@@ -35,16 +36,16 @@ class Motion(NamedTuple):
         return _bodies.qpos(self.robot, joint_pos, root_pos, root_quat)
 
     def qvel(self) -> np.ndarray:
-        """MuJoCo velocities [T+1, nv] of a single motion: the root's by differences, the joints' own.
+        """MuJoCo velocities [T+1, nv] of a single motion; the root's are differences of its positions and rotations.
 
-        Root linear velocity in the world, angular velocity in the root's frame, as a free joint has them.
+        The root's linear velocity is in the world, its angular velocity in its own frame, as a free joint has them.
         """
         linear = np.gradient(self.root_pos.astype(np.float64), 1 / self.fps, axis=0)
         angular = _rotation.angular_velocity(self.root_quat.astype(np.float64), self.fps)
         return _bodies.qvel(self.robot, self.joint_vel, linear, angular)
 
     def with_joints(self, names: Sequence[str]) -> "Motion":
-        """The motion of the joints `names`; those that it lacks stay at zero."""
+        """The motion with the joints `names`; joints that it lacks stay at zero."""
 
         def take(values: np.ndarray) -> np.ndarray:
             out = np.zeros((*values.shape[:-1], len(names)), values.dtype)
@@ -58,13 +59,14 @@ class Motion(NamedTuple):
 
 
 def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarray, root: str = "command") -> Motion:
-    """A generated trajectory with a root: upright, on its path from the origin, the lower foot on the floor.
+    """The motion of a generated trajectory: its root is upright, starts at the origin, and keeps the lower foot on
+    the floor.
 
     Args:
       config: of the model.
-      trajectory: [..., T+1, D].
-      commands: [..., T, 3].
-      root: one of `ROOTS`; of a robot whose feet are not known only "command", and no height.
+      trajectory: frames [..., T+1, D], joint positions [rad] and velocities [rad/s].
+      commands: [..., T, 3] vx, vy [m/s] and yaw rate [rad/s]; frame t+1 follows frame t under commands[t].
+      root: one of `ROOTS`. Of a robot whose feet are not known only "command" is possible, and its root has no height.
     """
     joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
     robot, fps = config.robot, config.fps

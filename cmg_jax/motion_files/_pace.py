@@ -1,4 +1,4 @@
-"""At which rate was a walk recorded? Asked of motions that do not say it.
+"""The rate at which a walk was recorded, for motions that do not state it.
 
 A robot, or a person, falls over the standing foot as an inverted pendulum does, and gravity is known: how fast the
 body accelerates away from the foot it stands on, in frames, gives the frames in a second.
@@ -15,23 +15,23 @@ from cmg_jax.robot._bodies import qpos
 GRAVITY = 9.81
 
 FRAMES = 3000
-"""Frames of a clip that are looked at."""
+"""Number of frames of a clip that are used."""
 
 STEP = 0.06
-"""m by which a foot goes ahead of the other, and then behind: less is no step."""
+"""m; a foot that is less far ahead of the other, and then behind it, makes no step."""
 
 SLOWEST, FASTEST = 0.9, 5.0
-"""Steps a second of one on the way."""
+"""Steps per second of a walk."""
 
 MIN_STEPS = 8
 
 SLOW, FAST, ABSURD = 1.25, 1.8, 2.5
-"""Times by which the rate of the pendulum may be above or below before it is said, and before it is asked for: a walk
-is not quite a pendulum, noise makes the rate less, and the root may be made up."""
+"""Factors by which the pendulum's rate may be above or below the other before that is reported, and before the rate is
+asked for: a walk is not quite a pendulum, noise makes the rate less, and the root may be made up."""
 
 
 def steps_per_second(clip: Clip) -> float | None:
-    """Of the brisker half of a clip's steps; None where it takes hardly any."""
+    """Steps per second in the brisker half of a clip's steps; None where it takes hardly any."""
     soles = _feet.sole_positions(clip.robot, qpos(clip.robot, clip.joint_pos[:FRAMES]))
     ahead = np.subtract(*np.moveaxis(soles[..., 0].mean(axis=-1), -1, 0))  # m, left before right
     steps, side = [], 0
@@ -73,10 +73,10 @@ def pendulum_fps(clip: Clip) -> float | None:
     return float(np.sqrt(square))
 
 
-def judge(found: Sequence[Clip]) -> tuple[str, bool]:
-    """What there is to say of the rate of clips that do not say it, nothing where it fits; and whether to ask."""
-    walks = [clip for clip in found[:8] if len(clip.joint_pos) > 20]
-    fps = found[0].fps
+def judge(clips: Sequence[Clip]) -> tuple[str, bool]:
+    """What there is to report about the rate of clips that do not state it, empty where it fits; and whether to ask."""
+    walks = [clip for clip in clips[:8] if len(clip.joint_pos) > 20]
+    fps = clips[0].fps
     steps = [rate for clip in walks if (rate := steps_per_second(clip)) is not None]
     rate = float(np.median(steps)) if steps else None
     if rate is not None and not SLOWEST <= rate <= FASTEST:

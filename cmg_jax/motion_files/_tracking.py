@@ -8,24 +8,27 @@ from pathlib import Path
 import numpy as np
 
 from cmg_jax._files import atomic_path
+from cmg_jax.motion_files._format import Format, Writer
 from cmg_jax.motion_files._motion import Motion
+from cmg_jax.motion_files._qpos import read_wide
 from cmg_jax.robot import _rotation
 from cmg_jax.robot._bodies import BodyStates, Progress, body_states, breadth_first, centres_of_mass
 from cmg_jax.robot._joints import indices
 
 
 def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
-    """fps, joint_names, joint_pos, joint_vel, body_names, body_pos_w, body_quat_w (wxyz), body_lin_vel_w,
+    """Write fps, joint_names, joint_pos, joint_vel, body_names, body_pos_w, body_quat_w (wxyz), body_lin_vel_w and
     body_ang_vel_w of all bodies, as mjlab has them: in MuJoCo's order, velocities of the frames' origins.
 
-    Velocities of bodies are by kinematics of the joints' velocities and the root's.
+    The bodies' velocities follow by kinematics from those of the joints and of the root.
     """
     states = body_states(motion.robot, motion.qpos(), motion.qvel(), progress)
     _save(path, motion, motion.robot.body_names, states)
 
 
 def write_beyondmimic(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
-    """The same as BeyondMimic has it: in Isaac Lab's order, linear velocities of the bodies' centres of mass."""
+    """Write the same keys as BeyondMimic has them: in Isaac Lab's order, and with linear velocities of the bodies'
+    centres of mass."""
     robot = motion.robot
     names = breadth_first(robot, robot.body_names)
     order = indices(names, robot.body_names)
@@ -50,3 +53,14 @@ def _save(path: Path, motion: Motion, body_names: tuple[str, ...], states: BodyS
     }
     with atomic_path(path) as partial:
         np.savez(partial, **arrays)
+
+
+TRACKING = Format(
+    "tracking NPZ (mjlab, BeyondMimic)",
+    ("joint_pos",),
+    joint_vel=("joint_vel",),
+    body_pos="body_pos_w",
+    body_quat="body_quat_w",
+    read=read_wide,
+    writers={"mjlab": Writer(".npz", write), "beyondmimic": Writer(".npz", write_beyondmimic)},
+)

@@ -1,4 +1,4 @@
-"""What stands in a pickle for NumPy's arrays, dtypes and scalars, and for objects that are not built."""
+"""What stands in a pickle for NumPy's arrays, dtypes and scalars, and for those of joblib."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,35 +6,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cmg_jax._errors import InputError
+from cmg_jax.pickles._placeholder import Handler, PickleError, Placeholder
 
-Handler = Callable[..., Any]
-
-MAX_MESSAGE = 300  # characters; names and sizes in a message come from the file
-MAX_NAME = 80
 MAX_CODE = 32  # characters of a dtype's code
 NUMBERS_AND_TEXT = "biufSU"
-
-
-class PickleError(InputError):
-    """The pickle is damaged, or what is needed of it is not plain data."""
-
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.split())[:MAX_MESSAGE])
-
-
-class Placeholder:
-    """Stands where the file has an object that is not built. It knows what it was, and does nothing."""
-
-    __slots__ = ("name", "state")
-
-    def __init__(self, name: str):
-        self.name = name if len(name) <= MAX_NAME and name.isprintable() else " ".join(name.split())[:MAX_NAME]
-        self.state: Any = None
-        """The attributes that the file would set, as they stand there."""
-
-    def __repr__(self) -> str:
-        return f"<{self.name}, not read>"
 
 
 class Dtype(Placeholder):

@@ -1,8 +1,8 @@
-"""Write plain data and NumPy arrays as a pickle that every NumPy reads: the counterpart of `safe_pickle`.
+"""Plain data and NumPy arrays written as a pickle that every NumPy reads.
 
 `pickle.dumps` names the module of the NumPy that writes, and that of NumPy 2 is unknown to NumPy 1, which
-simulators still need. These pickles name `numpy.core.multiarray`, which both have, and say byte for byte the
-same on every machine.
+simulators still need. These pickles name `numpy.core.multiarray`, which both have, and are the same, byte for
+byte, on every machine.
 """
 
 import pickle
@@ -17,12 +17,12 @@ def dumps(value: Any, *, protocol: int = 3, save: Callable[["Writer", Any], bool
     """The pickle of None, bool, int, float, str, bytes, list, tuple, dict, NumPy arrays and scalars, of any depth.
 
     Args:
-      value: what to write; arrays of numbers only.
-      protocol: 2, in which bytes are text that is encoded again, or 3.
-      save: called first with the writer and each value; writes it and returns True, or returns False.
+      value: what to write; arrays must be of numbers.
+      protocol: 2, in which bytes are written as text with a call that encodes it, or 3.
+      save: called with the writer and each value first; it writes the value and returns True, or returns False.
 
     Raises:
-      TypeError: something else.
+      TypeError: a value of another type.
     """
     writer = Writer(protocol, save)
     writer.value(value)
@@ -30,7 +30,7 @@ def dumps(value: Any, *, protocol: int = 3, save: Callable[["Writer", Any], bool
 
 
 class Writer:
-    """Opcodes so far. Nothing is memoized: what is used twice is written twice."""
+    """The opcodes written so far. Nothing is memoized: a value that is used twice is written twice."""
 
     def __init__(self, protocol: int, save: Callable[["Writer", Any], bool]):
         self.protocol, self.save = protocol, save
@@ -70,18 +70,18 @@ class Writer:
             raise TypeError(f"a {type(value).__name__} is no plain data")
 
     def sequence(self, begin: bytes, values: Any, end: bytes) -> None:
-        """`values` between two opcodes."""
+        """Write `values` between two opcodes."""
         self.out.append(begin)
         for value in values:
             self.value(value)
         self.out.append(end)
 
     def name(self, module: str, name: str) -> None:
-        """What `module.name` is where the pickle is read."""
+        """Refer to `module.name`, whatever it is where the pickle is read."""
         self.out.append(pickle.GLOBAL + f"{module}\n{name}\n".encode())
 
     def call(self, module: str, name: str, *arguments: Any) -> None:
-        """The result of `module.name(*arguments)`."""
+        """Call `module.name(*arguments)` where the pickle is read."""
         self.name(module, name)
         self.value(arguments)
         self.out.append(pickle.REDUCE)

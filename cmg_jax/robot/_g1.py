@@ -111,6 +111,17 @@ def robot_of_size(num_joints: int, robot: Robot = G1) -> Robot:
     return Robot("robot", tuple(f"joint_{index}" for index in range(num_joints)))
 
 
+def variants(robot: Robot) -> dict[str, tuple[str, ...]]:
+    """The sets of joints in which motions of this robot are recorded, by name; all its joints come first."""
+    return ROBOTS if is_g1(robot) else {robot.name: robot.joint_names}
+
+
+def joints_by_place(robot: Robot) -> tuple[str, ...]:
+    """The joints that programs expect which know joints by their place alone: all of the MJCF in its order; of the G1
+    without wrists its 23."""
+    return G1_23_JOINTS if set(robot.joint_names) == set(G1_23_JOINTS) else robot.hinge_names
+
+
 _PREFIX = re.compile(r"^(dof_pos|joint_pos|dof|joint|qpos|pos|q)_")
 _SUFFIX = re.compile(r"_(joint|dof|pos|position|angle|rad|deg|q)$")
 

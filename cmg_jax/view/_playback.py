@@ -3,8 +3,7 @@
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.motion_files import _clips
-from cmg_jax.motion_files._clips import Clip
+from cmg_jax.motion_files import Clip, _clips
 from cmg_jax.robot import _bodies, _feet
 from cmg_jax.view._pose import Pose, contacts
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cmg_jax.commands import COMMAND_LABELS
-from cmg_jax.motion_files import _clips
-from cmg_jax.motion_files._clips import Clip
+from cmg_jax.motion_files import Clip, _clips
 from cmg_jax.motion_files._inspection import OK, WRONG, Check
 from cmg_jax.viz import _plot
 

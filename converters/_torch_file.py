@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from cmg_jax import pickles
 from cmg_jax._errors import InputError
 from cmg_jax._files import ZIP_ERRORS
-from cmg_jax.pickles import _read
-from cmg_jax.pickles._read import PickleError, Placeholder
+from cmg_jax.pickles import PickleError, Placeholder
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
@@ -129,7 +129,7 @@ def _subclass(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
     return Placeholder(f"torch.Tensor by {function.name}") if handler is None else handler(*arguments)
 
 
-TORCH_GLOBALS: dict[str, _read.Handler] = {
+TORCH_GLOBALS: dict[str, pickles.Handler] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _first,
@@ -186,7 +186,7 @@ class _Archive:
         self.big_endian = order == b"big"
 
     def load(self) -> Any:
-        return _read.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
+        return pickles.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
 
     def _persistent_load(self, persistent_id: Any) -> Storage | Placeholder:
         dtype, key, size = _storage_of(persistent_id)
@@ -228,14 +228,14 @@ class _Archive:
 def _load_legacy(file: BinaryIO) -> Any:
     """Pickles of magic number, protocol, system, object, storage keys; then each storage's elements."""
     try:
-        magic = _read.load(file)
+        magic = pickles.load(file)
     except PickleError:
         magic = None
     if magic != LEGACY_MAGIC:
         raise PickleError("not a PyTorch checkpoint (neither a torch zip file nor the older format)")
-    if _read.load(file) != LEGACY_PROTOCOL:
+    if pickles.load(file) != LEGACY_PROTOCOL:
         raise PickleError("an unknown version of the older PyTorch format; save it again with torch.save")
-    _read.load(file)  # about the machine; the numbers are little-endian on any
+    pickles.load(file)  # about the machine; the numbers are little-endian on any
     storages: dict[str, Storage] = {}
 
     def persistent_load(persistent_id: Any) -> Storage:
@@ -247,8 +247,8 @@ def _load_legacy(file: BinaryIO) -> Any:
             raise PickleError(f"holds a {persistent_id[1].name}; save it again without it")
         return storages.setdefault(key, Storage(dtype, size))
 
-    content = _read.load(file, allowed=TORCH_GLOBALS, persistent_load=persistent_load)
-    keys = _read.load(file)
+    content = pickles.load(file, allowed=TORCH_GLOBALS, persistent_load=persistent_load)
+    keys = pickles.load(file)
     if not isinstance(keys, list) or {str(key) for key in keys} != set(storages):
         raise PickleError("is damaged: its list of storages does not match its tensors")
     for key in keys:

@@ -1,5 +1,9 @@
-"""Tables of numbers as text (CSV): which column is what, by its name before its place."""
+"""CSV and other tables of numbers as text: which column is what, by its name before its place.
 
+Written as LAFAN1 was retargeted to the G1: no header, a frame a line, at a rate that the file does not state.
+"""
+
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.motion_files._clips import Rejected
+from cmg_jax._files import atomic_path
+from cmg_jax.motion_files._clips import MotionFileError
+from cmg_jax.motion_files._format import Format, Table, Writer, rate
+from cmg_jax.motion_files._motion import Motion
+from cmg_jax.motion_files._units import in_degrees
 from cmg_jax.robot import G1, Robot, _rotation
-from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS, g1_spelling
+from cmg_jax.robot._bodies import Progress
+from cmg_jax.robot._g1 import g1_spelling, variants
 
 ROOT_COLUMNS = 7
 """Root x y z and a quaternion, before the joints, in a table without a header."""
-
-UNEVEN = 0.5
-"""Part of a step by which times may be off the even grid: they are rounded when they are written."""
 
 _ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
 _POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
@@ -27,19 +33,19 @@ _FRAME = ("", "frame", "frames", "index", "idx", "frame_index", "frame_idx", "fr
 _NUMBERED = re.compile(r"^(joint|dof|j|q|dof_pos|joint_pos|qpos)_?\d+(_joint|_dof|_pos)?$")
 
 
-class Table(dict[str, Any]):
-    """Arrays by their keys, of a table."""
-
-
 def read(path: Path, robot: Robot = G1) -> Table:
-    """The arrays of a table: root_pos, root_rot or (named, wxyz) root_quat, dof_pos, and dof_names, dof_vel, fps if
-    it says.
+    """The arrays of a table: root_pos, root_rot or (named, wxyz) root_quat, dof_pos, and dof_names, dof_vel and fps
+    where it has them.
+
+    Args:
+      path: the file.
+      robot: whose joints they are where the columns have no names.
 
     Raises:
-      Rejected: no table of numbers, or columns of unknown meaning.
+      MotionFileError: it is no table of numbers, or the meaning of its columns is unknown.
     """
     header, table = _parse(_text(path))
-    columns = _by_place(table, robot) if header is None else _by_name(header, table)
+    columns = _by_place(table, robot) if header is None else _by_name(header, table, robot)
     if (time := columns.pop("time", None)) is not None:
         columns["fps"] = rate(time)
     return Table(columns)
@@ -51,7 +57,7 @@ def _text(path: Path) -> str:
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError:
-        raise Rejected("is no table of numbers: it is not text") from None
+        raise MotionFileError("is no table of numbers: it is not text") from None
 
 
 def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
@@ -59,26 +65,28 @@ def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line.strip("#,;\t ")]
     if not lines:
-        raise Rejected("is no table of numbers: it holds no line with any")
+        raise MotionFileError("is no table of numbers: it holds no line with any")
     last = lines[-1][1]
     separator = next((mark for mark in (";", "\t", ",") if mark in last), None)
     rows = [(number, _cells(line, separator)) for number, line in lines]
     start = next((at for at, (_, cells) in enumerate(rows) if _number(cells[-1]) and _number(cells[0])), None)
     if start is None:
-        raise Rejected(f"is no table of numbers: line {rows[0][0]} begins with {rows[0][1][0]!r}")
+        raise MotionFileError(f"is no table of numbers: line {rows[0][0]} begins with {rows[0][1][0]!r}")
     header, body = [cells for _, cells in rows[:start]], [row for row in rows[start:] if not row[1][0].startswith("#")]
     width = len(body[0][1])
     for number, cells in body:
         if len(cells) != width:
-            raise Rejected(f"is no table of numbers: line {number} has {len(cells)} columns, line {body[0][0]} {width}")
+            raise MotionFileError(
+                f"is no table of numbers: line {number} has {len(cells)} columns, line {body[0][0]} {width}"
+            )
     try:
         table = np.array([cells for _, cells in body], np.float64)
     except ValueError:
         number, cell = next((number, cell) for number, cells in body for cell in cells if not _number(cell))
-        raise Rejected(f"is no table of numbers: line {number} holds {cell!r}") from None
+        raise MotionFileError(f"is no table of numbers: line {number} holds {cell!r}") from None
     names = next((cells for cells in header[::-1] if len(cells) == width), None)
     if header and names is None:
-        raise Rejected(f"its header has {len(header[-1])} names, its rows {width} columns")
+        raise MotionFileError(f"its header has {len(header[-1])} names, its rows {width} columns")
     return names, table
 
 
@@ -102,12 +110,12 @@ def _number(cell: str) -> bool:
 def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
     """A table without a header: root position, root quaternion, joints; frame numbers or times may stand before."""
     width, out = table.shape[1], {}
-    known = {robot.num_joints, *(len(names) for names in ROBOTS.values())}
+    known = {robot.num_joints, *map(len, variants(robot).values())}
     fits = [count for count in (0, 1, 2) if _is_rotation(table[:, count + 3 : count + 7]) and width > count + 7]
     fits += [count for count in (0, 1, 2) if width - ROOT_COLUMNS - count in known]
     leading = next((count for count in fits if (np.diff(table[:, :count], axis=0) > 0).all()), None)
     if leading is None:
-        raise Rejected(
+        raise MotionFileError(
             f"has {width} columns; root position, root quaternion and {robot.num_joints} joints are "
             f"{ROOT_COLUMNS + robot.num_joints}; a header may name others"
         )
@@ -126,14 +134,14 @@ def _is_rotation(columns: np.ndarray) -> bool:
     return columns.shape[1] == 4 and bool((np.abs(np.linalg.norm(columns, axis=-1) - 1) < 0.1).all())
 
 
-def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
+def _by_name(header: Sequence[str], table: np.ndarray, robot: Robot) -> dict[str, Any]:
     """A table with a header."""
     if doubled := [name for at, name in enumerate(header) if name in header[:at]]:
-        raise Rejected(f"names column {doubled[0]!r} twice")
+        raise MotionFileError(f"names column {doubled[0]!r} twice")
     found: dict[str, dict[str, int]] = {"position": {}, "rotation": {}, "joint": {}, "velocity": {}, "other": {}}
     out: dict[str, Any] = {}
     for at, name in enumerate(header):
-        kind, key = _meaning(name)
+        kind, key = _meaning(name, robot)
         if kind == "time":
             out["time"] = table[:, at] * (1e-3 if key == "ms" else 1)
         elif kind != "frame":
@@ -141,7 +149,7 @@ def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
         elif not _whole(table[:, at]):
             out.setdefault("time", table[:, at])  # an index of times
     if set(found["position"]) != set("xyz"):
-        raise Rejected(f"its header names no root position x y z ({', '.join(header[:8])} ...)")
+        raise MotionFileError(f"its header names no root position x y z ({', '.join(header[:8])} ...)")
     out["root_pos"] = table[:, [found["position"][axis] for axis in "xyz"]]
     axes = found["rotation"]
     if set(axes) == set("wxyz"):
@@ -149,10 +157,12 @@ def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
     elif set(axes) == set("xyz"):
         out["root_euler"] = table[:, [axes[axis] for axis in "xyz"]]
     else:
-        raise Rejected(f"its header names no root rotation w x y z, nor x y z of angles ({', '.join(header[:8])} ...)")
+        raise MotionFileError(
+            f"its header names no root rotation w x y z, nor x y z of angles ({', '.join(header[:8])} ...)"
+        )
     joints = found["joint"] or found["other"]
     if not joints:
-        raise Rejected("its header names no joints")
+        raise MotionFileError("its header names no joints")
     out["dof_pos"] = table[:, list(joints.values())]
     if not all(_NUMBERED.match(_plain(name)) for name in joints):
         out["dof_names"] = list(joints)
@@ -165,15 +175,15 @@ def _by_name(header: Sequence[str], table: np.ndarray) -> dict[str, Any]:
     return out
 
 
-def _meaning(name: str) -> tuple[str, str]:
-    """What a column of this name holds, and of what."""
+def _meaning(name: str, robot: Robot) -> tuple[str, str]:
+    """What kind of quantity a column of this name holds, and of which joint or axis."""
     plain = _plain(name)
     if plain in _FRAME or plain.startswith("unnamed"):
         return "frame", ""
     if plain == "t" or plain.startswith(("time", "sec")):
         return "time", "ms" if plain.endswith(("ms", "msec", "milliseconds")) else ""
     (joint,) = g1_spelling([re.sub(r"_(vel|velocity|speed)$|^(dof|joint)_?vel_", "", plain)])
-    if joint in G1_29_JOINTS:
+    if joint in robot.joint_names:
         return ("velocity" if re.search(r"vel|speed", plain) else "joint"), joint
     rest = _ROOT.sub("", plain)
     if match := _POSITION.match(rest):
@@ -204,27 +214,26 @@ def _from_euler(angles: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
     return _rotation.multiply(z, _rotation.multiply(y, x))
 
 
-def in_degrees(joint_pos: np.ndarray) -> bool:
-    """Whether joint angles can only be degrees: beyond a full turn as radians, and all within half a turn as degrees.
-
-    No joint of the G1 goes beyond 3.1 rad, and none of a standing one stays below 6 degrees.
-    """
-    finite = np.abs(joint_pos[np.isfinite(joint_pos)])
-    return bool(finite.size and 2 * np.pi < np.quantile(finite, 0.999) and finite.max() < 200)
+def write(path: Path, motion: Motion, *, bodies: bool, progress: Progress) -> None:
+    """Write root x y z [m], root quaternion x y z w and the joints [rad], for 29 joints 36 columns."""
+    rows = np.concatenate([motion.root_pos, motion.root_quat[:, [1, 2, 3, 0]], motion.joint_pos], axis=-1)
+    with atomic_path(path) as partial:
+        np.savetxt(partial, rows, fmt="%.7g", delimiter=",")
 
 
-def rate(time: np.ndarray) -> float:
-    """Frames per second of times in s, or in ms, us or ns where no robot is recorded so slowly."""
-    step = np.diff(time)
-    if len(step) < 1 or not (step > 0).all():
-        raise Rejected("its times do not rise from row to row")
-    even = (time[-1] - time[0]) / len(step)
-    if np.abs(time - time[0] - even * np.arange(len(time))).max() > UNEVEN * even:
-        raise Rejected(
-            f"its times are not even (steps of {step.min():.4g} .. {step.max():.4g}); resample it, or drop the column"
-        )
-    for unit in (1.0, 1e3, 1e6, 1e9):
-        fps = unit / even
-        if 5 <= fps <= 2000:
-            return float(round(fps)) if abs(fps - round(fps)) < 2e-3 * fps else fps
-    raise Rejected(f"its times step by {even:.4g}, which is no rate of a recording")
+CSV_NAMED = Format(
+    "LAFAN1-style CSV",
+    ("dof_pos",),
+    ("root_pos",),
+    ("root_quat",),
+    joint_vel=("dof_vel",),
+    is_table=True,
+    quaternion_by="names",
+)
+CSV = dataclasses.replace(
+    CSV_NAMED,
+    root_quat=("root_rot",),
+    quaternion_order="xyzw",
+    quaternion_by="format",
+    writers={"csv": Writer(".csv", write)},
+)

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cmg_jax.pickles._read import Placeholder
-from converters.torch_file import Tensor
+from cmg_jax.pickles import Placeholder
+from converters._torch_file import Tensor
 
 MAX_DEPTH = 16
 MAX_NAME = 1000  # characters

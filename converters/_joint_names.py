@@ -10,7 +10,7 @@ import numpy as np
 from cmg_jax._errors import InputError
 from cmg_jax.robot import G1, Robot
 from cmg_jax.robot._g1 import ROBOTS, g1_spelling
-from converters import tree
+from converters import _tree
 
 KEYS = ("joint_names", "dof_names", "joint_order")
 
@@ -36,7 +36,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 def find(content: Any) -> tuple[str, ...] | None:
     """The joint names in what a file holds; None where it has none."""
-    for leaf in tree.leaves(content):
+    for leaf in _tree.leaves(content):
         if leaf.name.rpartition(".")[2] in KEYS and isinstance(leaf.value, list | tuple | np.ndarray):
             names = list(leaf.value)
             if names and all(isinstance(name, str) for name in names):

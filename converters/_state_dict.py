@@ -18,8 +18,8 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.model._networks import pack_experts
-from converters import stats, tree
-from converters.torch_file import Tensor
+from converters import _stats, _tree
+from converters._torch_file import Tensor
 
 REMEDY = "save the whole network's state_dict again"
 MAX_MISSING = 1000  # keys up to which the missing ones are named
@@ -69,9 +69,9 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     Raises:
       InputError: there are none, or several; the message lists what the file holds.
     """
-    leaves = tree.leaves(content)
+    leaves = _tree.leaves(content)
     arrays = [leaf for leaf in leaves if isinstance(leaf.value, Tensor | np.ndarray)]
-    groups: dict[str, list[tree.Leaf]] = {}
+    groups: dict[str, list[_tree.Leaf]] = {}
     for leaf in arrays:
         if match := CMG_KEY.fullmatch(leaf.name):
             groups.setdefault(leaf.name[: match.start(1)], []).append(leaf)
@@ -84,7 +84,9 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     if not groups and isinstance(content, dict) and "samples" in content:
         raise InputError("a training data set, not a checkpoint; give the checkpoint and pass this file as --stats")
     if not groups:
-        raise InputError(f"not a CMG: no tensors gating.gating_network.* and layers.*.expert_*; {tree.listing(leaves)}")
+        raise InputError(
+            f"not a CMG: no tensors gating.gating_network.* and layers.*.expert_*; {_tree.listing(leaves)}"
+        )
     if len(places) != 1:
         found = ", ".join(repr(where.rstrip(".") or ".") for where in (places or groups))
         raise InputError(f"holds the weights of a CMG in {found}; choose one with --weights NAME")
@@ -102,13 +104,13 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     return where.rstrip("."), weights
 
 
-def _may_be_weights(leaf: tree.Leaf) -> bool:
+def _may_be_weights(leaf: _tree.Leaf) -> bool:
     """Whether an array that is not named as a CMG's is one of another network; not a counter, and not stats."""
-    is_stats = leaf.name.rpartition(".")[2] in stats.FIELDS
+    is_stats = leaf.name.rpartition(".")[2] in _stats.FIELDS
     return leaf.value.dtype.kind in "fV" and not is_stats and not CMG_KEY.fullmatch(leaf.name)  # V: bfloat16
 
 
-def _part(where: str, leaf: tree.Leaf) -> str:
+def _part(where: str, leaf: _tree.Leaf) -> str:
     """Which half of the network it belongs to."""
     return leaf.name.removeprefix(where).partition(".")[0]
 

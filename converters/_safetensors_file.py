@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.pickles._read import Placeholder
+from cmg_jax.pickles import Placeholder
 
 DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(np.bool_),

@@ -8,9 +8,9 @@ import yaml
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
-from cmg_jax.pickles._read import Placeholder
-from converters import source, tree
-from converters.torch_file import to_numpy
+from cmg_jax.pickles import Placeholder
+from converters import _source, _tree
+from converters._torch_file import to_numpy
 
 MAX_INITIAL_MOTIONS = 4096
 FIELDS = ("motion_mean", "motion_std", "command_min", "command_max")
@@ -29,7 +29,7 @@ def find(content: Any) -> Any:
     if isinstance(content, dict) and "stats" in content:
         return content["stats"]
     groups: dict[str, dict[str, Any]] = {}
-    for leaf in tree.leaves(content):
+    for leaf in _tree.leaves(content):
         where, _, name = leaf.name.rpartition(".")
         groups.setdefault(where, {})[name] = leaf.value
     some = {where: group for where, group in groups.items() if set(FIELDS) & set(group)}
@@ -46,7 +46,7 @@ def read(path: Path) -> Any:
       InputError: no such file.
     """
     if path.suffix.lower() not in (".yaml", ".yml"):
-        return source.load(path)
+        return _source.load(path)
     try:
         return yaml.safe_load(path.read_text())
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
