@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 import cmg_jax
-from bench.measure import compile_program, device, draw_commands
+from bench._measure import compile_program, device, draw_commands
 from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
 from cmg_jax.rl import G1Tracking
 

@@ -10,7 +10,7 @@ import functools
 import statistics
 
 import cmg_jax
-from bench.measure import compile_program, device, inputs, seconds
+from bench._measure import compile_program, device, inputs, seconds
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from bench.measure import matmul_peak, products_per_frame
+from bench._measure import matmul_peak, products_per_frame
 from cmg_jax.data import _dataset
 from cmg_jax.data._windows import make_windows
 from cmg_jax.model._model import CMGConfig

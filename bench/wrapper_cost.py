@@ -19,9 +19,9 @@ from brax.envs.wrappers.training import VmapWrapper
 from mujoco_playground import wrapper as playground
 
 import cmg_jax
-from bench.measure import Section, compile_program, device, draw_commands, seconds
-from bench.report import text
-from bench.rollout import pool
+from bench._measure import Section, compile_program, device, draw_commands, seconds
+from bench._report import table_text
+from bench._rollout import pool
 from cmg_jax.envs import ReferenceMotionWrapper, ReferenceSource, make_wrap_env_fn
 from cmg_jax.envs._wrapper import STATE
 from cmg_jax.rl import G1Tracking
@@ -85,7 +85,7 @@ def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
 
 
 def rollout(env: Any, steps: int) -> Callable[..., Any]:
-    """(state, key) -> state and something of every step, so that none can be left out."""
+    """(state, key) -> the state, and a number from every step, so that XLA can omit none."""
 
     def run(state: Any, key: jax.Array) -> Any:
         def step(state: Any, key: jax.Array) -> Any:
@@ -139,7 +139,7 @@ def main() -> None:
         f"{arguments.envs} environments, {arguments.steps} steps, median of {arguments.repeats}",
         f"episodes of {EPISODE} steps and commands held for {HOLD[0]} to {HOLD[1]}, ramps of 25; tick of {TICK} steps",
     )
-    print(text(Section("wrapper", COLUMNS, rows, notes)))
+    print(table_text(Section("wrapper", COLUMNS, rows, notes)))
 
 
 if __name__ == "__main__":

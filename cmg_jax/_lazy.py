@@ -2,10 +2,9 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
 
 
-def import_name(package: str, name: str, modules: Mapping[str, str], *, extra: str) -> Any:
+def import_name(package: str, name: str, modules: Mapping[str, str], *, extra: str) -> object:
     """The body of a package's `__getattr__`.
 
     Args:
@@ -23,6 +22,7 @@ def import_name(package: str, name: str, modules: Mapping[str, str], *, extra: s
     try:
         return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("cmg_jax"):
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("cmg_jax", "bench"):
             raise
-        raise ImportError(f"{package}.{name} needs {error.name}: pip install 'cmg_jax[{extra}]'") from error
+        raise ImportError(f"{package}.{name} needs {missing}: pip install 'cmg_jax[{extra}]'") from error

@@ -1,7 +1,6 @@
 """Autoregressive generation: a first frame and a command per step give a trajectory."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,23 +20,23 @@ def generate(
     time_major: bool = False,
     block_rows: int | None = None,
 ) -> jax.Array:
-    """Generate a trajectory under given commands.
+    """Generate a trajectory under one command a step.
 
-    Not jitted: wrap it in `jax.jit` (with `static_argnames` for the options), or call it inside your
-    own jitted function, `vmap` or `scan`.
+    Not jitted: wrap it in `jax.jit` (with `static_argnames` for the options), or call it inside a
+    jitted function of yours, `vmap` or `scan`.
 
     Args:
       model: the model.
       motion: first frame [..., D], physical: joint positions [rad], then joint velocities [rad/s].
       commands: commands [..., T, C], physical: vx, vy [m/s] and yaw rate [rad/s] in the robot's frame.
       time_major: return [T+1, ..., D], the order in which a rollout reads frames.
-      block_rows: rows of the batch generated together; by default 512 on a CPU and all elsewhere.
+      block_rows: rows of the batch that are generated together; by default 512 on a CPU and all elsewhere.
 
     Returns:
       Trajectory [..., T+1, D], physical. Frame 0 is `motion`; frame t+1 follows frame t under commands[t].
 
     Raises:
-      ValueError: shapes that do not belong together or to the model.
+      ValueError: shapes that do not fit one another or the model.
     """
     motion, commands = jnp.asarray(motion, jnp.float32), jnp.asarray(commands, jnp.float32)
     _check_shapes(model, motion, commands)
@@ -66,7 +65,9 @@ def _generate_blocks(
         block_commands = lax.dynamic_slice_in_dim(commands, start, size)
         normalized_commands = _normalization.normalize_command(model.stats, block_commands).swapaxes(0, 1)
 
-        def step(carry: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        def step(
+            carry: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]
+        ) -> tuple[tuple[jax.Array, jax.Array], None]:
             (trajectory, last), (index, command) = carry, now
             frame = apply_normalized(model, last, command)
             physical = jnp.expand_dims(_normalization.denormalize_motion(model.stats, frame), time_axis)

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from bench import measure, report
-from bench.measure import Section
+from bench import _measure, _report
+from bench._measure import Section
 from cmg_jax.model._networks import CMG
 from tests.conftest import refused_line, run_program
 
@@ -97,11 +97,11 @@ def test_products_of_a_frame_are_those_of_the_traced_network(model):
         if equation.primitive.name == "dot_general":
             kernel, x = (variable.aval.shape for variable in equation.invars)
             counted += int(np.prod(kernel)) * x[1]
-    assert measure.products_per_frame(model.config) == counted
+    assert _measure.products_per_frame(model.config) == counted
 
 
 def test_growth_exponent_and_tables():
-    assert measure.growth_exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
-    assert measure.growth_exponent([1, 10], [1, 100]) == pytest.approx(2)
+    assert _measure.growth_exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
+    assert _measure.growth_exponent([1, 10], [1, 100]) == pytest.approx(2)
     section = Section("s", {"a": "name|s", "b": "ms|,.1f", "c": "never|d"}, [{"a": "x", "b": 1234.56}, {"a": "yy"}])
-    assert report.text(section) == "s\n  name       ms\n  x     1,234.6\n  yy"
+    assert _report.table_text(section) == "s\n  name       ms\n  x     1,234.6\n  yy"

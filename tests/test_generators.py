@@ -175,7 +175,7 @@ def test_bad_input_is_one_clear_line(generator, model):
     key = jax.random.key(0)
     for call, words in (
         (lambda: generator.init(model, key, commands(1)[0]), r"command has shape \(3,\)"),
-        (lambda: generator.init(model, key, None), "give the commands"),
+        (lambda: generator.init(model, key, None), "pass the commands"),
         (lambda: generator.init(model, key, commands(1)[:, :1]), r"must be \[11, 3\]"),
         (lambda: generator.init(model, key, commands(1).at[3].set(jnp.nan)), "not finite in row 3"),
         (lambda: generator.reset(model, state, mask[:3], key, commands(1)), "done has shape"),

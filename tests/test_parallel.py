@@ -138,7 +138,7 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
 
 
 def test_rows_that_do_not_go_evenly_are_refused(model, devices):
-    with pytest.raises(InputError, match="12 rows do not go evenly over 8 devices"):
+    with pytest.raises(InputError, match="12 rows cannot be shared evenly by 8 devices"):
         _sharded.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
     generator = _sharded.sharded(cmg_jax.streaming(2), devices)
     state = generator.init(model, jax.random.key(0), commands(0, 16))
@@ -148,7 +148,7 @@ def test_rows_that_do_not_go_evenly_are_refused(model, devices):
         generator.lookahead(model, state, (-1,))
     with pytest.raises(InputError, match=r"command has shape \(8, 3\); it must be \[16, 3\]"):
         generator.reset(model, state, np.ones(16, bool), jax.random.key(0), commands(0, 8))
-    with pytest.raises(InputError, match="10 rows do not go evenly"):
+    with pytest.raises(InputError, match="10 rows cannot be shared evenly"):
         _sharded.generate_sharded(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
 

@@ -102,7 +102,7 @@ def test_what_is_read_is_not_written(walk, tmp_path, capsys):
         ("generate", "--schedule", tmp_path / "drive.csv", "--out", tmp_path / "drive.csv"),
         ("view", "--schedule", tmp_path / "drive.csv", "--record", tmp_path / "drive.csv"),
     ):
-        assert "is a file to read, which would be lost" in refused_line(capsys, *arguments)
+        assert "is also an input, which would be lost" in refused_line(capsys, *arguments)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

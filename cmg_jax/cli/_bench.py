@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
-from bench import measure, peers, plots, report, rollout
-from bench.measure import Section
-from bench.plan import MODES, plan
+from bench import _measure, _peers, _plots, _report, _rollout
+from bench._measure import Section
+from bench._plan import MODES, plan
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli import _options
@@ -45,14 +45,14 @@ def add_options(parser: Any) -> None:
         type=_options.count,
         default=5,
         metavar="N",
-        help="number of timings, of which the median is printed; in the mode quick at most 2 for all but the rate",
+        help="number of timings, of which the median is printed; at most 2 in the mode quick",
     )
     parser.add_argument(
         "--generators",
         nargs="+",
-        choices=rollout.MODES,
+        choices=_rollout.MODES,
         metavar="NAME",
-        help=f"generators of the mode rollout: {', '.join(rollout.MODES)} (default: all)",
+        help=f"generators of the mode rollout: {', '.join(_rollout.MODES)} (default: all)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.json", help="write all figures there, those of an interrupted run too"
@@ -80,12 +80,12 @@ def run(
         raise InputError("--generators goes with --mode rollout")
     _check_targets(save, pictures, profile)
     if mode == "peers":
-        peers.require()
+        _peers.require()
     measurements = plan(
         mode, _options.load_model(model), num_envs=envs, steps=steps, repeats=repeats, generators=generators
     )
-    machine = measure.device()
-    peak, bandwidth = measure.matmul_peak(), measure.bandwidth()
+    machine = _measure.device()
+    peak, bandwidth = _measure.matmul_peak(), _measure.bandwidth()
     print("  ".join(f"{key} {value}" for key, value in machine.items()))
     print(f"float32 matrix-product peak {peak / 1e9:.0f} GFLOP/s, memory {bandwidth / 1e9:.0f} GB/s", flush=True)
     machine |= {"matmul_peak": peak, "bandwidth": bandwidth}
@@ -93,7 +93,7 @@ def run(
 
     def save_figures(unfinished: Section | None = None) -> None:
         if save:
-            figures = report.as_json(mode, machine, [*sections, *([unfinished] if unfinished else [])])
+            figures = _report.as_json(mode, machine, [*sections, *([unfinished] if unfinished else [])])
             with atomic_path(save) as partial:
                 partial.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -107,17 +107,16 @@ def run(
                 if section:
                     save_figures(section)
 
-            found = run_measurement(advance)
-            for section in found if isinstance(found, list) else [found]:
-                print(f"\n{report.text(section)}", flush=True)
-                sections.append(section)
+            section = run_measurement(advance)
+            print(f"\n{_report.table_text(section)}", flush=True)
+            sections.append(section)
             save_figures()
     if save:
         print(f"\nwrote {save}")
     if pictures:
         pictures.mkdir(exist_ok=True)
         with beside_the_result(PROGRAM, pictures):
-            for path in plots.plot_sections(pictures, sections, machine):
+            for path in _plots.plot_sections(pictures, sections, machine):
                 print(f"wrote {path}")
     if profile:
         print(f"wrote a trace to {profile}; look at it with xprof or ui.perfetto.dev")

@@ -2,7 +2,7 @@
 
 A range is a pytree of two arrays, so it may change (a curriculum) without compiling anything again. `trained_range`,
 `presets` and `stages` are ranges that a model was trained on; the `ORIGINAL_` figures and those of `curriculum` are
-the PyTorch original's, which asks for up to 3 m/s.
+the PyTorch original's, which go up to 3 m/s.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ ORIGINAL_STAGES: dict[str, CommandRange] = {
 
 
 def trained_range(model: CMGModel) -> CommandRange:
-    """The commands that a model was trained on. Beyond them its motion need not follow the command."""
+    """The commands that a model was trained on. Outside this range its motion may not follow the command."""
     return CommandRange(model.stats.command_min, model.stats.command_max)
 
 
@@ -102,7 +102,7 @@ def _edges(command_range: CommandRange) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
 
 
-def curriculum(command_range: CommandRange, difficulty: Any) -> CommandRange:
+def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRange:
     """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d."""
     easiest = jnp.array([0.5, 0.0, 0.3], jnp.float32)
     scale = easiest + (1 - easiest) * jnp.asarray(difficulty, jnp.float32)
@@ -116,26 +116,36 @@ def forward_only(command_range: CommandRange) -> CommandRange:
 
 
 def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> jax.Array:
-    """Commands [B, C], evenly spread over the range."""
+    """Commands [B, C], uniform over the range."""
     low, high = (edge[None] for edge in _edges(command_range))
     return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
 
 
 def normal(
-    key: jax.Array, command_range: CommandRange, num_envs: int, *, mean: Any = None, std: Any = None
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
 ) -> jax.Array:
-    """Commands [B, C] around `mean` (the middle of the range) with `std` (a quarter of its width); not bounded."""
+    """Normal commands [B, C], not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
     mean, std = _moments(command_range, mean, std)
     return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
 
 
 def truncated_normal(
-    key: jax.Array, command_range: CommandRange, num_envs: int, *, mean: Any = None, std: Any = None
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
 ) -> jax.Array:
-    """Like `normal`, but inside the range: truncated, where the original piles up clipped draws on its edges."""
+    """Like `normal`, but truncated to the range. The original clips instead, and piles draws up on the edges."""
     mean, std = _moments(command_range, mean, std)
     low, high = _edges(command_range)
-    # An empty width has no distribution, only its one value.
+    # A width of zero has no distribution, only one value.
     width = jnp.where(std > 0, std, 1.0)
     draw = jax.random.truncated_normal(
         key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
@@ -143,7 +153,7 @@ def truncated_normal(
     return jnp.clip(mean[None] + std[None] * draw, low[None], high[None])
 
 
-def _moments(command_range: CommandRange, mean: Any, std: Any) -> tuple[jax.Array, jax.Array]:
+def _moments(command_range: CommandRange, mean: ArrayLike | None, std: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
     low, high = _edges(command_range)
     for name, value in (("mean", mean), ("std", std)):
         if value is not None:
@@ -170,15 +180,15 @@ def sequence(
     return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
 
 
-def with_standing(key: jax.Array, command: ArrayLike, fraction: Any) -> jax.Array:
-    """`command` [B, C] with about `fraction` of its rows standing still."""
+def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> jax.Array:
+    """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random."""
     check_shape("command", command, ("B", "C"))
     standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
     return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
 
 
-def with_minimum_speed(command: ArrayLike, speed: Any) -> jax.Array:
-    """`command` [B, 3] with vx and vy set to zero in rows slower than `speed` [m/s], which hardly move anyway."""
+def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> jax.Array:
+    """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s]."""
     check_shape("command", command, ("B", 3))
     command = jnp.asarray(command, jnp.float32)
     slow = jnp.linalg.norm(command[:, :2], axis=-1, keepdims=True) < speed
@@ -186,14 +196,14 @@ def with_minimum_speed(command: ArrayLike, speed: Any) -> jax.Array:
 
 
 class HeldCommand(NamedTuple):
-    """Commands that are held for a while before each row draws its next one, at its own time."""
+    """Commands that each row holds for a number of steps before it takes another one."""
 
     requested: jax.Array  # [B, C]
     remaining: jax.Array  # [B] int32, steps until the next draw
 
 
 def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldCommand:
-    """Hold `command` [B, C] for a number of steps drawn from `interval`, both ends included.
+    """Hold `command` [B, C] for a number of steps that each row draws from `interval`, both ends included.
 
     Raises:
       InputError: a command of another shape, or an interval that is empty or begins below 1.
@@ -206,13 +216,13 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
 def next_held(
     held: HeldCommand, key: jax.Array, command: ArrayLike, interval: tuple[int, int], done: ArrayLike = False
 ) -> tuple[HeldCommand, jax.Array]:
-    """One step: rows whose time is over, or that are `done` [B], take their row of `command` [B, C].
+    """One step: rows whose interval is over, or that are `done` [B], take their row of `command` [B, C].
 
     Returns:
       the new state and the rows that changed, [B] bool: what `Generator.set_command` takes.
 
     Raises:
-      InputError: `command` or `done` is not of as many rows as `held`.
+      InputError: `command` or `done` has another number of rows than `held`.
     """
     check_shape("command", command, np.shape(held.requested))
     if np.ndim(done):

@@ -1,4 +1,4 @@
-"""Commands over time: what a user types or writes into a file, as one command a frame."""
+"""Commands over time, as a user types them or writes them into a file: one command a frame."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -
 
 
 def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: float) -> np.ndarray:
-    """Commands [T, C] by straight lines between the given points; constant before and after them.
+    """Commands [T, C] along straight lines between points, constant before the first and after the last.
 
     Args:
       times: [N] s, ascending.
@@ -50,7 +50,7 @@ def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndar
     """times [N] s and commands [N, C] from a file of lines `time, vx, vy, yaw`; one header line is allowed.
 
     Raises:
-      InputError: no rows, a row of another length, something that is not a finite number, times that do not rise.
+      InputError: no rows, a row of another length, a cell that is not a finite number, or times that do not rise.
     """
     rows: list[list[float]] = []
     first = True

@@ -10,7 +10,7 @@ An environment must declare `info["reference"] = empty_reference(lookahead=2)` i
 needs the extra `rl`; `Reference` and `empty_reference` need no extra.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmg_jax._lazy import import_name
 from cmg_jax.envs._reference import KeyBodies, Reference, empty_reference
@@ -36,5 +36,5 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return import_name(__name__, name, _MODULES, extra="rl")

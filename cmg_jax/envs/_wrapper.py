@@ -41,6 +41,9 @@ STATE = "reference_state"
 KEY_TAG = 0x52454621
 """Folded into a key of the rows for our own draws: far from the small numbers that a split folds in."""
 
+RandomizationFn = Callable[..., tuple[object, object]]
+"""The system or model of an environment, and keys -> a batch of them, and their axes for `vmap`."""
+
 EnvState = TypeVar("EnvState")
 """A state of Brax or of Playground, which have the same fields for all that is used here."""
 
@@ -130,7 +133,7 @@ class WrapEnvFn(Protocol):
         env: Environment,
         episode_length: int = 1000,
         action_repeat: int = 1,
-        randomization_fn: Callable[..., tuple[Any, Any]] | None = None,
+        randomization_fn: RandomizationFn | None = None,
     ) -> "ReferenceMotionWrapper":
         """The environment, vectorised with auto-reset and with our wrapper outermost.
 
@@ -152,18 +155,18 @@ def make_wrap_env_fn(source: ReferenceSource, *, full_reset: bool = False) -> Wr
         env: Environment,
         episode_length: int = 1000,
         action_repeat: int = 1,
-        randomization_fn: Callable[..., tuple[Any, Any]] | None = None,
+        randomization_fn: RandomizationFn | None = None,
     ) -> ReferenceMotionWrapper:
         if _is_playground(env):
             from mujoco_playground import wrapper as playground
 
             inner = playground.wrap_for_brax_training(
-                cast(Any, env), episode_length, action_repeat, randomization_fn, full_reset
+                cast(Any, env), episode_length, action_repeat, cast(Any, randomization_fn), full_reset
             )
         elif full_reset:
             raise InputError(f"{type(env.unwrapped).__name__} is a Brax environment; only Playground has full_reset")
         else:
-            inner = brax_training.wrap(cast(Env, env), episode_length, action_repeat, randomization_fn)
+            inner = brax_training.wrap(cast(Env, env), episode_length, action_repeat, cast(Any, randomization_fn))
         return ReferenceMotionWrapper(cast(Env, inner), source, action_repeat=action_repeat)
 
     return wrap_env_fn

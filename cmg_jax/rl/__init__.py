@@ -11,7 +11,7 @@
 and `check_feasibility` need no extra.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cmg_jax._lazy import import_name
 from cmg_jax.rl._config import CommandConfig, PPOConfig, RunConfig, read_config
@@ -52,5 +52,5 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     return import_name(__name__, name, _MODULES, extra="rl")

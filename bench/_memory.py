@@ -1,6 +1,6 @@
-"""Peak memory and time to the first frame, each in a process of its own.
+"""Peak memory and time to the first frame, each in a new process.
 
-`python -m cmg_jax.bench.memory CASE ENVS STEPS` is such a process; it prints one line of JSON.
+`python -m bench._memory CASE ENVS STEPS` is such a process; it prints one line of JSON.
 """
 
 import json
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.measure import Advance, Section
+from bench._measure import Advance, Section
 from cmg_jax._errors import InputError
 
 PEAK_COLUMNS = {
@@ -35,18 +35,18 @@ STORES = ("float32", "float16", "bfloat16")
 PEAK_CASES = ("generate", *(f"pregenerated {dtype}" for dtype in STORES))
 
 
-def peaks(envs: int, steps: int, advance: Advance) -> Section:
-    """Peak memory of a process that makes one trajectory of all environments, above what it had before."""
+def peaks(num_envs: int, steps: int, advance: Advance) -> Section:
+    """Peak memory of a process that makes one trajectory of all environments, beyond its memory before."""
     rows: list[dict[str, Any]] = []
     section = Section("peak memory", PEAK_COLUMNS, rows, ("compiling and its memory included",))
     for case in PEAK_CASES:
-        figures = in_process([*case.split(), envs, steps])
+        figures = in_process([*case.split(), num_envs, steps])
         trajectory, above = figures["trajectory"], figures["peak"] - figures["idle"]
         float32 = trajectory * (1 if case.endswith(("generate", "float32")) else 2)
         rows.append(
             {
                 "case": case,
-                "envs": envs,
+                "envs": num_envs,
                 "steps": steps,
                 "trajectory_mb": trajectory / 1e6,
                 "idle_mb": figures["idle"] / 1e6,
@@ -62,22 +62,21 @@ def peaks(envs: int, steps: int, advance: Advance) -> Section:
 def first_frame(repeats: int, advance: Advance) -> Section:
     """Seconds from the start of a process to frames of the bundled model: 1 environment x 100 frames."""
     rows: list[dict[str, Any]] = []
-    section = Section(
-        "time to first frame", FIRST_COLUMNS, rows, ("a new process: imports, model, compiling, 100 frames",)
-    )
+    notes = ("a new process: imports, model, compiling, 100 frames",)
+    section = Section("time to first frame", FIRST_COLUMNS, rows, notes)
     with tempfile.TemporaryDirectory() as cache:
-        environment = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        in_process(["first", 1, 100], **environment)  # fills the cache
-        cases = {"nothing compiled yet": {"JAX_COMPILATION_CACHE_DIR": ""}, "with a compilation cache": environment}
+        filled = {"JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        in_process(["first", 1, 100], **filled)
+        cases = {"nothing compiled yet": {"JAX_COMPILATION_CACHE_DIR": ""}, "with a compilation cache": filled}
         for case, variables in cases.items():
-            taken = [in_process(["first", 1, 100], **variables)["seconds"] for _ in range(repeats)]
-            rows.append({"case": case, "seconds": statistics.median(taken)})
+            times = [in_process(["first", 1, 100], **variables)["seconds"] for _ in range(repeats)]
+            rows.append({"case": case, "seconds": statistics.median(times)})
             advance(1, section)
     return section
 
 
 def in_process(case: Sequence[Any], **variables: str) -> dict[str, float]:
-    """The figures of a case."""
+    """The figures of a case, measured in a new process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **variables}
     start = time.perf_counter()
     command = [sys.executable, "-m", __name__, *map(str, case)]
@@ -89,17 +88,17 @@ def in_process(case: Sequence[Any], **variables: str) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """What runs in the process of its own."""
+    """The work of the new process."""
     import jax
 
-    from bench.measure import inputs
+    from bench._measure import inputs
     from cmg_jax import _rollout
     from cmg_jax.generators._pregenerated import pregenerated
     from cmg_jax.model import _checkpoint
 
-    case, *options, envs, steps = arguments
-    model, envs, steps = _checkpoint.default_model(), int(envs), int(steps)
-    motion, commands = jax.block_until_ready(inputs(model, envs, steps))
+    case, *options, num_envs, steps = arguments
+    model, num_envs, steps = _checkpoint.default_model(), int(num_envs), int(steps)
+    motion, commands = jax.block_until_ready(inputs(model, num_envs, steps))
     idle = peak_bytes()
     if case == "pregenerated":
         generator = pregenerated(steps, dtype=options[0])
@@ -112,7 +111,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process had; getrusage would count its parent's from before the start."""
+    """Peak memory of this process; getrusage would include its parent's from before the start."""
     status = Path("/proc/self/status")
     if status.is_file():
         return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) * 1024

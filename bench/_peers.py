@@ -1,6 +1,7 @@
-"""`cmg_jax.generate` beside PyTorch and onnxruntime: the same weights and the same frames, in one process."""
+"""`cmg_jax.generate` compared with PyTorch and onnxruntime: the same weights and frames, in one process."""
 # pyright: reportMissingImports=false
 
+import functools
 import importlib.util
 import statistics
 import time
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bench.measure import Advance, Section, compile_program, cores, inputs, seconds
+from bench._measure import Advance, Section, compile_program, cores, inputs, seconds
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
 from cmg_jax.export import onnx_model
@@ -23,11 +24,11 @@ Step = Callable[[Any, Any], Any]
 STEPS = 50
 SIZES = (1, 64, 512, 4096)
 BLENDED_ROWS, BLENDED_STEPS = 512, 5
-"""Beyond these rows, four weights a row take tens of gigabytes; steps of one timing, a tenth of a second each."""
+"""With more rows, four weight matrices a row take tens of gigabytes; steps of one timing, 0.1 s each."""
 TOLERANCE = 2e-3
-"""rad or rad/s after STEPS frames of feedback: rounding, fed back."""
+"""rad or rad/s after STEPS frames of feedback, which amplifies rounding."""
 REST_SECONDS = 0.3
-"""Before each timing: idle threads of the one before spin for a while, on a core that the next one needs."""
+"""Pause before each timing: idle threads of the last program spin for a while on a core that the next one needs."""
 
 COLUMNS = {
     "envs": "envs|d",
@@ -49,12 +50,13 @@ class Peer(NamedTuple):
 
 
 def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advance) -> Section:
-    """The time of every peer over ours, for the same number of frames; above 1, we are faster.
+    """The time of every peer relative to ours, for the same number of frames; above 1, ours is faster.
 
-    Every peer feeds its frames back and keeps them, as `generate` does. Before it is timed, its frames must be ours.
+    Every peer feeds its frames back and keeps them, as `generate` does. Its frames are compared with ours
+    before it is timed.
 
     Raises:
-      InputError: none of the peers is installed.
+      InputError: a peer's frames differ from ours.
     """
     rows: list[dict[str, Any]] = []
     notes = (
@@ -62,38 +64,38 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advanc
         versions(),
     )
     section = Section("peers", COLUMNS, rows, notes)
-    for envs in sizes:
-        motion, commands = inputs(model, envs, STEPS)
-        program = compile_program(lambda *given: _rollout.generate(*given, time_major=True), model, motion, commands)
+    for num_envs in sizes:
+        motion, commands = inputs(model, num_envs, STEPS)
+        program = compile_program(functools.partial(_rollout.generate, time_major=True), model, motion, commands)
 
         def ours(program: Any = program, motion: Any = motion, commands: Any = commands) -> np.ndarray:
             return np.asarray(program.call(model, motion, commands))
 
         expected = np.asarray(_normalization.normalize_motion(model.stats, jax.numpy.asarray(ours()[1:])))
         first = np.array(_normalization.normalize_motion(model.stats, motion))
-        orders = np.array(_normalization.normalize_command(model.stats, commands).swapaxes(0, 1))
-        for peer in peers(model, envs):
+        requests = np.array(_normalization.normalize_command(model.stats, commands).swapaxes(0, 1))
+        for peer in peers(model, num_envs):
 
-            def theirs(peer: Peer = peer, first: Any = first, orders: Any = orders) -> np.ndarray:
-                return peer.rollout(peer.step, first, orders[: peer.steps])
+            def theirs(peer: Peer = peer, first: Any = first, requests: Any = requests) -> np.ndarray:
+                return peer.rollout(peer.step, first, requests[: peer.steps])
 
             difference = float(np.abs(theirs() - expected[: peer.steps]).max())
             if not difference <= TOLERANCE:
                 raise InputError(f"{peer.name}: its frames differ from ours by {difference:.1e}; nothing was timed")
-            ratios, own, other = [], [], []
+            ratios, our_seconds, their_seconds = [], [], []
             for _ in range(repeats):
-                own.append(rested(ours) / STEPS)
-                other.append(rested(theirs) / peer.steps)
-                ratios.append(other[-1] / own[-1])
+                our_seconds.append(rested(ours) / STEPS)
+                their_seconds.append(rested(theirs) / peer.steps)
+                ratios.append(their_seconds[-1] / our_seconds[-1])
             rows.append(
                 {
-                    "envs": envs,
+                    "envs": num_envs,
                     "peer": peer.name,
                     "ratio": statistics.median(ratios),
                     "ratio_low": min(ratios),
                     "ratio_high": max(ratios),
-                    "frames_per_second": envs / statistics.median(other),
-                    "our_frames_per_second": envs / statistics.median(own),
+                    "frames_per_second": num_envs / statistics.median(their_seconds),
+                    "our_frames_per_second": num_envs / statistics.median(our_seconds),
                     "largest_difference": difference,
                 }
             )
@@ -103,26 +105,26 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advanc
 
 
 def rested(call: Callable[[], Any]) -> float:
-    """Seconds of a call, after a rest and a call that is not counted."""
+    """Seconds of a call, after a pause and a call that is not counted."""
     time.sleep(REST_SECONDS)
     call()
     return seconds(call)
 
 
 def require() -> None:
-    """Raise InputError where there is nothing to compare with: before the measuring, not after it."""
+    """Raise InputError if no peer is installed."""
     if not any(importlib.util.find_spec(name) for name in ("torch", "onnxruntime")):
         raise InputError("no peer is installed: pip install 'cmg_jax[bench]' and torch")
 
 
-def peers(model: CMGModel, envs: int) -> Iterator[Peer]:
-    """Those that are installed."""
+def peers(model: CMGModel, num_envs: int) -> Iterator[Peer]:
+    """The peers that are installed."""
     try:
-        from bench.torch_network import torch_peers
+        from bench._torch_network import torch_peers
     except ImportError:
         torch_peers = None
     if torch_peers is not None:
-        for name, step, play in torch_peers(model, envs, envs <= BLENDED_ROWS):
+        for name, step, play in torch_peers(model, num_envs, num_envs <= BLENDED_ROWS):
             yield Peer(name, step, play, BLENDED_STEPS if "as the original" in name else STEPS)
     try:
         import onnxruntime

@@ -1,13 +1,13 @@
-"""A benchmark's sections as text and as JSON."""
+"""Sections of a benchmark as text and as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from bench.measure import Section
+from bench._measure import Section
 
 
-def text(section: Section) -> str:
-    """A table on screen; columns that no row fills are left out."""
+def table_text(section: Section) -> str:
+    """The section as a table; columns without any value are omitted."""
     columns = {key: column for key, column in section.columns.items() if any(key in row for row in section.rows)}
     headings = [column.rpartition("|")[0] for column in columns.values()]
     lines = [headings]
@@ -28,7 +28,7 @@ def text(section: Section) -> str:
 
 
 def as_json(mode: str, device: dict[str, Any], sections: Sequence[Section]) -> dict[str, Any]:
-    """Everything, with raw numbers."""
+    """All sections, with unformatted numbers."""
     tables = [
         {
             "name": section.name,

@@ -1,4 +1,4 @@
-"""Times, peaks and sizes: what every benchmark shares."""
+"""Times, peak rates and inputs that all benchmarks share."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ BANDWIDTH_BYTES = 256 * 2**20
 
 
 class Section(NamedTuple):
-    """One table of a report."""
+    """One table of a benchmark."""
 
     name: str
     columns: dict[str, str]
@@ -32,19 +32,19 @@ class Section(NamedTuple):
 
 
 class Advance(Protocol):
-    """What a measurement calls when it has done a part of its work."""
+    """Receives the progress of a measurement."""
 
-    def __call__(self, done: int, section: Section | None = None, /) -> Any:
-        """`done` parts more are done; `section` is the table so far, whose rows are complete."""
+    def __call__(self, done: int, section: Section | None = None, /) -> object:
+        """`done` further parts are done; `section` is the table so far, whose rows are complete."""
 
 
 class Compiled(NamedTuple):
-    """A program, apart from the time that it took to compile."""
+    """A compiled program, and what compiling it took."""
 
     call: Callable[..., Any]
     seconds: float
     operations: float
-    """Of one call, as XLA counts them; a loop's body once."""
+    """Of one call, as XLA counts them: a loop's body once."""
     bytes_accessed: float
     temporary_bytes: int
 
@@ -61,20 +61,20 @@ def compile_program(function: Callable[..., Any], *arguments: Any, **options: An
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Of one call, its results ready."""
+    """Seconds of one call, until its results are ready."""
     start = time.perf_counter()
     jax.block_until_ready(call())
     return time.perf_counter() - start
 
 
 def median_seconds(call: Callable[[], Any], repeats: int) -> float:
-    """Median of `repeats` calls, after one that is not counted."""
+    """Median seconds of `repeats` calls, after one that is not counted."""
     seconds(call)
     return statistics.median(seconds(call) for _ in range(repeats))
 
 
 def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of `repeats` calls of each, one after the other, so that a machine that drifts drifts for both."""
+    """Seconds of `repeats` calls of each, in turn, so that a machine that drifts drifts for both."""
     pairs = [(seconds(first), seconds(second)) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -90,7 +90,7 @@ def matmul_peak(repeats: int = 3) -> float:
 
 
 def bandwidth(repeats: int = 3) -> float:
-    """Bytes a second of an array that is read and written once."""
+    """Bytes per second of an array that is read and written once."""
     array = jnp.zeros(BANDWIDTH_BYTES // 4)
     add = jax.jit(lambda x: x + 1, donate_argnums=0)  # in place: new pages would be timed otherwise
 
@@ -111,20 +111,20 @@ def products_per_frame(config: CMGConfig) -> int:
     return gate_products + config.num_experts * sum(a * b for a, b in pairwise(layers))
 
 
-def draw_commands(model: CMGModel, key: jax.Array, envs: int) -> jax.Array:
-    """Commands [B, C] over the trained range."""
-    return _sampler.uniform(key, _sampler.trained_range(model), envs)
+def draw_commands(model: CMGModel, key: jax.Array, num_envs: int) -> jax.Array:
+    """Commands [num_envs, C] over the trained range."""
+    return _sampler.uniform(key, _sampler.trained_range(model), num_envs)
 
 
-def inputs(model: CMGModel, envs: int, steps: int) -> tuple[jax.Array, jax.Array]:
-    """First frames [B, D] and held commands [B, T, C] of `cmg_jax.generate`, different from row to row."""
+def inputs(model: CMGModel, num_envs: int, steps: int) -> tuple[jax.Array, jax.Array]:
+    """First frames [num_envs, D] and held commands [num_envs, T, C] for `cmg_jax.generate`, all different."""
     frame_key, command_key = jax.random.split(jax.random.key(0))
-    command = np.asarray(draw_commands(model, command_key, envs))[:, None]
-    return first_frames(model, frame_key, envs), jnp.asarray(np.repeat(command, steps, axis=1))
+    command = np.asarray(draw_commands(model, command_key, num_envs))[:, None]
+    return first_frames(model, frame_key, num_envs), jnp.asarray(np.repeat(command, steps, axis=1))
 
 
 def device() -> dict[str, Any]:
-    """What a figure belongs to."""
+    """The machine and the versions that figures belong to."""
     first = jax.devices()[0]
     return {
         "device": _processor() if first.platform == "cpu" else first.device_kind,

@@ -1,4 +1,4 @@
-"""What each generator costs inside a rollout, relative to plain network steps in one scan."""
+"""The cost of each generator inside a rollout, relative to plain network steps in one scan."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Advance, Section, compile_program, draw_commands, seconds
+from bench._measure import Advance, Section, compile_program, draw_commands, seconds
 from cmg_jax.generators import replay
 from cmg_jax.generators._base import Generator
 from cmg_jax.generators._motion_bank import build_bank
@@ -37,7 +37,7 @@ EVENTS = {
     "streaming-95-bank-tick": (True,),
     "realtime-100-bank-tick": (True,),
 }
-"""Modes that are shown without events only, or with them only."""
+"""Modes that are measured without events only, or with them only."""
 
 BARS = {
     ("streaming-20", False): 1.1,
@@ -48,7 +48,7 @@ BARS = {
     ("realtime-100", True): 2.5,
     ("streaming-20-bank-tick", True): 1.2,
 }
-"""What each may cost at 4096 environments, relative to plain network steps."""
+"""Upper bounds of the cost at 4096 environments, relative to plain network steps."""
 
 COLUMNS = {
     "mode": "mode|s",
@@ -65,7 +65,7 @@ COLUMNS = {
 
 
 def pool(model: CMGModel, dtype: str = "float32") -> MotionBank:
-    """Motions that banks and resets draw from."""
+    """The bank of motions from which generators and resets draw."""
     return build_bank(
         model, jax.random.key(7), *POOL, lambda key, number: draw_commands(model, key, number), dtype=dtype
     )
@@ -74,7 +74,7 @@ def pool(model: CMGModel, dtype: str = "float32") -> MotionBank:
 def cost(
     model: CMGModel, names: Sequence[str], sizes: Sequence[int], steps: int, repeats: int, advance: Advance
 ) -> Section:
-    """Time of a rollout with each generator over that of the same number of network steps."""
+    """Time of a rollout with each generator, relative to the same number of network steps."""
     rows: list[dict[str, Any]] = []
     notes = (
         f"{steps} steps; events: {RESET_FRACTION:.1%} of the rows reset at each step, each row's command changed every "
@@ -84,8 +84,11 @@ def cost(
     section = Section("rollout", COLUMNS, rows, notes)
     if any("bank" in name for name in names):
         model = model.replace(bank=pool(model))
-    for envs in sizes:
-        motion, command = jnp.zeros((envs, model.config.motion_dim)), draw_commands(model, jax.random.key(1), envs)
+    for num_envs in sizes:
+        motion, command = (
+            jnp.zeros((num_envs, model.config.motion_dim)),
+            draw_commands(model, jax.random.key(1), num_envs),
+        )
         plain = compile_program(network_steps(steps), model, motion, command)
         seconds(lambda plain=plain, motion=motion, command=command: plain.call(model, motion, command))
         for name in names:
@@ -95,13 +98,14 @@ def cost(
                     return plain.call(model, motion, command)
 
                 row = measure(MODES[name](), model, command, steps, events, repeats, network)
-                bar = {"bar": BARS[name, events]} if envs == 4096 and (name, events) in BARS else {}
-                rows.append({"mode": name, "events": "yes" if events else "no", "envs": envs, **row, **bar})
+                bar = {"bar": BARS[name, events]} if num_envs == 4096 and (name, events) in BARS else {}
+                rows.append({"mode": name, "events": "yes" if events else "no", "envs": num_envs, **row, **bar})
                 advance(1, section)
     return section
 
 
 def cases(names: Sequence[str]) -> int:
+    """Number of rows for each number of environments."""
     return sum(len(EVENTS.get(name, (False, True))) for name in names)
 
 
@@ -115,18 +119,18 @@ def network_steps(steps: int) -> Callable[..., Any]:
     return run
 
 
-def rollout(generator: Generator[Any], envs: int, steps: int, events: bool) -> Callable[..., Any]:
-    """(model, state, key) -> state and something of every frame, so that none can be left out."""
+def rollout(generator: Generator[Any], num_envs: int, steps: int, events: bool) -> Callable[..., Any]:
+    """(model, state, key) -> the state, and a number from every frame, so that XLA can omit none."""
 
     def run(model: CMGModel, state: Any, key: jax.Array) -> Any:
-        offset = jax.random.randint(key, (envs,), 0, COMMAND_INTERVAL)
+        offset = jax.random.randint(key, (num_envs,), 0, COMMAND_INTERVAL)
 
         def step(carry: Any, now: jax.Array) -> tuple[Any, jax.Array]:
             state, key = carry
             if events:
                 key, done_key, reset_key, command_key = jax.random.split(key, 4)
-                done = jax.random.uniform(done_key, (envs,)) < RESET_FRACTION
-                command = draw_commands(model, command_key, envs)
+                done = jax.random.uniform(done_key, (num_envs,)) < RESET_FRACTION
+                command = draw_commands(model, command_key, num_envs)
                 state = generator.reset(model, state, done, reset_key, command)
                 state = generator.set_command(model, state, command, (now + offset) % COMMAND_INTERVAL == 0)
             state, frame = generator.step(model, state)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.measure import cores
+from bench._measure import cores
 from cmg_jax.model._model import CMGModel
 from cmg_jax.model._networks import unpack_experts
 
@@ -76,8 +76,8 @@ def torch_peers(model: CMGModel, num_envs: int, blended: bool) -> Iterator[tuple
 def play(step: Any, motion: np.ndarray, commands: np.ndarray) -> np.ndarray:
     """Feed frames back under commands [T, B, C] and keep them, [T, B, D]."""
     with torch.inference_mode():
-        frame, orders = torch.from_numpy(motion), torch.from_numpy(commands)
+        frame = torch.from_numpy(motion)
         frames = torch.empty(*commands.shape[:2], motion.shape[-1])
-        for index, command in enumerate(orders):
+        for index, command in enumerate(torch.from_numpy(commands)):
             frames[index] = frame = step(frame, command)
         return frames.numpy()

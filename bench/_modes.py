@@ -1,12 +1,13 @@
-"""The PyTorch original's own table: its two modes, and ours beside them, at its sizes."""
+"""The table of the PyTorch original's documentation: its two modes, and ours, at its sizes."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from bench.measure import Advance, Section, compile_program, draw_commands, inputs, median_seconds
-from bench.rollout import pool
+from bench._measure import Advance, Section, compile_program, draw_commands, inputs, median_seconds
+from bench._rollout import pool
 from cmg_jax import _rollout
 from cmg_jax.generators import replay
 from cmg_jax.generators._base import Generator
@@ -38,7 +39,7 @@ COLUMNS = {
 
 
 def maker(name: str, model: CMGModel, dtype: str = "float32") -> tuple[Generator[Any], CMGModel]:
-    """The generator of a row, and the model with what it needs."""
+    """The generator of a row, and the model, with a bank if the generator needs one."""
     if name == "bank":
         return replay(), model.replace(bank=pool(model, dtype))
     make = {
@@ -57,7 +58,7 @@ def table(
     advance: Advance,
     dtypes: Sequence[str] = ("float32",),
 ) -> Section:
-    """Init, one-frame read, 100 frames, memory and throughput of each mode at each number of environments."""
+    """Time of init, of one step and of 100 frames, memory and rate of each mode for each number of environments."""
     rows: list[dict[str, Any]] = []
     notes = (
         f"pregenerated holds {PRELOAD_FRAMES} frames, realtime {BUFFER_FRAMES}, streaming 20 of look-ahead; "
@@ -66,28 +67,28 @@ def table(
         "the original's claims are for a GPU (RTX 3090/4090 class), from its documentation",
     )
     section = Section("modes", COLUMNS, rows, notes)
-    for envs in sizes:
-        motion, commands = inputs(model, envs, READ_FRAMES)
-        generate = compile_program(lambda *given: _rollout.generate(*given, time_major=True), model, motion, commands)
+    for num_envs in sizes:
+        motion, commands = inputs(model, num_envs, READ_FRAMES)
+        generate = compile_program(functools.partial(_rollout.generate, time_major=True), model, motion, commands)
         network_100 = median_seconds(lambda g=generate, m=motion, c=commands: g.call(model, m, c), repeats)
         for name in names:
             for dtype in dtypes:
-                row = measure(*maker(name, model, dtype), envs, repeats)
+                row = measure(*maker(name, model, dtype), num_envs, repeats)
                 label = name if dtype == "float32" else f"{name}, {dtype}"
-                rows.append({"mode": label, "envs": envs, "frames_100_ms": 1e3 * network_100, **row})
+                rows.append({"mode": label, "envs": num_envs, "frames_100_ms": 1e3 * network_100, **row})
                 advance(1, section)
-        if envs == CLAIMED_ENVS:
+        if num_envs == CLAIMED_ENVS:
             rows += [
-                {"mode": f"the original claims, {name}", "envs": envs, **CLAIMED[name]}
+                {"mode": f"the original claims, {name}", "envs": num_envs, **CLAIMED[name]}
                 for name in names
                 if name in CLAIMED
             ]
     return section
 
 
-def measure(generator: Generator[Any], model: CMGModel, envs: int, repeats: int) -> dict[str, Any]:
+def measure(generator: Generator[Any], model: CMGModel, num_envs: int, repeats: int) -> dict[str, Any]:
     """One row of the table."""
-    key, command = jax.random.key(0), draw_commands(model, jax.random.key(1), envs)
+    key, command = jax.random.key(0), draw_commands(model, jax.random.key(1), num_envs)
     init = compile_program(generator.init, model, key, command)
     state = init.call(model, key, command)
     state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -122,6 +123,6 @@ def measure(generator: Generator[Any], model: CMGModel, envs: int, repeats: int)
         "init_ms": 1e3 * init_seconds,
         "read_ms": 1e3 * read_seconds,
         "served_100_ms": 1e3 * served_seconds,
-        "frames_per_second": envs * READ_FRAMES / served_seconds,
+        "frames_per_second": num_envs * READ_FRAMES / served_seconds,
         "state_mb": state_bytes / 1e6,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure import Section
+from bench._measure import Section
 from cmg_jax.viz import _plot
 
 AGAINST = {"growth with environments": "envs", "growth with frames": "steps"}
