@@ -1,13 +1,13 @@
-"""What the readers make of damaged files: they refuse them with InputError, or read what the whole file holds.
+"""Damages files and reads them: a reader must raise InputError, or read the content of the undamaged file.
 
-    python bench/damaged_files.py [--files 10000] [--seed 0] [--jobs 2] [--kind NAME ...]
+    python -m bench.damaged_files [--files 10000] [--seed 0] [--jobs 2] [--kind NAME ...]
 
-Files of every kind that this project reads are damaged by a bit or several that flip, by what is cut off, zeroed,
-swapped, doubled or left out, and by members and files that are emptied or deleted; then they are read. The exit
-code is 1 where a reader raised anything but InputError, took longer than 20 seconds, or gave other
-content without a word. Kinds without checksums (CSV, pickles, safetensors, PyTorch's older format) are counted apart:
-there, other content is no failure, because nothing in the file shows it. A store has checksums of each shard, so that
-one whole shard in the place of another is not noticed; that is not tried.
+Files of every kind that this project reads are damaged, by flipped bits, by bytes that are cut off, zeroed, swapped,
+duplicated or removed, and by members and files that are emptied or deleted; then they are read. The exit code is 1 if a
+reader raised anything but InputError, took longer than 20 seconds, or returned other content without an
+error. Kinds without checksums (CSV, pickles, safetensors, PyTorch's older format) are counted separately: there, other
+content is not a failure, because nothing in the file reveals the damage. A store has checksums of each shard, so one
+whole shard in the place of another cannot be noticed; that is not tried.
 """
 
 import argparse
@@ -42,17 +42,17 @@ import cmg_jax
 from cmg_jax import _digests, motion_files
 from cmg_jax.data import _dataset
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.export._torch_file import state_dict, torch_file
+from cmg_jax.export import state_dict, torch_file
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import Motion
 from cmg_jax.robot import G1, Robot
-from cmg_jax.store import _fill, _store
+from cmg_jax.store import create_store, fill
 from converters import load_model
 
 SECONDS = 20
 BATCH = 200
-"""Files of one kind that a process damages before it reports."""
+"""Number of files of one kind that a process damages before it reports."""
 
 TORCH_FILES = Path(__file__).parents[1] / "tests" / "data"
 REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical", "different", "other error", "hang")
@@ -60,14 +60,14 @@ REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical",
 
 class Kind(NamedTuple):
     make: Callable[[Path, CMGModel], Any]
-    """Writes a whole one."""
+    """Writes an undamaged file or directory."""
     read: Callable[[Path, CMGModel], Any]
-    """Its content, as a pytree of arrays and other values."""
+    """Reads the content as a pytree of arrays and other values."""
     name: str
     """Of the file."""
     checksums: bool = True
     parts: bool = True
-    """Whether members of an archive may be deleted too, because each is needed, and files of a directory exchanged."""
+    """Whether members of an archive are deleted too (all of them are needed), and files of a directory exchanged."""
 
 
 def small_model(robot: Robot = G1) -> CMGModel:
@@ -103,8 +103,7 @@ def frames() -> Dataset:
 
 
 def make_store(path: Path, model: CMGModel) -> None:
-    config = _store.configure(model, 40, 6, seed=1, commands=None, dtype="float32", chunk=16)
-    _fill.fill(model, _store.create_or_open(path, config, None), None, range(config.num_chunks))
+    fill(model, create_store(path, model, 40, 6, seed=1, chunk_envs=16))
 
 
 def make_safetensors(path: Path, model: CMGModel) -> None:
@@ -180,7 +179,7 @@ KINDS = {
 
 
 def damage(content: bytes, random: np.random.Generator) -> tuple[str, bytes]:
-    """One kind of damage to the bytes of a file."""
+    """Damage of a random kind to the bytes of a file."""
     size = len(content)
     out = bytearray(content)
     how = random.choice(
@@ -213,11 +212,11 @@ def damage(content: bytes, random: np.random.Generator) -> tuple[str, bytes]:
 
 
 def damage_member(content: bytes, delete: bool, random: np.random.Generator) -> tuple[str, bytes]:
-    """A zip archive with a member emptied or deleted; its checksums are right."""
+    """A zip archive with a member emptied or deleted and correct checksums."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
         infos = old.infolist()
-        # That torch notes more than it needs is its own affair.
+        # Members that torch writes and does not read do not matter.
         chosen = [info for info in infos if info.filename.endswith((".npy", ".pkl")) or "/data/" in info.filename]
         hit = chosen[int(random.integers(len(chosen)))].filename
         for info in infos:
@@ -230,13 +229,13 @@ def damage_member(content: bytes, delete: bool, random: np.random.Generator) -> 
 
 @dataclasses.dataclass
 class Damaged:
-    """A file of a kind, or a directory, that one damage after another is done to."""
+    """A file or directory of a kind, which is damaged in one way after another."""
 
     kind: Kind
     path: Path
 
     def hit(self, random: np.random.Generator) -> tuple[str, Callable[[], None]]:
-        """Does the damage; what was done, and a function that undoes it."""
+        """Damage it at random; returns a description and a function that restores the content."""
         inside = sorted(path for path in self.path.rglob("*") if path.is_file()) or [self.path]
         target = inside[int(random.integers(len(inside)))]
         content = target.read_bytes()
@@ -266,11 +265,11 @@ class Outcome(NamedTuple):
     kind: str
     number: int
     what: str
-    said: str
+    message: str
 
 
 def run(name: str, first: int, last: int, seed: int) -> Iterator[Outcome]:
-    """Damages and reads the files `first` to `last` of a kind; each depends on the seed and its index alone."""
+    """Damage and read the files `first` to `last` of a kind; each one depends on the seed and its index alone."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda _: None
     warnings.simplefilter("ignore")
@@ -284,9 +283,9 @@ def run(name: str, first: int, last: int, seed: int) -> Iterator[Outcome]:
         for index in range(first, last):
             random = np.random.default_rng([seed, index, sum(name.encode())])
             how, undo = damaged.hit(random)
-            what, said = _read(kind, path, model, whole)
+            what, message = _read(kind, path, model, whole)
             undo()
-            yield Outcome(name, index, what, f"{how}: {said}")
+            yield Outcome(name, index, what, f"{how}: {message}")
         assert _digest(kind.read(path, model)) == whole
 
 
@@ -298,7 +297,7 @@ def _read(kind: Kind, path: Path, model: CMGModel, whole: str) -> tuple[str, str
         return (REFUSED, str(error)) if len(str(error).splitlines()) == 1 else (ERROR, f"several lines: {error}")
     except TimeoutError:
         return HANG, ""
-    except Exception as error:  # that is what is looked for
+    except Exception as error:  # the failures that this program looks for
         return ERROR, f"{type(error).__name__} {error} in {traceback.extract_tb(error.__traceback__)[-1]}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -320,7 +319,7 @@ def _batch(arguments: tuple[str, int, int, int]) -> list[Outcome]:
 
 
 def readable(names: list[str]) -> list[str]:
-    """Those kinds that are read when they are whole."""
+    """The kinds that this version reads when they are undamaged."""
     model, out = small_model(), []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
@@ -329,19 +328,19 @@ def readable(names: list[str]) -> list[str]:
             try:
                 KINDS[name].read(path, model)
             except cmg_jax.InputError as error:
-                print(f"{name}: is not read by this version ({error}); left out")
+                print(f"{name}: is not read by this version ({error}) and is omitted")
                 continue
         out.append(name)
     return out
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Read damaged files, and count what becomes of them.")
+    parser = argparse.ArgumentParser(description="Read damaged files, and count the outcomes.")
     parser.add_argument("--files", type=int, default=1000, help="of all kinds together (default 1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--all", action="store_true", help="print what was done to each file and what was said")
+    parser.add_argument("--all", action="store_true", help="print the damage and the message of every file")
     arguments = parser.parse_args()
     start = time.perf_counter()
     names = readable(arguments.kind)
@@ -359,7 +358,7 @@ def main() -> int:
                 if outcome.what in bad:
                     failures.append(outcome)
                 if arguments.all or outcome.what in bad:
-                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.said}", flush=True)
+                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.message}", flush=True)
     print(f"{'':<26}" + "".join(f"{text:>13}" for text in ("files", *OUTCOMES)))
     for checksums, title in ((True, "with checksums"), (False, "without checksums: other content is not noticed")):
         print(title)

@@ -1,10 +1,9 @@
-"""Bytes of each generator's state, and what a half-precision store costs in accuracy.
+"""Bytes of each generator's state, and the accuracy that a half-precision store loses.
 
-    python bench/generator_memory.py [--envs 4096] [--steps 500]
+    python -m bench.generator_memory [--envs 4096] [--steps 500]
 
-The PyTorch original states 476 MB for 500 frames and 95 MB for a buffer of 100, at 4096 environments. The
-errors are those of the frames served over the whole run, against a float32 store, on 64 rows under commands
-that are held.
+The PyTorch original states 476 MB for 500 frames and 95 MB for a buffer of 100, at 4096 environments. The errors are
+those of all frames of a run against a float32 store, in 64 environments whose commands are held.
 """
 
 import argparse
@@ -25,8 +24,8 @@ MAKE: dict[str, Any] = {
 }
 
 
-def state_bytes(generator: cmg_jax.Generator, model: CMGModel, envs: int) -> int:
-    command = jax.ShapeDtypeStruct((envs, model.config.command_dim), jnp.float32)
+def state_bytes(generator: cmg_jax.Generator, model: CMGModel, num_envs: int) -> int:
+    command = jax.ShapeDtypeStruct((num_envs, model.config.command_dim), jnp.float32)
     state = jax.eval_shape(generator.init, model, jax.random.key(0), command)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 

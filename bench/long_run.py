@@ -1,11 +1,11 @@
-"""Does the motion stay a motion? Random commands for 100 000 steps on 256 rows.
+"""Whether motion stays natural over a long run: random commands for 100 000 steps in 256 environments.
 
-    python bench/long_run.py [--model DIR] [--envs 256] [--steps 100000]
+    python -m bench.long_run [--model DIR] [--envs 256] [--steps 100000]
 
-No row is ever reset. Commands are drawn from the trained range and held for 1 to 6 s; 5 % of them are to stand.
-Prints, for every tenth of the run, frames that are not finite or beyond a joint's limits (from the guards),
-how far the worst joint goes, and the amplitude: the standard deviation of a joint's position over 1000 steps,
-averaged over rows and leg joints.
+No environment is ever reset. Commands are drawn from the trained range and held for 1 to 6 s; 5 % of them are standing.
+Prints, for every tenth of the run, the number of frames that are not finite or outside a joint's limits (from the
+guards), the largest distance of a joint outside its limits, and the amplitude: the standard deviation of a joint's
+position over 1000 steps, averaged over environments and leg joints.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
         def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             state, held = carry
             hold_key, command_key = jax.random.split(key)
-            held, changed = _sampler.next_held(hold_key, held, draw(command_key), INTERVAL)
+            held, changed = _sampler.next_held(held, hold_key, draw(command_key), INTERVAL)
             state = generator.set_command(model, state, held.requested, changed)
             state, frame = generator.step(model, state)
             return (state, held), frame.joint_pos

@@ -1,6 +1,6 @@
-"""What the feet tell of recorded rollouts: how near odometry is to the true root, and the robot to its commands.
+"""Odometry of the feet in recorded rollouts: how close it is to the true root, and the robot to its commands.
 
-python bench/odometry.py ROLLOUTS.npz
+python -m bench.odometry ROLLOUTS.npz
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""What lower precision costs and gives, for a model of the G1.
+"""Accuracy and speed of a G1 model in lower precision.
 
-    python bench/precision.py [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
+    python -m bench.precision [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
 
 For each precision: size of the weights, error of one frame against float32, of 500 frames of feedback, of the
 velocity walked (evaluation grid), and the rate relative to float32, measured in turn with it.
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
-from cmg_jax.evaluation import _measure
+from cmg_jax.evaluation import _held, _measure
 from cmg_jax.model._precision import Precision, with_precision
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     command = jnp.asarray(rng.uniform(low, high, size=(arguments.envs, len(low))).astype(np.float32))
     held = jnp.broadcast_to(command[:, None], (arguments.envs, arguments.steps, len(low)))
     grid = np.asarray(_measure.DEFAULT_GRID, np.float32)
-    grid_commands = np.repeat(grid[:, None], settings.frames, axis=1)
+    grid_commands = np.repeat(grid[:, None], settings.num_frames, axis=1)
     one_frame, generate = jax.jit(cmg_jax.apply), jax.jit(cmg_jax.generate, static_argnames="time_major")
 
     def seconds(model: cmg_jax.CMGModel) -> float:
@@ -55,11 +55,11 @@ def main() -> None:
         position, velocity = (np.sqrt(np.square(part).mean()) for part in np.split(error, [joints], axis=-1))
         walk = _measure.generate(changed, grid_commands)
         apart = np.sqrt(np.square((walk - trajectory)[..., :joints]).mean())
-        walked = _measure.tracking(changed, walk, grid, settings)["rmse"]
+        tracking = _held.tracking(changed, walk, grid, settings)["rmse"]
         for each in (changed, model):
             seconds(each)  # compiles
         ratios = [seconds(model) / seconds(changed) for _ in range(arguments.repeats)]
-        errors = ", ".join(f"{value:.3f}" for value in walked.values())
+        errors = ", ".join(f"{value:.3f}" for value in tracking.values())
         print(
             f"{precision:9}  {size / 1e6:4.1f} MB     {position:.1e}, {velocity:.1e}         {apart:.4f}"
             f"             {errors}       {statistics.median(ratios):.2f} ({min(ratios):.2f} .. {max(ratios):.2f})"

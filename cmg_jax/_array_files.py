@@ -1,4 +1,4 @@
-"""Arrays on disk: an orbax directory, zarr 3, one folder an array. It is data: nothing in it can name code."""
+"""Arrays on disk: an orbax directory of zarr 3, one folder an array. It is data: nothing in it can name code."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ def save(directory: Path, arrays: Any) -> None:
 
 
 def load(directory: Path, like: Any = None) -> Any:
-    """The arrays in host memory, whatever device they were on; orbax and tensorstore raise many kinds of errors.
+    """Read the arrays into host memory. Orbax and tensorstore raise many kinds of errors.
 
-    With `like`, their shapes as a pytree, its leaves are read; without it, all there are.
+    With `like`, a pytree of shapes, only its leaves are read; without it, all arrays.
     """
     import orbax.checkpoint as ocp
 
@@ -32,6 +32,6 @@ def _checkpointer() -> Any:
     import orbax.checkpoint as ocp  # a slow import, needed only here
 
     handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=True)
-    # All that it does is to merge the OCDBT files of several processes. Here are none, of which it warns at every save.
+    # It would only merge the OCDBT files of several processes. There are none here, and it warns of that at every save.
     handler.finalize = lambda directory: None
     return ocp.Checkpointer(handler)

@@ -11,21 +11,21 @@ import numpy as np
 from cmg_jax._files import files_in
 
 SEAL = "sha256"
-"""The key under which a sealed object holds its own digest."""
+"""The key of the digest in a sealed object."""
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """`content`, as JSON can hold it, with its own digest in it."""
+    """`content`, which JSON can hold, together with its digest."""
     return content | {SEAL: _of_json(content)}
 
 
 def is_intact(content: dict[str, Any]) -> bool:
-    """Whether a sealed object still is what was sealed. White space does not count."""
+    """Whether a sealed object is unchanged. White space does not matter."""
     return content.get(SEAL) == _of_json({key: value for key, value in content.items() if key != SEAL})
 
 
 def of_files(directory: Path) -> dict[str, str]:
-    """A digest for each file at any depth, by its path. Hidden files, which systems leave anywhere, are passed over."""
+    """A digest for each file at any depth, by its path. Hidden files, which systems leave anywhere, are ignored."""
     digests = {}
     for name in files_in(directory):
         if not name.rpartition("/")[2].startswith("."):
@@ -35,7 +35,7 @@ def of_files(directory: Path) -> dict[str, str]:
 
 
 def difference(directory: Path, expected: dict[str, str]) -> str | None:
-    """What is wrong with the files of `directory`, in words; None where they are as `of_files` found them."""
+    """What is wrong with the files of `directory`, in words; None where they match `expected`, from `of_files`."""
     found = of_files(directory)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:

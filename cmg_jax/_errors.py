@@ -1,4 +1,4 @@
-"""The one exception that means: the caller's input is wrong, and this line says how to fix it."""
+"""The exception for input that is wrong. Its message is one line that says how to fix it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ class InputError(ValueError):
 
 
 def check_shape(name: str, value: Any, shape: Sequence[int | str]) -> None:
-    """Refuse an array that broadcasting would quietly make fit.
+    """Raise InputError for an array of another shape, which broadcasting might silently accept.
 
     Args:
-      name: of the value, for the message.
-      value: an array, or what becomes one.
-      shape: the size of each axis, or a letter for one of any size.
+      name: what the message calls the value.
+      value: an array, or what NumPy converts to one.
+      shape: the size of each axis, or a letter for an axis of any size.
 
     Raises:
       InputError: `value` has another shape.

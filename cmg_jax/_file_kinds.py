@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, whatever its name says."""
+"""The kind of a file by its first bytes. Its name does not matter."""
 
 import itertools
 import pickle
@@ -12,17 +12,17 @@ from typing import NamedTuple
 from cmg_jax._files import ZIP_ERRORS
 
 HEAD = 4096
-"""Bytes that are looked at."""
+"""Number of bytes that decide."""
 
 
 class FileKind(NamedTuple):
     name: str
     """For decisions: "npz", "torch", "pickle", "npy", "safetensors", "text", "empty", "unknown" and so on."""
     text: str
-    """For messages: what follows "is ", with a way out where there is one."""
+    """For messages: what follows "is ", with a remedy where there is one."""
 
 
-# What begins with these bytes is of this kind.
+# A file that begins with these bytes is of this kind.
 _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (
         b"version https://git-lfs.github.com/",
@@ -52,7 +52,7 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
 _PICKLE = FileKind("pickle", "a pickle")
 _TORCH = FileKind("torch", "a PyTorch file (torch.save)")
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The magic number of files of torch before 1.6, behind the two bytes of the pickle's protocol."""
+"""The magic number of files of torch before 1.6, after the two bytes of the pickle's protocol."""
 
 
 def file_kind(path: Path) -> FileKind:
@@ -121,7 +121,7 @@ def _tar(path: Path) -> FileKind:
 
 def _text(head: bytes) -> FileKind:
     try:
-        # A character may be cut at the end of what is looked at.
+        # The end of `head` may cut a character.
         text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "strict")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:
@@ -147,7 +147,7 @@ def _text_pickle(head: bytes, path: Path) -> bool:
     try:
         for _ in itertools.islice(pickletools.genops(head), 8):
             pass
-    except Exception:  # whatever a parser raises on what is no pickle
+    except Exception:  # a parser raises any error on what is not a pickle
         return False
     with path.open("rb") as file:
         file.seek(-1, 2)

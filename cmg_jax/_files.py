@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all."""
+"""Writing files and directories so that they appear complete or not at all."""
 
 import contextlib
 import ctypes
@@ -35,14 +35,14 @@ ZIP_ERRORS = (
     SyntaxError,  # NumPy's, of an array's header
     tokenize.TokenError,
 )
-"""All that zipfile, and NumPy in an archive, raise on damaged input."""
+"""All errors that zipfile, and NumPy in an archive, raise on damaged input."""
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, short enough for a line."""
+    """The message of another library's error, shortened to one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
@@ -53,18 +53,18 @@ def require_parent(path: Path) -> None:
 
 
 def require_file_target(path: Path, reads: Iterable[Path] = ()) -> None:
-    """Raise InputError unless a file may be written as `path`, which is none of `reads`. Call it before long work."""
+    """Raise InputError unless a file may be written as `path`, which is not in `reads`. Call it before long work."""
     require_parent(path)
     if path.is_dir():
-        raise InputError(f"{path}: is a directory, which no file replaces; choose another name")
+        raise InputError(f"{path}: is a directory, which is not replaced by a file; choose another name")
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; choose another name")
     if path.exists() and any(source.exists() and path.samefile(source) for source in reads):
-        raise InputError(f"{path}: is a file to read, which would be lost; choose another name")
+        raise InputError(f"{path}: is also an input, which would be lost; choose another name")
 
 
 def files_in(directory: Path) -> list[str]:
-    """All that `directory` holds at any depth but plain directories, as paths relative to it, sorted."""
+    """Everything in `directory`, at any depth, except plain directories: sorted paths relative to it."""
     found = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
     return sorted(path.relative_to(directory).as_posix() for path in found)
 
@@ -90,7 +90,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write a file to; it takes the name `path` if the block ends without an error.
 
     A file of this name is replaced, a directory never. A process that is killed inside the block leaves
-    its hidden `.NAME.*.partial` behind, which may be deleted.
+    a hidden `.NAME.*.partial`, which may be deleted.
 
     Raises:
       InputError: no file may be written as `path`, or the disk refuses.
@@ -109,11 +109,11 @@ def atomic_directory(
     """A path beside `path` to make a directory at; it takes the name `path` if the block ends without an error.
 
     Args:
-      path: must not exist, unless one of the following is given.
+      path: must not exist, unless one of the following options is set.
       require_ours: called with an existing `path`, which is replaced with all that it holds; it raises InputError
         unless each of its files is ours. The two directories are exchanged in one system call where
         the system has it (Linux).
-      once: several processes make the directory at once; the first one stays and the others are dropped.
+      once: several processes make the directory at the same time; the first one stays and the others are discarded.
 
     Raises:
       InputError: `path` exists, its parent does not, or the disk refuses.
@@ -141,14 +141,14 @@ def _require_replaceable(path: Path, require_ours: Callable[[Path], None] | None
 
 @contextlib.contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    # The suffix stays: writers choose the format by it.
+    # Keep the suffix: writers choose the format by it.
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         with clear_write_errors(path):
             yield partial
     finally:
-        # What is left under this name is the unfinished new one, or the old one exchanged. That it
-        # cannot be deleted is no failure of the writing.
+        # Under this name is now the unfinished new one, or the old one after the exchange. If it cannot be
+        # deleted, the write has not failed.
         with contextlib.suppress(OSError):
             if partial.is_dir():
                 shutil.rmtree(partial, ignore_errors=True)
@@ -170,7 +170,7 @@ def _exchange(new: Path, old: Path) -> None:
         rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
         if rename and not rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE):
             return
-    # No such call here, or none on this file system: between these two renames there is no directory.
+    # The call does not exist here or on this file system. Between these two renames there is no directory.
     aside = old.with_name(f"{new.name}.old")
     old.rename(aside)
     try:
@@ -182,14 +182,14 @@ def _exchange(new: Path, old: Path) -> None:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file, each checked as a whole.
+    """The arrays of an NPZ file, each with its checksum compared.
 
     `numpy.load` compares a checksum only where an array ends with its member, so an array whose header has become
     that of a smaller one is read as such.
 
     Raises:
       OSError: the file cannot be opened.
-      InputError: damaged, or no NPZ file of plain arrays.
+      InputError: it is damaged, or not an NPZ file of plain arrays.
     """
     arrays = {}
     with path.open("rb") as file:
@@ -201,5 +201,5 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                     if content.read(1):
                         raise ValueError(f"{name} is longer than its array")
         except (*ZIP_ERRORS, TypeError) as error:
-            raise InputError(f"{path}: is damaged, or no NPZ file of plain arrays ({first_line(error)})") from error
+            raise InputError(f"{path}: is damaged, or not an NPZ file of plain arrays ({first_line(error)})") from error
     return arrays

@@ -1,22 +1,15 @@
 """Autoregressive generation: a first frame and a command per step give a trajectory."""
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from cmg_jax._blocks import row_blocks
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, apply_normalized
-
-CPU_BLOCK_ROWS = 512
-"""Rows that go through all time steps together on a CPU.
-
-Their activations then stay in the cache; blocks of half the size and the whole of 4096 rows run at 0.97
-of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
-"""
 
 
 def generate(
@@ -27,23 +20,23 @@ def generate(
     time_major: bool = False,
     block_rows: int | None = None,
 ) -> jax.Array:
-    """Generate a trajectory under given commands.
+    """Generate a trajectory under one command a step.
 
-    Not jitted: wrap it in `jax.jit` (with `static_argnames` for the options), or call it inside your
-    own jitted function, `vmap` or `scan`.
+    Not jitted: wrap it in `jax.jit` (with `static_argnames` for the options), or call it inside a
+    jitted function of yours, `vmap` or `scan`.
 
     Args:
       model: the model.
       motion: first frame [..., D], physical: joint positions [rad], then joint velocities [rad/s].
       commands: commands [..., T, C], physical: vx, vy [m/s] and yaw rate [rad/s] in the robot's frame.
       time_major: return [T+1, ..., D], the order in which a rollout reads frames.
-      block_rows: rows of the batch generated together; by default 512 on a CPU and all elsewhere.
+      block_rows: rows of the batch that are generated together; by default 512 on a CPU and all elsewhere.
 
     Returns:
       Trajectory [..., T+1, D], physical. Frame 0 is `motion`; frame t+1 follows frame t under commands[t].
 
     Raises:
-      ValueError: shapes that do not belong together or to the model.
+      ValueError: shapes that do not fit one another or the model.
     """
     motion, commands = jnp.asarray(motion, jnp.float32), jnp.asarray(commands, jnp.float32)
     _check_shapes(model, motion, commands)
@@ -60,18 +53,6 @@ def generate(
     return trajectory.reshape(*shape, motion_dim)
 
 
-def row_blocks(rows: int, block_rows: int | None = None) -> tuple[jax.Array, int]:
-    """First rows [number of blocks] and common size of the blocks that go through time together.
-
-    The last block begins early where the size does not divide `rows`: its first rows are done twice.
-    """
-    if block_rows is None:
-        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else rows
-    num_blocks = max(-(-rows // max(block_rows, 1)), 1)
-    size = -(-rows // num_blocks)
-    return jnp.minimum(jnp.arange(num_blocks, dtype=jnp.int32) * size, rows - size), size
-
-
 def _generate_blocks(
     model: CMGModel, motion: jax.Array, commands: jax.Array, time_major: bool, block_rows: int | None
 ) -> jax.Array:
@@ -84,7 +65,9 @@ def _generate_blocks(
         block_commands = lax.dynamic_slice_in_dim(commands, start, size)
         normalized_commands = _normalization.normalize_command(model.stats, block_commands).swapaxes(0, 1)
 
-        def step(carry: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+        def step(
+            carry: tuple[jax.Array, jax.Array], now: tuple[jax.Array, jax.Array]
+        ) -> tuple[tuple[jax.Array, jax.Array], None]:
             (trajectory, last), (index, command) = carry, now
             frame = apply_normalized(model, last, command)
             physical = jnp.expand_dims(_normalization.denormalize_motion(model.stats, frame), time_axis)
@@ -99,7 +82,7 @@ def _generate_blocks(
     shape = (steps + 1, *motion.shape) if time_major else (rows, steps + 1, motion.shape[-1])
     trajectory = jnp.zeros(shape, motion.dtype)
     trajectory = lax.dynamic_update_index_in_dim(trajectory, motion, 0, time_axis)
-    return lax.scan(generate_block, trajectory, starts)[0]
+    return lax.scan(generate_block, trajectory, jnp.asarray(starts))[0]
 
 
 def _check_shapes(model: CMGModel, motion: jax.Array, commands: jax.Array) -> None:

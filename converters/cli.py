@@ -1,6 +1,5 @@
 """`cmg-convert`: a PyTorch CMG checkpoint becomes a cmg_jax model directory."""
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -9,8 +8,8 @@ from pathlib import Path
 import jax
 
 from cmg_jax._errors import InputError
-from cmg_jax.cli import robot as robot_options
-from cmg_jax.cli.program import Parser, run
+from cmg_jax.cli import _options
+from cmg_jax.cli._program import Parser, run
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig
 from converters import _joint_names, _state_dict, check, load_model
@@ -19,64 +18,76 @@ PROGRAM = "cmg-convert"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
-    return run(PROGRAM, lambda: _convert(arguments))
+    options = vars(parser().parse_args(argv))
+    return run(PROGRAM, lambda: _convert(**options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog=PROGRAM, description="Convert a PyTorch CMG checkpoint into a cmg_jax model directory.")
-    parser.add_argument(
+def parser() -> Parser:
+    made = Parser(prog=PROGRAM, description="Convert a PyTorch CMG checkpoint into a cmg_jax model directory.")
+    made.add_argument(
         "source", type=Path, metavar="SRC.pt", help="cmg_best.pt, cmg_ckpt_N.pt, cmg_final.pt, or .safetensors"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="model directory to write")
-    parser.add_argument(
+    made.add_argument("--out", type=Path, required=True, metavar="DIR", help="model directory to write (required)")
+    made.add_argument(
         "--stats",
         type=Path,
         metavar="FILE",
-        help="cmg_training_data.pt (also gives a pool of initial frames), cmg_stats.yaml, or a checkpoint with stats",
+        help="cmg_training_data.pt (also gives a pool of first frames), cmg_stats.yaml, or a checkpoint with stats "
+        "(default: the checkpoint's own)",
     )
-    parser.add_argument(
-        "--weights", metavar="NAME", help="which weights, where the file has several: ema_model, say, or model.student"
+    made.add_argument(
+        "--weights",
+        metavar="NAME",
+        help="weights to take of several, as ema_model or model.student (default: the only ones)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--joint-names",
         metavar="NAMES",
-        help="names of the model's joints in its order, separated by commas, or a file of them; needed where neither "
-        "the checkpoint nor the data set names them and they are not the G1's 29",
+        help="names of the model's joints in its order, separated by commas, or a file of names (default: those that "
+        "the checkpoint or the data set name, else the G1's 29)",
     )
-    robot_options.add_arguments(parser, "that the model is of")
-    parser.add_argument("--fps", type=float, default=50.0, help="frames per second of the model (default 50)")
-    parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
-    parser.add_argument("--force", action="store_true", help="replace DIR if it exists")
-    return parser
+    _options.add_robot(made, "that the model is of")
+    made.add_argument("--fps", type=float, default=50.0, metavar="F", help="rate of the model in frames per second")
+    made.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
+    made.add_argument("--force", action="store_true", help="replace DIR if it exists")
+    return made
 
 
-def _convert(arguments: argparse.Namespace) -> None:
-    if not (math.isfinite(arguments.fps) and arguments.fps > 0):
-        raise InputError(f"--fps {arguments.fps} is not a positive number of frames per second")
-    _checkpoint.check_target(arguments.out, overwrite=arguments.force)
+def _convert(
+    *,
+    source: Path,
+    out: Path,
+    stats: Path | None,
+    weights: str | None,
+    joint_names: str | None,
+    robot: Path | None,
+    feet: Sequence[str] | None,
+    mirror: Sequence[str] | None,
+    fps: float,
+    description: str,
+    force: bool,
+) -> None:
+    if not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"--fps {fps} is not a positive number of frames per second")
+    _checkpoint.check_target(out, overwrite=force)
+    names = None if joint_names is None else _joint_names.parse(joint_names)
+    chosen = _options.robot(robot, feet, mirror)
     model, rows, tensors = load_model(
-        arguments.source,
-        arguments.stats,
-        fps=arguments.fps,
-        description=arguments.description,
-        weights=arguments.weights,
-        names=None if arguments.joint_names is None else _joint_names.parse(arguments.joint_names),
-        robot=robot_options.from_arguments(arguments),
+        source, stats, fps=fps, description=description, weights=weights, names=names, robot=chosen
     )
     print(_table(rows))
     error = check(model, tensors)
-    _checkpoint.save(model, arguments.out, overwrite=arguments.force)
+    _checkpoint.save(model, out, overwrite=force)
 
     config, pool = model.config, model.initial_motion
-    size = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(
         f"\n{config.num_experts} experts, layers {_arrow(config)}, "
         f"{sum(leaf.size for leaf in jax.tree.leaves(model.params)):,} parameters, {config.fps:g} fps, "
         f"{0 if pool is None else len(pool)} initial frames\n"
         f"joints: {dict(config.provenance)['joints']}\n"
         f"independent NumPy forward pass: largest difference {error:.1e}\n"
-        f"wrote {arguments.out} ({size / 1e6:.1f} MB)"
+        f"wrote {out} ({size / 1e6:.1f} MB)"
     )
 
 

@@ -97,7 +97,7 @@ def small_model() -> CMGModel:
 @pytest.fixture(scope="session")
 def motions(reference_model: CMGModel) -> cmg_jax.MotionBank:
     """17 motions of 20 frames."""
-    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, chunk=6)
+    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, block_rows=6)
 
 
 @pytest.fixture(scope="session")

@@ -48,5 +48,5 @@ def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
             joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += phase * scale * swing
         joint_pos[:, G1_29_JOINTS.index(f"{side}_knee_joint")] += 0.4
         joint_pos[:, G1_29_JOINTS.index(f"{side}_elbow_joint")] = 1.3 + 0.2 * phase * swing
-    root_pos, root_quat = _odometry.walked_root(joint_pos, G1, fps)
+    root_pos, root_quat = _odometry.root_from_feet(joint_pos, G1, fps)
     return Clip("walk", fps, G1, joint_pos, None, root_pos.astype(float), root_quat.astype(float))

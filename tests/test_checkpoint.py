@@ -125,7 +125,7 @@ def test_models_of_the_format_before_are_read_with_a_warning(small_model, direct
     assert_same(loaded, small_model)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert main(["info", str(directory)]) == 0
+        assert main(["info", "--model", str(directory)]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cmg-jax info: warning: {directory} is of an older format")
     cmg_jax.save(loaded, directory, overwrite=True)

@@ -8,7 +8,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError, _digests
 from cmg_jax.data import _dataset
-from cmg_jax.store import _fill, _store
+from cmg_jax.store import create_store, fill
 from cmg_jax.training._checkpoints import Checkpoints
 from cmg_jax.training._metrics import MetricsLog
 from cmg_jax.training._trainer import TrainState
@@ -52,9 +52,7 @@ def test_in_a_data_set(tmp_path):
 @pytest.mark.parametrize("commands", [None, np.array([[0.5, -0.2, 0.1]] * 4, np.float32)])
 def test_in_a_store(tiny_model, tmp_path, commands):
     path = tmp_path / "bank.zarr"
-    config = _store.configure(tiny_model, 11, 4, seed=1, commands=commands, dtype="float32", chunk=4)
-    store = _store.create_or_open(path, config, commands)
-    _fill.fill(tiny_model, store, commands, range(config.num_chunks))
+    fill(tiny_model, create_store(path, tiny_model, 11, 4, seed=1, commands=commands, chunk_envs=4))
     assert assert_flips_are_noticed(path, lambda: cmg_jax.load_bank(path, tiny_model), flips=25) > 100
 
 
@@ -116,7 +114,7 @@ def test_in_the_policies_of_a_run(tmp_path):
         statistics = running_statistics.init_state(specs.Array((5,), jnp.dtype("float32")))
         weights = (part.init(jax.random.key(1)) for part in (network.policy_network, network.value_network))
         (tmp_path / "checkpoints").mkdir()
-        _run._keep(tmp_path, 20, (statistics, *weights))
+        _run._save_policy(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
         assert assert_flips_are_noticed(path, lambda: _run._restore(tmp_path, network, 5), flips=2, files=12) > 5
 

@@ -12,32 +12,28 @@ import pytest
 pytest.importorskip("brax")
 
 import cmg_jax
-from cmg_jax import InputError
-from cmg_jax.commands import _sampler
-from cmg_jax.envs._reference import empty_reference
-from cmg_jax.envs._wrapper import wrap_env_fn
-from cmg_jax.rl import _g1_model, _rewards
-from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.robot import G1
-from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
-from cmg_jax.robot._joints import indices
+from cmg_jax import InputError, commands
+from cmg_jax.envs import ReferenceSource, empty_reference, make_wrap_env_fn
+from cmg_jax.rl import G1Tracking, _g1_model, _rewards, domain_randomize
+from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, indices
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
-RANGE = _sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
+RANGE = commands.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
 
 
 def tracking(model, env):
     model = dataclasses.replace(model, initial_motion=None)
     generator = cmg_jax.streaming(max(env.wrapping["lookahead"]))
-    return wrap_env_fn(
-        model, generator, lambda key, n: _sampler.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
+    source = ReferenceSource(
+        model, generator, lambda key, n: commands.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
     )
+    return make_wrap_env_fn(source)
 
 
 @pytest.fixture(scope="module")
 def rollout(bundled):
-    """Robots of their own with the pelvis fast, some actions, and one row whose simulation breaks."""
+    """Randomized robots with a fixed base, some actions, and one row whose simulation diverges."""
     env = G1Tracking()
     keys = jax.random.split(jax.random.PRNGKey(2), BATCH)
     wrapped = tracking(bundled, env)(env, 100, randomization_fn=lambda model: domain_randomize(model, keys))
@@ -81,7 +77,7 @@ def test_the_robot_follows_and_is_rewarded_for_it(rollout):
     assert len(np.unique(metrics["reward/effort"][0])) == BATCH, "no robot differs from another"
 
 
-def test_a_simulation_that_breaks_begins_anew(rollout):
+def test_a_simulation_that_diverges_starts_again(rollout):
     env, _, (first, (obs, reward, done, metrics, qpos, _)) = rollout
     np.testing.assert_array_equal(done[-1], [0, 1, 0])
     assert all(np.isfinite(array).all() for array in (obs, reward, qpos, *metrics.values()))
@@ -143,9 +139,9 @@ def test_the_floating_g1_stands_on_its_eight_soles():
     assert (np.abs(data.qfrc_actuator[6:]) <= G1.mj_model.jnt_actfrcrange[1:, 1] + 1e-6).all()
 
 
-def test_likeness_and_costs():
-    np.testing.assert_allclose(_rewards.likeness(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
-    assert _rewards.likeness(jnp.zeros(4), 0.1) == 1
+def test_tracking_rewards_and_penalties():
+    np.testing.assert_allclose(_rewards.tracking_reward(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
+    assert _rewards.tracking_reward(jnp.zeros(4), 0.1) == 1
     limits = jnp.array([[-1.0, 1.0], [0.0, 2.0]])
     np.testing.assert_allclose(_rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
     np.testing.assert_allclose(_rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)

@@ -139,7 +139,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
     assert (again[DONE] != first[DONE]).any()
     for command, model, words in (
         (None, pooled, "as num_envs how many"),
-        (None, pooled.replace(bank=None), "give the commands"),
+        (None, pooled.replace(bank=None), "pass the commands"),
         (COMMANDS[0], pooled, r"must be \[3, 3\]"),
     ):
         options = {} if command is None and model is pooled else {"num_envs": 3}

@@ -33,7 +33,7 @@ FORMATS = {
 @pytest.fixture(scope="module")
 def trajectory(bundled) -> tuple[np.ndarray, np.ndarray]:
     """A walk of 2 s on an arc, and its commands."""
-    commands = _schedule.hold([[0.9, 0.1, 0.5]], 2, 50)
+    commands = _schedule.hold_each([[0.9, 0.1, 0.5]], 2, 50)
     first = first_frames(bundled, jax.random.key(4), 1)
     return np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0], commands
 

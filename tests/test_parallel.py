@@ -101,7 +101,7 @@ def test_64_rows_a_device_are_apart_by_rounding_alone(mode, model, devices):
 
 
 def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
-    generator, model = cmg_jax.bank(), model.replace(bank=motions)
+    generator, model = cmg_jax.replay(), model.replace(bank=motions)
     states = [
         kind.init(model, jax.random.key(4), None, num_envs=ROWS)
         for kind in (generator, _sharded.sharded(generator, devices))
@@ -129,7 +129,7 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
     motion = model.initial_motion[:512]
     schedule = jnp.stack([commands(seed, 512) for seed in range(20)], axis=1)
     expected = jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, schedule, time_major=time_major)
-    generate = jax.jit(functools.partial(_sharded.generate, over=devices, time_major=time_major))
+    generate = jax.jit(functools.partial(_sharded.generate_sharded, over=devices, time_major=time_major))
     trajectory = generate(model, motion, schedule)
     assert_apart_by_rounding(*(a if time_major else np.swapaxes(a, 0, 1) for a in (trajectory, expected)))
     inputs = _sharded.replicate(model, devices), *_sharded.shard_rows((motion, schedule), devices)
@@ -138,7 +138,7 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
 
 
 def test_rows_that_do_not_go_evenly_are_refused(model, devices):
-    with pytest.raises(InputError, match="12 rows do not go evenly over 8 devices"):
+    with pytest.raises(InputError, match="12 rows cannot be shared evenly by 8 devices"):
         _sharded.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
     generator = _sharded.sharded(cmg_jax.streaming(2), devices)
     state = generator.init(model, jax.random.key(0), commands(0, 16))
@@ -148,8 +148,8 @@ def test_rows_that_do_not_go_evenly_are_refused(model, devices):
         generator.lookahead(model, state, (-1,))
     with pytest.raises(InputError, match=r"command has shape \(8, 3\); it must be \[16, 3\]"):
         generator.reset(model, state, np.ones(16, bool), jax.random.key(0), commands(0, 8))
-    with pytest.raises(InputError, match="10 rows do not go evenly"):
-        _sharded.generate(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
+    with pytest.raises(InputError, match="10 rows cannot be shared evenly"):
+        _sharded.generate_sharded(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
 
 def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):

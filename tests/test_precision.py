@@ -6,7 +6,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.export._onnx_model import onnx_model
+from cmg_jax.export import onnx_model
 from cmg_jax.model._precision import with_precision
 from tests.generator_tools import commands, first, play
 

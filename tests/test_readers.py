@@ -214,17 +214,17 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
     for command in (["view", "--motion"], ["data", "--out", tmp_path / "set.npz"]):
         line = refused_line(capsys, *command, path)
         assert (
-            "23 joints without names: several robots have so many; say --joints g1-23-no-wrists or --joints g1-23"
-            in line
-        )
+            "23 joints without names: several robots have so many; "
+            "say --joint-names g1-23-no-wrists or --joint-names g1-23"
+        ) in line
     assert main(["inspect", str(path)]) == 1
     assert "joint order       ask      23 joints without names" in capsys.readouterr().out
     (found,) = motion_files.read(path, Assume(joints=ROBOTS["g1-23"])).clips
     assert_same(found, clip)
     (tmp_path / "names.txt").write_text("\n".join(ROBOTS["g1-23"]))
-    line = refused_line(capsys, "data", path, "--out", tmp_path / "set.npz", "--joints", tmp_path / "names.txt")
+    line = refused_line(capsys, "data", path, "--out", tmp_path / "set.npz", "--joint-names", tmp_path / "names.txt")
     assert "has no joint waist_roll_joint and 5 more; --assume missing=zero keeps them at zero" in line
-    arguments = ["--joints", "g1-23", "--assume", "missing=zero"]
+    arguments = ["--joint-names", "g1-23", "--assume", "missing=zero"]
     assert main(["data", str(path), "--out", str(tmp_path / "set.npz"), *arguments]) == 0
     # Bodies, or the axes in ASAP's files, say which robot it is.
     for robot in ("g1-23", "g1-23-no-wrists"):
@@ -303,8 +303,8 @@ def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tm
     [
         (["--assume", "quaternion=zyx"], "--assume quaternion=zyx: it takes fps=F; joint-order=mujoco|isaaclab"),
         (["--assume", "fps=-1"], "fps=-1: a rate is a positive number"),
-        (["--joints", "spot"], "--joints spot: no such robot, nor a list of names; known robots are g1-29"),
-        (["--joints", "a,b,a"], "it names a joint twice"),
+        (["--joint-names", "spot"], "--joint-names spot: no such robot, nor a list of names; known robots are g1-29"),
+        (["--joint-names", "a,b,a"], "it names a joint twice"),
         (["--csv-fps", "0"], "fps 0 is not a positive number"),
     ],
 )

@@ -147,30 +147,30 @@ def test_a_full_turn_on_the_spot_and_a_full_circle_close():
 
 @given(commands)
 def test_stepping_the_root_follows_the_same_path(command):
-    pose = _root_pose.init(3)
+    pose = _root_pose.init_root(3)
     position, yaw = _root_pose.integrate_command(jnp.asarray(command), fps=50.0)
     for frame in range(7):
-        pose = _root_pose.step(pose, jnp.asarray(command[:, frame]), fps=50.0)
+        pose = _root_pose.step_root(pose, jnp.asarray(command[:, frame]), fps=50.0)
         np.testing.assert_allclose(pose.position, position[:, frame + 1], atol=1e-5)
         np.testing.assert_allclose(pose.yaw, yaw[:, frame + 1], atol=1e-5)
 
 
-def test_the_roots_of_some_rows_begin_anew():
+def test_the_roots_of_some_rows_start_again():
     command = jnp.array([[1.0, 0.0, 3.0], [0.5, 0.2, -1.0], [0.0, 0.3, 0.0]])
-    pose = _root_pose.init(3)
+    pose = _root_pose.init_root(3)
     for _ in range(200):
-        pose = _root_pose.step(pose, command, fps=50.0)
+        pose = _root_pose.step_root(pose, command, fps=50.0)
         assert (jnp.abs(pose.yaw) <= np.pi + 1e-6).all()
     assert float(pose.yaw[0]) == pytest.approx(12.0 - 4 * np.pi, abs=1e-4)
-    speed = _root_pose.velocity(pose, command)
-    expected = (_root_pose.step(pose, command, fps=1e4).position - pose.position) * 1e4
+    speed = _root_pose.commanded_velocity(pose, command)
+    expected = (_root_pose.step_root(pose, command, fps=1e4).position - pose.position) * 1e4
     np.testing.assert_allclose(speed, expected, atol=0.02)
     np.testing.assert_allclose(jnp.linalg.norm(speed, axis=-1), jnp.linalg.norm(command[:, :2], axis=-1), atol=1e-6)
-    again = _root_pose.reset(pose, jnp.array([1.0, 0.0, 0.0]))
+    again = _root_pose.reset_root(pose, jnp.array([1.0, 0.0, 0.0]))
     np.testing.assert_array_equal(again.position[0], 0)
     np.testing.assert_array_equal(again.yaw, pose.yaw.at[0].set(0))
     elsewhere = _root_pose.RootPose(jnp.full((3, 2), 7.0), jnp.array([1.0, 2.0, 3.0]))
-    moved = _root_pose.reset(pose, jnp.array([False, True, False]), elsewhere)
+    moved = _root_pose.reset_root(pose, jnp.array([False, True, False]), elsewhere)
     np.testing.assert_array_equal(moved.position, pose.position.at[1].set(7.0))
     np.testing.assert_array_equal(moved.yaw, pose.yaw.at[1].set(2.0))
 
@@ -179,7 +179,7 @@ def test_the_lower_foot_is_on_the_floor_in_every_frame():
     rng = np.random.default_rng(2)
     joint_pos = G1.standing_joint_pos + rng.normal(size=(2, 6, 29)) * 0.3
     command = rng.normal(size=(2, 5, 3)).astype(np.float32)
-    root_pos, root_quat = _root_pose.on_floor(joint_pos, G1, command, fps=50.0)
+    root_pos, root_quat = _root_pose.root_on_floor(joint_pos, G1, command, fps=50.0)
     assert root_pos.shape == (2, 6, 3)
     assert root_quat.shape == (2, 6, 4)
     flat = (array.reshape(12, -1) for array in (joint_pos, root_pos, root_quat))

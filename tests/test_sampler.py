@@ -71,7 +71,7 @@ def test_truncated_draws_stay_inside_and_do_not_pile_up():
 
 @pytest.mark.parametrize(("frames", "interval"), [(1, 1), (7, 1), (2, 3), (9, 3), (31, 10), (40, 10)])
 def test_sequences_go_in_straight_lines(frames, interval):
-    drawn = np.asarray(_sampler.sequence(KEY, ORIGINAL_RANGE, 4, frames, interval))
+    drawn = np.asarray(_sampler.sequence(KEY, ORIGINAL_RANGE, 4, frames, change_interval=interval))
     assert drawn.shape == (4, frames, 3)
     bends = np.abs(np.diff(drawn, 2, axis=1)).max(axis=(0, 2)) > 1e-4
     at = np.arange(1, frames - 1)
@@ -96,7 +96,7 @@ def test_standing_minimum_speed_and_forward_only():
 
 def test_a_command_is_held_and_then_drawn_again_row_by_row():
     held = _sampler.hold(KEY, jnp.zeros((200, 3)), (5, 9))
-    step = jax.jit(lambda key, held, command, done: _sampler.next_held(key, held, command, (5, 9), done))
+    step = jax.jit(lambda key, held, command, done: _sampler.next_held(held, key, command, (5, 9), done))
     lasted, since = [], np.zeros(200, int)
     for time in range(60):
         done = np.arange(200) == time
@@ -127,8 +127,8 @@ def test_another_shape_is_refused_instead_of_broadcast():
     with jax.numpy_rank_promotion("allow"):
         for call, words in (
             (lambda: _sampler.hold(KEY, rows[0], (5, 9)), r"command has shape \(3,\); it must be \[B, C\]"),
-            (lambda: _sampler.next_held(KEY, held, rows[:1], (5, 9)), r"command has shape \(1, 3\)"),
-            (lambda: _sampler.next_held(KEY, held, rows, (5, 9), np.zeros(1)), r"done has shape \(1,\)"),
+            (lambda: _sampler.next_held(held, KEY, rows[:1], (5, 9)), r"command has shape \(1, 3\)"),
+            (lambda: _sampler.next_held(held, KEY, rows, (5, 9), np.zeros(1)), r"done has shape \(1,\)"),
             (lambda: _sampler.uniform(KEY, CommandRange(rows, rows), 2), "lowest command has shape"),
             (lambda: _sampler.uniform(KEY, CommandRange(rows[0], rows[0, :2]), 2), "highest command has shape"),
             (lambda: _sampler.uniform(KEY, CommandRange(0.0, 1.0), 2), r"must be \[C\]"),
@@ -159,7 +159,7 @@ def test_a_model_of_the_originals_range_has_the_originals_presets(bundled):
 
 
 def test_presets_of_other_commands_are_refused(small_model):
-    with pytest.raises(InputError, match="this model's commands are 2 numbers"):
+    with pytest.raises(InputError, match="needs commands vx, vy and yaw rate; the model's are 2 numbers"):
         _sampler.presets(small_model)
     assert _sampler.trained_range(small_model).low.shape == (2,)
 
@@ -168,7 +168,7 @@ def test_draws_are_float32_where_double_precision_is_on():
     with jax.enable_x64(True):
         key, wide = jax.random.key(1), CommandRange(np.zeros(3), np.ones(3))
         held = _sampler.hold(key, np.zeros((4, 3)), (2, 5))
-        held, _ = _sampler.next_held(key, held, np.ones((4, 3)), (2, 5))
+        held, _ = _sampler.next_held(held, key, np.ones((4, 3)), (2, 5))
         drawn = [draw(key, wide, 4) for draw in (_sampler.uniform, _sampler.normal, _sampler.truncated_normal)]
         drawn += [_sampler.sequence(key, wide, 4, 9), _sampler.uniform(key, _sampler.curriculum(wide, 0.5), 4)]
         drawn += [

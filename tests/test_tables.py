@@ -157,7 +157,10 @@ def test_a_root_in_angles(clip, table, tmp_path):
     [
         (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], "line 4 has 37 columns, line 1 36"),
         (lambda lines: [lines[0], "x" + lines[1], *lines[2:]], "line 2 holds 'x"),
-        (lambda lines: [line.rsplit(",", 3)[0] for line in lines], "26 joints without names; name them with --joints"),
+        (
+            lambda lines: [line.rsplit(",", 3)[0] for line in lines],
+            "26 joints without names; name them with --joint-names",
+        ),
         (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
         (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
         (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),

@@ -15,7 +15,7 @@ ROWS = jnp.arange(BATCH)
 
 
 def test_on_a_tick_commands_act_together(model):
-    plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=4))
+    plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=4))
     expected = plain.init(model, KEY, commands(1), first(2))
     state = ticked.init(model, KEY, commands(1), first(2))
     wanted = commands(1)
@@ -33,7 +33,7 @@ def test_on_a_tick_commands_act_together(model):
 
 
 def test_a_reset_drops_the_command_that_waits(model):
-    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=3))
+    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=3))
     state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
     state = generator.set_command(model, state, commands(2))
     state = generator.reset(model, state, ROWS < 4, KEY, commands(3))
@@ -43,7 +43,7 @@ def test_a_reset_drops_the_command_that_waits(model):
 
 
 def test_a_command_taken_back_before_its_tick_changes_nothing(model):
-    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=3))
+    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=3))
     state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
     changed = generator.set_command(model, state, commands(2))
     assert changed.waiting.all()
@@ -151,7 +151,7 @@ def test_joints_of_another_robot_have_no_limits_here(small_model):
 
 def test_impossible_options_are_refused():
     for make, words in (
-        (lambda: cmg_jax.on_tick(cmg_jax.streaming(3), frames=0), "frames 0"),
+        (lambda: cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=0), "num_frames 0"),
         (lambda: cmg_jax.mirrored(cmg_jax.streaming(3), 1.5), "fraction 1.5"),
     ):
         with pytest.raises(InputError, match=words):

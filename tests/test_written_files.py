@@ -81,8 +81,8 @@ def test_no_function_replaces_a_directory(thesis, walk, tmp_path):
         "a.pkl": [lambda path: motion_files.write(path, walk)],
         "a.png": [
             lambda path: _plot.plot_motion(path, walk),
-            lambda path: _plot.plot_speeds(path, np.zeros((5, 3)), 0.1),
-            lambda path: _contact_sheet.draw(path, [_contact_sheet.Entry(walk, np.zeros(3))]),
+            lambda path: _plot.plot_commands(path, np.zeros((5, 3)), 0.1),
+            lambda path: _contact_sheet.draw_contact_sheet(path, [_contact_sheet.SheetEntry(walk, np.zeros(3))]),
         ],
         "a.gif": [lambda path: _render.render_motion(path, walk)],
     }
@@ -102,7 +102,7 @@ def test_what_is_read_is_not_written(walk, tmp_path, capsys):
         ("generate", "--schedule", tmp_path / "drive.csv", "--out", tmp_path / "drive.csv"),
         ("view", "--schedule", tmp_path / "drive.csv", "--record", tmp_path / "drive.csv"),
     ):
-        assert "is a file to read, which would be lost" in refused_line(capsys, *arguments)
+        assert "is also an input, which would be lost" in refused_line(capsys, *arguments)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -170,10 +170,10 @@ def test_a_picture_that_fails_loses_nothing_of_what_is_written(walk, tmp_path, m
     def fail(*_, **__):
         raise ZeroDivisionError("in the middle of a font")
 
-    for function in ("plot_speeds", "plot_motion"):
+    for function in ("plot_commands", "plot_motion"):
         monkeypatch.setattr(_plot, function, fail)
     monkeypatch.setattr(_render, "render_motion", fail)
-    monkeypatch.setattr(_contact_sheet, "draw", fail)
+    monkeypatch.setattr(_contact_sheet, "draw_contact_sheet", fail)
     monkeypatch.chdir(tmp_path)
     motion_files.write(tmp_path / "walk.npz", walk)
     second = ["--command", "0.5", "0", "0", "--seconds", "0.5"]
@@ -181,7 +181,7 @@ def test_a_picture_that_fails_loses_nothing_of_what_is_written(walk, tmp_path, m
         (["data", "walk.npz", "--out", "set.npz", "--percentiles", "0", "100"], "set.npz", ["set.png"]),
         (["generate", *second, "--out", "a.csv", "--plot", "a.png", "--video", "a.gif"], "a.csv", ["a.png", "a.gif"]),
         (
-            ["dataset", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
+            ["motions", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
             "set/index.csv",
             ["set/contact_sheet.png"],
         ),

@@ -2,11 +2,11 @@
 
 A range is a pytree of two arrays, so it may change (a curriculum) without compiling anything again. `trained_range`,
 `presets` and `stages` are ranges that a model was trained on; the `ORIGINAL_` figures and those of `curriculum` are
-the PyTorch original's, which asks for up to 3 m/s.
+the PyTorch original's, which go up to 3 m/s.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ class CommandRange(NamedTuple):
 
     low: Any  # [C]
     high: Any  # [C]
+
+
+class CommandSampler(Protocol):
+    """Draws commands, as `lambda key, num_envs: commands.uniform(key, command_range, num_envs)` does."""
+
+    def __call__(self, key: jax.Array, num_envs: int, /) -> jax.Array:
+        """Commands [num_envs, C], physical: vx, vy [m/s] and yaw rate [rad/s]. It consumes the key."""
+        ...
 
 
 def _range(vx: tuple[float, float], vy: tuple[float, float], yaw: tuple[float, float]) -> CommandRange:
@@ -52,7 +60,7 @@ ORIGINAL_STAGES: dict[str, CommandRange] = {
 
 
 def trained_range(model: CMGModel) -> CommandRange:
-    """The commands that a model was trained on. Beyond them its motion need not follow the command."""
+    """The commands that a model was trained on. Outside this range its motion may not follow the command."""
     return CommandRange(model.stats.command_min, model.stats.command_max)
 
 
@@ -81,11 +89,7 @@ def clip(command_range: CommandRange, limits: CommandRange) -> CommandRange:
 
 
 def _clipped(ranges: Mapping[str, CommandRange], model: CMGModel) -> dict[str, CommandRange]:
-    if model.config.command_dim != 3:
-        raise InputError(
-            f"presets and stages are of vx, vy and yaw rate; this model's commands are {model.config.command_dim} "
-            "numbers: use trained_range(model)"
-        )
+    model.config.check_velocity_commands("a range of presets or stages")
     return {name: clip(command_range, trained_range(model)) for name, command_range in ranges.items()}
 
 
@@ -98,7 +102,7 @@ def _edges(command_range: CommandRange) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
 
 
-def curriculum(command_range: CommandRange, difficulty: Any) -> CommandRange:
+def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRange:
     """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d."""
     easiest = jnp.array([0.5, 0.0, 0.3], jnp.float32)
     scale = easiest + (1 - easiest) * jnp.asarray(difficulty, jnp.float32)
@@ -111,33 +115,45 @@ def forward_only(command_range: CommandRange) -> CommandRange:
     return CommandRange(*(jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range)))
 
 
-def uniform(key: jax.Array, command_range: CommandRange, batch: int) -> jax.Array:
-    """Commands [B, C], evenly spread over the range."""
+def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> jax.Array:
+    """Commands [B, C], uniform over the range."""
     low, high = (edge[None] for edge in _edges(command_range))
-    return low + (high - low) * jax.random.uniform(key, (batch, low.shape[-1]), jnp.float32)
+    return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
 
 
-def normal(key: jax.Array, command_range: CommandRange, batch: int, *, mean: Any = None, std: Any = None) -> jax.Array:
-    """Commands [B, C] around `mean` (the middle of the range) with `std` (a quarter of its width); not bounded."""
+def normal(
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+) -> jax.Array:
+    """Normal commands [B, C], not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
     mean, std = _moments(command_range, mean, std)
-    return mean[None] + std[None] * jax.random.normal(key, (batch, mean.shape[-1]), jnp.float32)
+    return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
 
 
 def truncated_normal(
-    key: jax.Array, command_range: CommandRange, batch: int, *, mean: Any = None, std: Any = None
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
 ) -> jax.Array:
-    """Like `normal`, but inside the range: truncated, where the original piles up clipped draws on its edges."""
+    """Like `normal`, but truncated to the range. The original clips instead, and piles draws up on the edges."""
     mean, std = _moments(command_range, mean, std)
     low, high = _edges(command_range)
-    # An empty width has no distribution, only its one value.
+    # A width of zero has no distribution, only one value.
     width = jnp.where(std > 0, std, 1.0)
     draw = jax.random.truncated_normal(
-        key, ((low - mean) / width)[None], ((high - mean) / width)[None], (batch, mean.shape[-1]), jnp.float32
+        key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
     )
     return jnp.clip(mean[None] + std[None] * draw, low[None], high[None])
 
 
-def _moments(command_range: CommandRange, mean: Any, std: Any) -> tuple[jax.Array, jax.Array]:
+def _moments(command_range: CommandRange, mean: ArrayLike | None, std: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
     low, high = _edges(command_range)
     for name, value in (("mean", mean), ("std", std)):
         if value is not None:
@@ -147,32 +163,32 @@ def _moments(command_range: CommandRange, mean: Any, std: Any) -> tuple[jax.Arra
 
 
 def sequence(
-    key: jax.Array, command_range: CommandRange, batch: int, frames: int, change_interval: int = 50
+    key: jax.Array, command_range: CommandRange, num_envs: int, num_frames: int, *, change_interval: int = 50
 ) -> jax.Array:
     """Commands [B, T, C] that go in straight lines from one draw to the next, `change_interval` frames each.
 
     Raises:
       InputError: fewer than one frame in all or in an interval.
     """
-    if frames < 1 or change_interval < 1:
-        raise InputError(f"frames {frames} and change_interval {change_interval} must be at least 1")
-    draws = frames // change_interval + 2
-    points = jax.vmap(lambda key: uniform(key, command_range, batch))(jax.random.split(key, draws))
-    time = jnp.arange(frames, dtype=jnp.int32)
+    if num_frames < 1 or change_interval < 1:
+        raise InputError(f"num_frames {num_frames} and change_interval {change_interval} must be at least 1")
+    draws = num_frames // change_interval + 2
+    points = jax.vmap(lambda key: uniform(key, command_range, num_envs))(jax.random.split(key, draws))
+    time = jnp.arange(num_frames, dtype=jnp.int32)
     before = time // change_interval
     weight = ((time % change_interval).astype(jnp.float32) / change_interval)[:, None, None]
     return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
 
 
-def with_standing(key: jax.Array, command: ArrayLike, fraction: Any) -> jax.Array:
-    """`command` [B, C] with about `fraction` of its rows standing still."""
+def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> jax.Array:
+    """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random."""
     check_shape("command", command, ("B", "C"))
     standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
     return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
 
 
-def with_minimum_speed(command: ArrayLike, speed: Any) -> jax.Array:
-    """`command` [B, 3] with vx and vy set to zero in rows slower than `speed` [m/s], which hardly move anyway."""
+def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> jax.Array:
+    """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s]."""
     check_shape("command", command, ("B", 3))
     command = jnp.asarray(command, jnp.float32)
     slow = jnp.linalg.norm(command[:, :2], axis=-1, keepdims=True) < speed
@@ -180,14 +196,14 @@ def with_minimum_speed(command: ArrayLike, speed: Any) -> jax.Array:
 
 
 class HeldCommand(NamedTuple):
-    """Commands that are held for a while before each row draws its next one, at its own time."""
+    """Commands that each row holds for a number of steps before it takes another one."""
 
     requested: jax.Array  # [B, C]
     remaining: jax.Array  # [B] int32, steps until the next draw
 
 
 def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldCommand:
-    """Hold `command` [B, C] for a number of steps drawn from `interval`, both ends included.
+    """Hold `command` [B, C] for a number of steps that each row draws from `interval`, both ends included.
 
     Raises:
       InputError: a command of another shape, or an interval that is empty or begins below 1.
@@ -198,15 +214,15 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
 
 
 def next_held(
-    key: jax.Array, held: HeldCommand, command: ArrayLike, interval: tuple[int, int], done: Any = False
+    held: HeldCommand, key: jax.Array, command: ArrayLike, interval: tuple[int, int], done: ArrayLike = False
 ) -> tuple[HeldCommand, jax.Array]:
-    """One step: rows whose time is over, or that are `done` [B], take their row of `command` [B, C].
+    """One step: rows whose interval is over, or that are `done` [B], take their row of `command` [B, C].
 
     Returns:
       the new state and the rows that changed, [B] bool: what `Generator.set_command` takes.
 
     Raises:
-      InputError: `command` or `done` is not of as many rows as `held`.
+      InputError: `command` or `done` has another number of rows than `held`.
     """
     check_shape("command", command, np.shape(held.requested))
     if np.ndim(done):
@@ -217,8 +233,8 @@ def next_held(
     return HeldCommand(requested, remaining), changed
 
 
-def _intervals(key: jax.Array, batch: int, interval: tuple[int, int]) -> jax.Array:
+def _intervals(key: jax.Array, num_envs: int, interval: tuple[int, int]) -> jax.Array:
     shortest, longest = interval
     if not 1 <= shortest <= longest:
         raise InputError(f"interval {interval}: at least 1 step, the shorter one first")
-    return jax.random.randint(key, (batch,), shortest, longest + 1, jnp.int32)
+    return jax.random.randint(key, (num_envs,), shortest, longest + 1, jnp.int32)

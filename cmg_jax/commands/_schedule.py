@@ -1,4 +1,4 @@
-"""Commands over time: what a user types or writes into a file, as one command a frame."""
+"""Commands over time, as a user types them or writes them into a file: one command a frame."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ RAMP_SECONDS = 0.5
 """How long one held command takes to become the next: the reference smoother's 25 frames at 50 fps."""
 
 
-def hold(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.ndarray:
+def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.ndarray:
     """Hold each command for an equal share of the time, with a straight ramp of 0.5 s at each change.
 
     Args:
@@ -32,7 +32,7 @@ def hold(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.
 
 
 def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: float) -> np.ndarray:
-    """Commands [T, C] by straight lines between the given points; constant before and after them.
+    """Commands [T, C] along straight lines between points, constant before the first and after the last.
 
     Args:
       times: [N] s, ascending.
@@ -46,11 +46,11 @@ def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: floa
         return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def read_csv(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
+def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """times [N] s and commands [N, C] from a file of lines `time, vx, vy, yaw`; one header line is allowed.
 
     Raises:
-      InputError: no rows, a row of another length, something that is not a finite number, times that do not rise.
+      InputError: no rows, a row of another length, a cell that is not a finite number, or times that do not rise.
     """
     rows: list[list[float]] = []
     first = True

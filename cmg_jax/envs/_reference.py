@@ -1,4 +1,4 @@
-"""What an environment reads in `info["reference"]`, and the empty slot that it declares at reset."""
+"""`Reference`, which an environment reads in `info["reference"]`, and the empty slot that it declares at reset."""
 
 from typing import NamedTuple
 
@@ -6,39 +6,38 @@ import jax
 import jax.numpy as jnp
 
 from cmg_jax.generators._base import MotionFrame
-from cmg_jax.robot._kinematics import BodyPoses, BodyVelocities
-from cmg_jax.robot._root_pose import RootPose
+from cmg_jax.robot import BodyPoses, BodyVelocities, RootPose
 
 
 class KeyBodies(NamedTuple):
-    """Poses and velocities of bodies as seen from the pelvis, which the reference holds upright."""
+    """Poses and velocities of bodies relative to the pelvis, which is upright in the reference."""
 
-    poses: BodyPoses
+    poses: BodyPoses[jax.Array]
     velocities: BodyVelocities
 
 
 class Reference(NamedTuple):
-    """Reference motion at a state's time; inside `vmap`, as an environment sees it, without the axis B.
+    """Reference motion at a state's time. An environment sees it inside `vmap`, without the axis B of environments.
 
-    A command has three names on its way: it is `requested` (drawn, or set by `set_command`), then `smoothed`, which
-    the generator is given, and then active, which is `command`: the one that the frames obey. Under `on_tick` a
-    command waits for its tick before it is active, and a bank plays the motion of the nearest one that it has.
+    A command has three stages: it is `requested` (drawn, or set by `set_command`), then `smoothed`, and then active,
+    which is `command`: the one that the frames obey. The generator receives the smoothed command. Under `on_tick` it
+    waits for its tick before it is active, and a bank plays the motion of the nearest command that it has.
     """
 
     joint_pos: jax.Array  # [B, J] rad
     joint_vel: jax.Array  # [B, J] rad/s
     ahead: MotionFrame
-    """Frames to come at the offsets of the wrapper, leaves [B, L, J]."""
+    """Frames to come, at the offsets `lookahead` of the source, leaves [B, L, J]."""
     root: RootPose
-    """Where a robot stands that walked by the active commands since the episode began: [B, 2] m and [B] rad."""
+    """Where a robot would stand that obeyed the active commands since the episode began: [B, 2] m and [B] rad."""
     root_velocity: jax.Array  # [B, 2] m/s in the world; it turns at command[:, 2]
     command: jax.Array  # [B, C] active: what the frames obey
-    smoothed: jax.Array  # [B, C] what the generator was given last
-    requested: jax.Array  # [B, C] where the smoothed command is going
+    smoothed: jax.Array  # [B, C] the latest that the generator received
+    requested: jax.Array  # [B, C] the target of the smoothed command
     bodies: KeyBodies | None
-    """Of the frame, leaves [B, N, ...]; None unless the wrapper was given `key_bodies`."""
+    """Key bodies in the frame, leaves [B, N, ...]; None where the source has no `key_bodies`."""
     ahead_bodies: KeyBodies | None
-    """Of the frames to come, leaves [B, L, N, ...]."""
+    """Key bodies in the frames to come, leaves [B, L, N, ...]."""
 
 
 def empty_reference(
@@ -48,8 +47,8 @@ def empty_reference(
 
     Args:
       num_joints: J, of the model.
-      lookahead: L, number of offsets that the wrapper is given.
-      key_bodies: N, number of bodies that the wrapper is given.
+      lookahead: L, number of offsets in the source's `lookahead`.
+      key_bodies: N, number of the source's `key_bodies`.
       command_dim: C, of the model.
     """
 

@@ -1,4 +1,4 @@
-"""A model as an ONNX graph: one frame further, for any batch size. Needs the extra `export`."""
+"""A model as an ONNX graph: the frame after a frame, for any batch size. Needs the extra `export`."""
 # pyright: reportMissingImports=false
 
 from itertools import pairwise
@@ -14,13 +14,13 @@ from cmg_jax.model._networks import unpack_experts
 OPSET = 17
 
 
-def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
-    """An `onnx.ModelProto` with inputs prev_motion [batch, D] and command [batch, C] and the output motion [batch, D].
+def onnx_model(model: CMGModel, *, physical: bool = False) -> Any:
+    """The `onnx.ModelProto` of a model: prev_motion [batch, D] and command [batch, C] in, motion [batch, D] out.
 
     Args:
       model: in float32.
-      normalization: take and give physical arrays; by default all three are normalized, as in the exporter of
-        the PyTorch original.
+      physical: take and give arrays in physical units (rad, rad/s, m/s); by default all three are normalized, as in
+        the exporter of the PyTorch original.
 
     Raises:
       InputError: onnx is not installed, or the model is in lower precision.
@@ -30,7 +30,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     except ImportError:
         raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[export]'") from None
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
-        raise InputError("only models in float32 become ONNX graphs; begin with the one that was loaded")
+        raise InputError("only models in float32 become ONNX graphs; export the model as it was loaded")
     config, params, stats = model.config, model.params, model.stats
     nodes, constants = [], {}
 
@@ -47,7 +47,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
         return constant("shape_" + "_".join(map(str, sizes)), np.array(sizes, np.int64))
 
     motion, command = "prev_motion", "command"
-    if normalization:
+    if physical:
         mean, std = constant("motion_mean", stats.motion_mean), constant("motion_std", stats.motion_std)
         motion = add("Div", add("Sub", motion, mean), std)
         half_range = constant("command_half_range", (stats.command_max - stats.command_min) / 2)
@@ -70,8 +70,8 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
             np.asarray(unpack_experts(layer["kernel"], layer["bias"])),
             constant(f"bias_{index}", layer["bias"]),
         )
-        # Rows first, and the narrower side widened by the experts: what onnxruntime, which packs constant weights
-        # once, is fastest with.
+        # Rows first, and the narrower side widened by the experts: onnxruntime, which packs constant weights once,
+        # is fastest with this order.
         if features_in < features_out:
             kernel = constant(f"kernel_{index}", weights.reshape(-1, features_out))
             scaled = add("Mul", column, add("Reshape", x, shape(-1, 1, features_in)))
@@ -84,7 +84,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
             x = add("ReduceSum", add("Mul", column, add("Add", outputs, bias)), axes, keepdims=0)
         if index < last:
             x = add("Elu", x)
-    if normalization:
+    if physical:
         x = add("Add", add("Mul", x, "motion_std"), "motion_mean")
     add("Identity", x, output="motion")
 
@@ -94,7 +94,7 @@ def onnx_model(model: CMGModel, *, normalization: bool = False) -> Any:
     inputs = [value("prev_motion", config.motion_dim), value("command", config.command_dim)]
     initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     graph = helper.make_graph(nodes, "cmg", inputs, [value("motion", config.motion_dim)], initializers)
-    # The IR version that goes with the opset: older runtimes read no newer one.
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    checker.check_model(made)
-    return made
+    # The IR version that belongs to the opset: older runtimes read no newer one.
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    checker.check_model(proto)
+    return proto

@@ -1,7 +1,7 @@
-"""A model as a PyTorch checkpoint in the original's own layout, written without torch.
+"""A model as a PyTorch checkpoint in the original's layout, written without torch.
 
-A torch zip file is a pickle of the object, in which each tensor names its storage, and one record of raw numbers
-a storage. `converters.load_model` reads it.
+A torch zip file holds a pickle of the object, in which each tensor refers to its storage, and for each storage a
+record of raw numbers. `converters.load_model` reads it.
 """
 
 import io
@@ -18,7 +18,7 @@ from cmg_jax.model._model import CMGModel
 from cmg_jax.model._networks import unpack_experts
 
 ALIGNMENT = 64
-"""Bytes at whose multiples storages begin, so that torch can map the file into memory."""
+"""Storages begin at multiples of this many bytes, so that torch can map the file into memory."""
 
 
 def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
@@ -28,12 +28,12 @@ def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
       InputError: the model is in lower precision.
     """
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
-        raise InputError("only models in float32 become PyTorch files; begin with the one that was loaded")
+        raise InputError("only models in float32 become PyTorch files; export the model as it was loaded")
     out: dict[str, np.ndarray] = {}
     gating = model.params["gating"]
     for index in range(len(gating)):
         dense = gating[f"Dense_{index}"]
-        # An activation stands between two Linear modules.
+        # Between two Linear modules there is an activation.
         out[f"gating.gating_network.{2 * index}.weight"] = np.asarray(dense["kernel"])
         out[f"gating.gating_network.{2 * index}.bias"] = np.asarray(dense["bias"])
     for index in range(len(model.config.hidden_dims) + 1):
@@ -47,13 +47,13 @@ def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
 
 
 def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> bytes:
-    """The bytes of a checkpoint: `model_state_dict` and `stats`, as the original's cmg_final.pt, and `joint_names`.
+    """The bytes of a checkpoint: `model_state_dict` and `stats`, as in the original's cmg_final.pt, and `joint_names`.
 
     Args:
       model: in float32.
-      stats: False for the state_dict alone, as in cmg_best.pt: that `torch.load` reads with `weights_only=True`;
-        the original's stats are NumPy arrays, which it then has to be told to allow.
-      name: of the folder inside the file.
+      stats: False for the state_dict alone, as in cmg_best.pt, which `torch.load` reads with `weights_only=True`.
+        The original's stats are NumPy arrays, which have to be allowed explicitly.
+      name: name of the folder inside the file.
 
     Raises:
       InputError: the model is in lower precision.
@@ -108,7 +108,7 @@ class _OrderedDict:
 
 
 def _storage(writer: pickles.Writer, key: int, size: int) -> None:
-    """A reference to a record of `size` float32 numbers."""
+    """Write a reference to a record of `size` float32 numbers."""
     writer.out.append(pickle.MARK)
     writer.value("storage")
     writer.name("torch", "FloatStorage")
@@ -118,7 +118,7 @@ def _storage(writer: pickles.Writer, key: int, size: int) -> None:
 
 
 def _record(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """A stored record, of no date, whose content is aligned by a padded extra field."""
+    """Write a record that is not compressed, has no date, and whose content a padded extra field aligns."""
     record = zipfile.ZipInfo(name)
     assert archive.fp is not None
     padding = -(archive.fp.tell() + 30 + len(name) + 4) % ALIGNMENT

@@ -1,7 +1,7 @@
 """The contract that every generator keeps, as types, and the checks that all of them share.
 
-Generators are batch-native: they decide once per batch whether the network runs. Under `vmap` that
-decision would become a select in which both sides run, so call them on the whole batch.
+A generator works on a whole batch: it decides once per batch whether the network runs. Under `vmap` that decision
+would become a select that runs both branches, so call a generator on the whole batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,6 +45,8 @@ S_contra = TypeVar("S_contra", bound=GeneratorState, contravariant=True)
 
 
 class InitFn(Protocol[S_co]):
+    """The type of `Generator.init`."""
+
     def __call__(
         self,
         model: CMGModel,
@@ -58,7 +60,7 @@ class InitFn(Protocol[S_co]):
 
         Args:
           model: the model.
-          key: draws what is not given; consumed.
+          key: consumed; draws the commands and first frames that are None.
           command: [B, C] physical: vx, vy [m/s] and yaw rate [rad/s]. None: each row takes the command of a motion
             of `model.bank`, drawn from the bank's range.
           motion: the frames that count as served last, [B, D] physical: joint positions [rad], then joint
@@ -72,8 +74,10 @@ class InitFn(Protocol[S_co]):
 
 
 class StepFn(Protocol[S]):
+    """The type of `Generator.step`."""
+
     def __call__(self, model: CMGModel, state: S) -> tuple[S, MotionFrame]:
-        """One frame further in every row.
+        """Advance every row by one frame.
 
         Returns:
           the state, and the frame with leaves [B, J] in rad and rad/s.
@@ -82,6 +86,8 @@ class StepFn(Protocol[S]):
 
 
 class ResetFn(Protocol[S]):
+    """The type of `Generator.reset`."""
+
     def __call__(
         self,
         model: CMGModel,
@@ -91,13 +97,13 @@ class ResetFn(Protocol[S]):
         command: ArrayLike | None,
         motion: ArrayLike | None = None,
     ) -> S:
-        """Rows where `done` start again, as `init` starts them. The others keep their motion and command.
+        """Start the rows where `done` again, as `init` does. The other rows keep their motion and command.
 
         Args:
           model: the model.
           state: the generator's state.
           done: [B] bool, or 0 and 1 as Brax has them.
-          key: draws what is not given; consumed.
+          key: consumed; draws the commands and first frames that are None.
           command: [B, C] physical, or None for commands that `model.bank` draws.
           motion: frames that count as served last, [B, D] physical; by default drawn as in `init`.
 
@@ -108,8 +114,10 @@ class ResetFn(Protocol[S]):
 
 
 class SetCommandFn(Protocol[S]):
+    """The type of `Generator.set_command`."""
+
     def __call__(self, model: CMGModel, state: S, command: ArrayLike, changed: ArrayLike | None = None) -> S:
-        """Rows whose command changes go on from the frame last served, without a jump.
+        """Change commands. The rows concerned continue from the frame last served, without a jump.
 
         Their next frame is the network on that frame and the new command.
 
@@ -117,7 +125,7 @@ class SetCommandFn(Protocol[S]):
           model: the model.
           state: the generator's state.
           command: [B, C] physical.
-          changed: [B] bool, rows that take their command; by default those where it differs.
+          changed: [B] bool, rows that take their command; by default those where it differs from the active one.
 
         Raises:
           InputError: arrays of another shape, or commands that are not finite.
@@ -126,6 +134,8 @@ class SetCommandFn(Protocol[S]):
 
 
 class LookaheadFn(Protocol[S_contra]):
+    """The type of `Generator.lookahead`."""
+
     def __call__(self, model: CMGModel, state: S_contra, offsets: Sequence[int] | ArrayLike) -> MotionFrame:
         """Frames at offsets from the frame last served, without a step.
 
@@ -139,8 +149,8 @@ class LookaheadFn(Protocol[S_contra]):
           frames with leaves [B, n, J] in rad and rad/s.
 
         Raises:
-          InputError: an offset outside of that range. Offsets that are traced cannot be looked at: there, a frame
-            outside of the range is NaN.
+          InputError: an offset outside of that range. The values of traced offsets cannot be checked:
+            there, a frame outside of the range is NaN.
         """
         ...
 
@@ -166,10 +176,10 @@ def checked(
     lookahead: Callable[[CMGModel, S, jax.Array | np.ndarray], MotionFrame],
     horizon: float,
 ) -> Generator[S]:
-    """The generator of a mode's functions, which are given checked arguments.
+    """The generator made of a mode's functions, each behind a check of its arguments.
 
-    Commands and first frames arrive in float32 [B, ...] or as None, masks as bool [B], offsets as int32 [n] between
-    0 and the horizon, `num_envs` as a number, and states as jax arrays.
+    Commands and first frames arrive there in float32 [B, ...] or as None, masks as bool [B], offsets as int32 [n]
+    between 0 and the horizon, `num_envs` as a number, and states as jax arrays.
     """
 
     def checked_init(
@@ -185,8 +195,10 @@ def checked(
             command = _check_command(model, command, num_envs)
             num_envs = len(command)
         elif num_envs is None or num_envs < 1:
-            raise InputError("give the commands, or as num_envs how many a bank is to draw")
-        return init(model, as_arrays(key), _given(model, command), _check_motion(model, motion, num_envs), num_envs)
+            raise InputError("pass the commands, or num_envs for the number of commands that a bank draws")
+        return init(
+            model, as_arrays(key), _require_source(model, command), _check_motion(model, motion, num_envs), num_envs
+        )
 
     def checked_step(model: CMGModel, state: S) -> tuple[S, MotionFrame]:
         return step(as_arrays(model), as_arrays(state))
@@ -205,7 +217,7 @@ def checked(
         if command is not None:
             command = _check_command(model, command, num_envs)
         motion = _check_motion(model, motion, num_envs)
-        return reset(model, state, done, as_arrays(key), _given(model, command), motion)
+        return reset(model, state, done, as_arrays(key), _require_source(model, command), motion)
 
     def checked_set_command(model: CMGModel, state: S, command: ArrayLike, changed: ArrayLike | None = None) -> S:
         model, state = as_arrays((model, state))
@@ -230,7 +242,7 @@ def checked(
 
 
 def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequence[float] | ArrayLike) -> MotionFrame:
-    """Reference between frames, for a control step that is no multiple of the motion's.
+    """The reference between frames, for a control step that is no multiple of the motion's.
 
     Linear between the two frames around each time.
 
@@ -246,7 +258,7 @@ def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequenc
     Raises:
       InputError: a time outside of that range. Where times are traced, its frame is NaN.
     """
-    # Known times stay NumPy's: inside jit, jax.numpy would trace them.
+    # Times that are known stay NumPy arrays: inside jit, jax.numpy would trace them.
     xp: Any = jnp if is_traced(seconds) else np
     position = xp.atleast_1d(xp.asarray(seconds, np.float32)) * np.float32(model.config.fps)
     # A time meant to be frame 3 may come as 2.9999998.
@@ -258,13 +270,13 @@ def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequenc
 
 
 def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S, key: jax.Array) -> T:
-    """From one mode to another: the state of `to` that goes on from the frame last served by `generator`.
+    """Switch to another mode: a state of `to` that continues from the frame last served by `generator`.
 
     Every row keeps its active command.
 
     Args:
       generator: the generator that made `state`.
-      to: the generator to go on with.
+      to: the generator to continue with.
       model: the model.
       state: the state of `generator`.
       key: consumed.
@@ -274,7 +286,7 @@ def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S,
 
 
 def to_frame(model: CMGModel, motion_normalized: jax.Array) -> MotionFrame:
-    """The physical frame of normalized motion [..., D] of any float dtype."""
+    """The physical frame from normalized motion [..., D] of any float dtype."""
     motion = _normalization.denormalize_motion(model.stats, motion_normalized.astype(jnp.float32))
     return MotionFrame(*jnp.split(motion, 2, axis=-1))
 
@@ -288,15 +300,15 @@ def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> jax.Array:
 
 
 def standing_frame(model: CMGModel) -> jax.Array:
-    """Standing still, [D]; for a robot whose MJCF is not known, the mean of the training data."""
+    """The frame of standing still, [D] physical; for a robot without MJCF, the mean of the training data."""
     robot = model.config.robot
     if not robot.has_mjcf:
         return model.stats.motion_mean
     return jnp.concatenate([jnp.asarray(robot.standing_joint_pos), jnp.zeros(robot.num_joints, jnp.float32)])
 
 
-def is_traced(tree: Any) -> bool:
-    """Whether a value is not known yet, because it is an argument of a function that jax traces."""
+def is_traced(tree: object) -> bool:
+    """Whether jax is tracing a value, whose numbers are therefore not known yet."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
@@ -309,12 +321,12 @@ def as_arrays(tree: Tree) -> Tree:
 
 
 def check_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
-    """A float32 copy of `value` if it has `shape` and, outside jit, only finite numbers.
+    """A float32 copy of `value`, after a check of its shape and, outside jit, that all numbers are finite.
 
     A copy, because it may become part of a state, and a state may be donated.
 
     Raises:
-      InputError: it has not.
+      InputError: another shape, or a number that is not finite.
     """
     if np.shape(value) != shape:
         wanted = ", ".join("B" if size < 0 else str(size) for size in shape)
@@ -327,20 +339,21 @@ def check_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
 
 
 def check_mask(name: str, mask: ArrayLike, num_envs: int) -> jax.Array:
-    """A boolean mask [B]; 0 and 1 as floats (Brax's `done`) are taken as well."""
+    """The mask as [B] bool. It may also hold 0 and 1 as floats, as Brax's `done` does."""
     if np.shape(mask) != (num_envs,):
         raise InputError(f"{name} has shape {np.shape(mask)}; it must be [{num_envs}]")
     return jnp.asarray(mask).astype(bool)
 
 
 def changed_rows(old: jax.Array, new: jax.Array, changed: jax.Array | None) -> jax.Array:
-    """Rows [B] whose command is to change: the given ones, else those where it differs."""
+    """Rows [B] whose command changes: `changed`, or by default those where it differs."""
     return (old != new).any(axis=-1) if changed is None else changed
 
 
-def _given(model: CMGModel, command: jax.Array | None) -> jax.Array | None:
+def _require_source(model: CMGModel, command: jax.Array | None) -> jax.Array | None:
+    """`command`, after a check that a bank draws it where it is None."""
     if command is None and model.bank is None:
-        raise InputError("give the commands; only a bank draws them, and this model has none (model.replace(bank=...))")
+        raise InputError("pass the commands; only a bank draws them, and this model has none (model.replace(bank=...))")
     return command
 
 
@@ -376,6 +389,6 @@ def _check_offsets(
     if values.size and values.max() > limit:
         raise InputError(
             f"offset {values.max()} is beyond the {limit} frames ahead that this generator knows; "
-            "ask for less, or make it with more frames of look-ahead"
+            "ask for fewer, or make it with more frames of look-ahead"
         )
     return values.astype(np.int32), None

@@ -1,69 +1,70 @@
-"""Compile before the first call, all programs at once, and keep what was compiled for the next process."""
+"""Compilation before the first call, all programs at once, and a cache of compiled programs on disk."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
-from cmg_jax.generators._base import Generator
+from cmg_jax.generators._base import Generator, S
 from cmg_jax.model._model import CMGModel
 
-Generate = Callable[[CMGModel, Any, Any], jax.Array]
-"""(model, motion [B, D], commands [B, T, C]) -> trajectory, as `cmg_jax.generate` returns it."""
+Generate = Callable[[CMGModel, ArrayLike, ArrayLike], jax.Array]
+"""(model, motion [B, D], commands [B, T, C]) -> the trajectory that `cmg_jax.generate` returns."""
 
 
 @overload
-def compile_ahead(model: CMGModel, envs: int, *, steps: int, time_major: bool = False) -> Generate: ...
+def compile_ahead(model: CMGModel, num_envs: int, *, steps: int, time_major: bool = False) -> Generate: ...
 @overload
-def compile_ahead(model: CMGModel, envs: int, *, generator: Generator, donate: bool = True) -> Generator: ...
+def compile_ahead(model: CMGModel, num_envs: int, *, generator: Generator[S], donate: bool = True) -> Generator[S]: ...
 def compile_ahead(
     model: CMGModel,
-    envs: int,
+    num_envs: int,
     *,
     steps: int | None = None,
-    generator: Generator | None = None,
+    generator: Generator[S] | None = None,
     time_major: bool = False,
     donate: bool = True,
-) -> Any:
-    """Compile for one size, now: no call of what is returned compiles anything.
+) -> Generate | Generator[S]:
+    """Compile now, for one size: calls of what is returned compile nothing.
 
     Of a generator, `init`, `step`, `reset` and `set_command` are compiled, at the same time on as many threads;
-    `lookahead` compiles when it is called. Arguments have the one size and are arrays: float32
-    (`done` and `changed` bool), keys of `jax.random.key`. For a script that steps from Python, or a server; a
-    jitted rollout compiles as a whole anyway.
+    `lookahead` compiles when it is called. Arguments must have that size and be arrays: float32
+    (`done` and `changed` bool), keys from `jax.random.key`. Meant for a script that steps from Python, or a server; a
+    jitted rollout is compiled as a whole anyway.
 
     Args:
       model: the model. Later calls may take another one of the same architecture, robot and rate, in the same
         precision, with a pool of first frames of the same size (and a bank of the same size, or none, as here).
-      envs: B.
+      num_envs: B.
       steps: T; compiles `cmg_jax.generate`.
-      generator: any generator whose commands are given; compiles its functions.
+      generator: compiles its functions, for calls that pass commands.
       time_major: as for `cmg_jax.generate`.
-      donate: the state given to `step`, `reset` and `set_command` is donated: its memory is used for the new one.
+      donate: `step`, `reset` and `set_command` donate the state that they take: its memory holds the new one.
 
     Returns:
       `generate` of (model, motion [B, D], commands [B, T, C]), or the generator, whose `reset` takes
       (model, state, done, key, command) and `set_command` (model, state, command).
 
     Raises:
-      InputError: not exactly one of `steps` and `generator` is given, or a size below 1.
+      InputError: both or neither of `steps` and `generator`, or a size below 1.
     """
     if (steps is None) == (generator is None):
-        raise InputError("give either steps, to compile generate, or a generator")
-    if envs < 1 or (steps is not None and steps < 1):
-        raise InputError(f"envs {envs}, steps {steps}: at least 1 is needed")
+        raise InputError("pass either steps, to compile generate, or a generator")
+    if num_envs < 1 or (steps is not None and steps < 1):
+        raise InputError(f"num_envs {num_envs}, steps {steps}: at least 1 is needed")
     config = model.config
     if generator is None:
         assert steps is not None
-        shapes = (_shape(envs, config.motion_dim), _shape(envs, steps, config.command_dim))
+        shapes = (_shape(num_envs, config.motion_dim), _shape(num_envs, steps, config.command_dim))
         generate = jax.jit(_rollout.generate, static_argnames="time_major")
         return generate.lower(model, *shapes, time_major=time_major).compile()
-    command, done = _shape(envs, config.command_dim), jax.ShapeDtypeStruct((envs,), jnp.bool_)
+    command, done = _shape(num_envs, config.command_dim), jax.ShapeDtypeStruct((num_envs,), jnp.bool_)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(generator.init, model, key, command)
     arguments = {
@@ -73,7 +74,7 @@ def compile_ahead(
         "set_command": (state, command),
     }
 
-    def compile_one(name: str) -> Any:
+    def compile_one(name: str) -> jax.stages.Compiled:
         donated = () if name == "init" or not donate else (1,)
         return jax.jit(getattr(generator, name), donate_argnums=donated).lower(model, *arguments[name]).compile()
 
@@ -83,11 +84,11 @@ def compile_ahead(
 
 
 def compilation_cache(directory: str | Path) -> None:
-    """Keep every compiled program in `directory`, and take it from there in later processes.
+    """Keep every compiled program in `directory`, and read it from there in later processes.
 
     For all of jax in this process; call it before anything is compiled. The same as setting
     JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0, and silences jax's log where its
-    level is not set. Take a directory of its own for each kind of processor.
+    level is not set. Use a separate directory for each kind of processor.
 
     Raises:
       InputError: the directory cannot be made.

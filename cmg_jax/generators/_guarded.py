@@ -1,4 +1,4 @@
-"""Guards: count frames that a policy should not be shown, and replace those that are not finite."""
+"""Guards: count frames that a policy should not see, and replace those that are not finite."""
 
 from typing import Generic, NamedTuple
 
@@ -12,7 +12,7 @@ from cmg_jax.model._model import CMGModel
 
 
 class GuardCounts(NamedTuple):
-    """Steps, for each row, since the start; write zeros to begin again."""
+    """Numbers of steps since `init`, one for each row; write zeros to count from the start."""
 
     not_finite: jax.Array  # [B] int32: the frame held a NaN or an infinity
     outside_limits: jax.Array  # [B] int32: a joint was beyond its range
@@ -20,6 +20,8 @@ class GuardCounts(NamedTuple):
 
 
 class GuardedState(NamedTuple, Generic[S]):
+    """The state of a `guarded` generator around the state of the generator inside."""
+
     inner: S
     counts: GuardCounts
     good: MotionFrame  # leaves [B, J]: the last finite frame served
@@ -35,8 +37,8 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
     - not finite (a NaN in a command makes every later frame of its row one),
     - beyond a joint's range (not checked for a robot whose MJCF is not known),
-    - under a command outside the range that the model was trained on, or under a NaN. It is the active
-      command that is looked at: from a bank, the one that the row's motion was made under.
+    - under a command outside the range that the model was trained on, or under a NaN. This is about the active
+      command: from a bank, the one that the row's motion was made under.
 
     Args:
       generator: any mode.
@@ -56,27 +58,27 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
         low, high = model.stats.command_min[None], model.stats.command_max[None]
         return ~((command >= low) & (command <= high)).all(-1)
 
-    def first_shown(model: CMGModel, inner: S) -> MotionFrame:
+    def last_served(model: CMGModel, inner: S) -> MotionFrame:
         """The frame last served, or standing in rows where it is not finite."""
-        shown = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
-        finite = _finite(shown)[:, None]
+        frame = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
+        finite = _finite(frame)[:, None]
         standing = MotionFrame(*jnp.split(_base.standing_frame(model)[None], 2, axis=-1))
-        return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), shown, standing)
+        return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), frame, standing)
 
     def init(
         model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
     ) -> GuardedState[S]:
         inner = generator.init(model, key, command, motion, num_envs=num_envs)
         counts = GuardCounts(*(jnp.zeros(num_envs, jnp.int32) for _ in GuardCounts._fields))
-        return GuardedState(inner, counts, first_shown(model, inner))
+        return GuardedState(inner, counts, last_served(model, inner))
 
     def step(model: CMGModel, state: GuardedState[S]) -> tuple[GuardedState[S], MotionFrame]:
         inner, frame = generator.step(model, state.inner)
         finite = _finite(frame)
         seen = GuardCounts(~finite, outside_limits(model, frame.joint_pos), outside_command(model, inner.command))
-        counts = jax.tree.map(lambda count, is_so: count + is_so.astype(jnp.int32), state.counts, seen)
+        counts = jax.tree.map(lambda count, event: count + event.astype(jnp.int32), state.counts, seen)
         good = jax.tree.map(lambda new, old: jnp.where(finite[:, None], new, old), frame, state.good)
-        # The state's own copy: what was served must outlive a donated state.
+        # A copy for the state: the frame that was served must outlive a donated state.
         return GuardedState(inner, counts, jax.tree.map(jnp.copy, good)), good if hold else frame
 
     def reset(
@@ -88,7 +90,7 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
         motion: jax.Array | None,
     ) -> GuardedState[S]:
         inner = generator.reset(model, state.inner, done, key, command, motion)
-        fresh = first_shown(model, inner)
+        fresh = last_served(model, inner)
         good = jax.tree.map(lambda new, old: jnp.where(done[:, None], new, old), fresh, state.good)
         return state._replace(inner=inner, good=good)
 
@@ -115,5 +117,5 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
 
 def _finite(frame: MotionFrame) -> jax.Array:
-    """Whether all joints are finite, [...] of leaves [..., J]."""
+    """Whether all joints are finite, [...] for leaves [..., J]."""
     return jnp.isfinite(frame.joint_pos).all(-1) & jnp.isfinite(frame.joint_vel).all(-1)

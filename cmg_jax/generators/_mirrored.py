@@ -1,4 +1,4 @@
-"""Left-right mirroring of some rows: a walk and its mirror image are equally good references."""
+"""Left-right mirroring of some rows: a walk and its mirror image are equally good as a reference."""
 
 from typing import Generic, NamedTuple
 
@@ -15,6 +15,8 @@ from cmg_jax.robot import _joints
 
 
 class MirroredState(NamedTuple, Generic[S]):
+    """The state of a `mirrored` generator around the state of the generator inside."""
+
     inner: S
     mirror: jax.Array  # [B] bool
 
@@ -28,17 +30,17 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
     """`generator` with about `fraction` of the rows mirrored, drawn at every reset.
 
     A mirrored row runs the network under the mirrored command and serves the mirror image: it obeys the
-    command it was given, with left and right of the body exchanged. Whatever goes in or comes out is
-    the caller's: commands and first frames are given, and frames are served, as ever. Only a command that
-    a bank draws is drawn before the mirror.
+    command that the caller set, with left and right of the body exchanged. The caller sees nothing of it: commands,
+    first frames and served frames mean what they mean without mirroring. Only a command that a bank draws is
+    mirrored after the draw.
 
     Args:
       generator: any mode.
       fraction: 0 to 1.
 
     Raises:
-      InputError: a fraction outside of that.
-      InputError: (in `init`, too) a joint of the model has no other side, or its robot is not known.
+      InputError: a fraction outside of that. The functions raise it where a joint of the model has no other side, or
+        its robot is not known.
     """
     if not 0 <= fraction <= 1:
         raise InputError(f"fraction {fraction} is not between 0 and 1")
@@ -94,7 +96,7 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
 def _reflect(
     model: CMGModel, mirror: jax.Array, command: jax.Array | None, motion: jax.Array | None
 ) -> tuple[jax.Array | None, jax.Array | None]:
-    """Command and first frames, where they are given, with the rows where `mirror` reflected."""
+    """Command and first frames, or None for each, with the rows where `mirror` reflected."""
     if command is not None:
         command = _reflect_command(mirror, command)
     if motion is not None:

@@ -1,21 +1,20 @@
-"""A pool of motions, made once, that all rows of a batch can play from."""
+"""A bank of motions, made once, that all rows of a batch can play from."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
+from cmg_jax._blocks import CPU_BLOCK_ROWS, row_blocks
 from cmg_jax._errors import InputError
+from cmg_jax.commands import CommandSampler
 from cmg_jax.generators import _base, _ring
 from cmg_jax.generators._rows import draw_rows, update_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, MotionBank
-
-Sampler = Callable[[jax.Array, int], jax.Array]
-"""(key, number) -> commands [number, C]."""
 
 
 def build_bank(
@@ -23,13 +22,13 @@ def build_bank(
     key: jax.Array,
     num_motions: int,
     num_frames: int,
-    sampler: Sampler,
+    sampler: CommandSampler,
     *,
-    chunk: int = 512,
-    dtype: Any = "float32",
-    progress: Callable[[int], Any] = lambda _: None,
+    block_rows: int = CPU_BLOCK_ROWS,
+    dtype: DTypeLike = "float32",
+    progress: Callable[[int], object] = lambda _: None,
 ) -> MotionBank:
-    """Make a pool of motions. A host loop over chunks: call it outside `jit`, once.
+    """Make a bank of motions. A host loop over blocks of motions: call it outside `jit`, once.
 
     Args:
       model: the model.
@@ -37,18 +36,19 @@ def build_bank(
       num_motions: M.
       num_frames: F, frames of each motion, the first frame not counted.
       sampler: draws M commands.
-      chunk: motions made together.
+      block_rows: the most motions that are made together.
       dtype: of the stored frames: float32, bfloat16 or float16.
       progress: called with the number of motions just finished.
 
     Returns:
-      the pool, with all of its motions open to draws.
+      the bank, whose range of draws holds all of its motions.
 
     Raises:
       InputError: a number below 1, another dtype, or commands that are not [M, C] and finite.
     """
-    if min(num_motions, num_frames, chunk) < 1:
-        raise InputError(f"num_motions {num_motions}, num_frames {num_frames}, chunk {chunk}: all must be at least 1")
+    if min(num_motions, num_frames, block_rows) < 1:
+        sizes = f"num_motions {num_motions}, num_frames {num_frames}, block_rows {block_rows}"
+        raise InputError(f"{sizes}: all must be at least 1")
     store_dtype = _ring.check_store_dtype(dtype)
     command_key, frame_key = jax.random.split(key)
     command_shape = (num_motions, model.config.command_dim)
@@ -60,13 +60,10 @@ def build_bank(
         frames = _ring.create(model, num_frames + 1, motion, 0, store_dtype)
         return _ring.extend(model, frames, command, jnp.int32(0), num_frames)[1:]
 
-    chunk = min(chunk, num_motions)
     out = np.empty((num_frames, num_motions, model.config.motion_dim), store_dtype)
-    for row in range(0, num_motions, chunk):
-        first = min(row, num_motions - chunk)  # the last chunk begins early: every chunk has the compiled shape
-        rows = slice(first, first + chunk)
+    for rows, num_new in row_blocks(num_motions, block_rows).slices():
         out[:, rows] = make(model, motion[rows], command[rows])
-        progress(min(chunk, num_motions - row))
+        progress(num_new)
     return MotionBank(jnp.asarray(out), command, command.min(axis=0), command.max(axis=0))
 
 
@@ -74,7 +71,7 @@ def bank_of(model: CMGModel, num_frames: int) -> MotionBank:
     """The model's bank.
 
     Raises:
-      InputError: it has none, or one of motions that are shorter than `num_frames`.
+      InputError: it has none, or its motions are shorter than `num_frames`.
     """
     if model.bank is None:
         raise InputError("this generator plays a bank and the model has none; use model.replace(bank=build_bank(...))")
@@ -83,10 +80,10 @@ def bank_of(model: CMGModel, num_frames: int) -> MotionBank:
     return model.bank
 
 
-def given_or_drawn(
+def passed_or_drawn(
     model: CMGModel, key: jax.Array, command: jax.Array | None, num_envs: int
 ) -> tuple[jax.Array, jax.Array]:
-    """A key, and commands [B, C]: the given ones, or where they are None those of motions drawn from the bank."""
+    """A key, and `command` [B, C], or where it is None the commands of motions drawn from the bank."""
     if command is not None:
         return key, command
     key, command_key = jax.random.split(key)
@@ -97,7 +94,7 @@ def given_or_drawn(
 def choose(
     model: CMGModel, bank: MotionBank, mask: jax.Array, key: jax.Array, command: jax.Array | None, index: jax.Array
 ) -> jax.Array:
-    """`index` [B] with another motion in the rows where `mask` [B]: the nearest to their command, or a drawn one."""
+    """`index` [B] with a new motion in the rows where `mask` [B]: the nearest to their command, or a random one."""
     if command is not None:
         return nearest_motion(model, bank, mask, command, index)
     return lax.cond(mask.any(), lambda: jnp.where(mask, _draw(bank, key, len(mask)), index), lambda: index)
@@ -108,7 +105,7 @@ def nearest_motion(
 ) -> jax.Array:
     """`index` [B] with the motion whose command is nearest to `command` [B, C] in the rows where `mask` [B].
 
-    In units of the trained range. The search costs what its rows cost, and nothing where there are none.
+    Distances are in units of the trained range. The cost follows the number of rows in `mask`, and is zero for none.
     """
     wanted, available = (_normalization.normalize_command(model.stats, c) for c in (command, bank.command))
 
@@ -141,7 +138,7 @@ def nearest_frame(
 
 
 def _draw(bank: MotionBank, key: jax.Array, num_envs: int) -> jax.Array:
-    """Motions [B] whose command lies within the range; any, where none does."""
+    """Random motions [B] among those whose command lies in the bank's range, or among all where none does."""
     inside = (bank.command >= bank.command_low[None]) & (bank.command <= bank.command_high[None])
     allowed = inside.all(axis=-1)
     count = jnp.cumsum(allowed | ~allowed.any(), dtype=jnp.int32)

@@ -1,4 +1,4 @@
-"""Commands on a shared tick: one replan serves all rows whose command changed since the last one."""
+"""Commands on a shared tick: one replan serves all rows whose command changed since the last tick."""
 
 from typing import Generic, NamedTuple
 
@@ -13,6 +13,8 @@ from cmg_jax.model._model import CMGModel
 
 
 class TickState(NamedTuple, Generic[S]):
+    """The state of a generator `on_tick` around the state of the generator inside."""
+
     inner: S
     requested: jax.Array  # [B, C] physical: the command last set
     waiting: jax.Array  # [B] bool: rows where it is not active yet
@@ -24,24 +26,24 @@ class TickState(NamedTuple, Generic[S]):
         return self.inner.command
 
 
-def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]]:
-    """`generator` with commands that become active every `frames` steps, for all rows at once.
+def on_tick(generator: Generator[S], num_frames: int = 25) -> Generator[TickState[S]]:
+    """`generator` with commands that become active every `num_frames` steps, for all rows at once.
 
-    A replan costs L network calls in sequence however few its rows are; here they are paid once a tick
-    and not once a change. `set_command` notes the command as `requested` (a later one replaces it), the step that is
-    a tick makes it the active one, `command`, before it makes its frame, and the first step is a tick. `lookahead`
-    shows the plan under the active command. A reset acts at once and drops what its rows were waiting for, and so
-    does `switch`, which takes the active command along.
+    A replan costs L network calls in sequence, however few rows it has; this wrapper pays for it once a tick
+    instead of once a change. `set_command` stores the command as `requested` (a later one replaces it). The step
+    that is a tick makes it the active one, `command`, before it makes its frame; the first step is a tick.
+    `lookahead` shows the plan under the active command. A reset acts at once and drops the requests of its rows, and
+    so does `switch`, which keeps the active command.
 
     Args:
       generator: any mode.
-      frames: steps from tick to tick, 1 or more.
+      num_frames: steps from tick to tick, 1 or more.
 
     Raises:
       InputError: fewer than 1.
     """
-    if frames < 1:
-        raise InputError(f"frames {frames} is less than 1")
+    if num_frames < 1:
+        raise InputError(f"num_frames {num_frames} is less than 1")
 
     def init(
         model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
@@ -53,7 +55,7 @@ def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]
         tick = state.until_tick == 0
         inner = generator.set_command(model, state.inner, state.requested, state.waiting & tick)
         inner, frame = generator.step(model, inner)
-        until_tick = jnp.where(tick, frames, state.until_tick) - 1
+        until_tick = jnp.where(tick, num_frames, state.until_tick) - 1
         return TickState(inner, state.requested, state.waiting & ~tick, until_tick), frame
 
     def reset(
@@ -74,7 +76,7 @@ def on_tick(generator: Generator[S], frames: int = 25) -> Generator[TickState[S]
         mask = _base.changed_rows(state.requested, command, changed)
         requested = jnp.where(mask[:, None], command, state.requested)
         waiting = state.waiting | mask
-        if changed is None:  # a command taken back before its tick asks for nothing
+        if changed is None:  # a command that is taken back before its tick needs no replan
             waiting = waiting & (requested != state.inner.command).any(axis=-1)
         return state._replace(requested=requested, waiting=waiting)
 

@@ -1,11 +1,12 @@
-"""Pregenerated: whole trajectories at reset, read by index; no network call in between."""
+"""Pregenerated: a reset makes whole trajectories, and steps read them by index without a network call."""
 
 import math
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
@@ -16,6 +17,8 @@ OnEnd = Literal["loop", "hold", "extend"]
 
 
 class PregeneratedState(NamedTuple):
+    """Trajectories and the clock that reads them, the same for all rows."""
+
     frames: jax.Array  # [T+1, B, D] normalized
     command: jax.Array  # [B, C] physical
     start: jax.Array  # [B] int32, absolute index of the first of each row's T+1 frames
@@ -28,13 +31,13 @@ def pregenerated(
     on_end: OnEnd = "loop",
     lookahead_frames: int = 0,
     serve_first: bool = False,
-    dtype: Any = "float32",
+    dtype: DTypeLike = "float32",
 ) -> Generator[PregeneratedState]:
-    """Trajectories of T frames made at reset, under one command each; a step is a read.
+    """Trajectories of T frames that a reset makes, under one command each; a step only reads.
 
-    Steps serve the T frames behind the first frame. Then, by `on_end`, the row begins again at its first frame
-    ("loop"), repeats its last frame ("hold"), or has further frames made from its last one ("extend"). `lookahead`
-    follows the same rule: with "loop" and "hold" it knows every frame to come.
+    Steps serve the T frames that follow the first frame. After them, `on_end` decides: the row begins again at its
+    first frame ("loop"), repeats its last frame ("hold"), or further frames are made from its last one ("extend").
+    `lookahead` follows the same rule: with "loop" and "hold" it knows every frame to come.
 
     A reset makes its rows' trajectories in place, and so does a change of command, from the frame
     last served on: T network calls in sequence. Where commands change often, choose another mode.
@@ -47,7 +50,7 @@ def pregenerated(
       dtype: of the stored frames: float32, bfloat16 or float16.
 
     Raises:
-      InputError: another number, rule or dtype.
+      InputError: a number out of range, an unknown rule or an unknown dtype.
     """
     if num_frames < 1:
         raise InputError(f"num_frames {num_frames} is less than 1")
@@ -63,7 +66,7 @@ def pregenerated(
     def init(
         model: CMGModel, key: jax.Array, command: jax.Array | None, motion: jax.Array | None, num_envs: int
     ) -> PregeneratedState:
-        key, command = _motion_bank.given_or_drawn(model, key, command, num_envs)
+        key, command = _motion_bank.passed_or_drawn(model, key, command, num_envs)
         motion = _base.first_frames(model, key, num_envs) if motion is None else motion
         frames = _ring.create(model, num_frames + 1, motion, 0, store_dtype)
         frames = _ring.extend(model, frames, command, jnp.int32(0), num_frames)
@@ -79,7 +82,7 @@ def pregenerated(
         return state, _base.to_frame(model, _ring.read(state.frames, state.clock))
 
     def extend(model: CMGModel, state: PregeneratedState) -> PregeneratedState:
-        """Further frames in the place of those served, in rows where the next step leaves too few."""
+        """Overwrite served frames with further ones, in rows where the next step would leave too few."""
         end = state.start + num_frames
         at_end = state.clock + lookahead_frames >= end
         made = num_frames - lookahead_frames
@@ -95,7 +98,7 @@ def pregenerated(
         motion: jax.Array | None,
     ) -> PregeneratedState:
         num_envs, first = len(done), state.clock + until_first
-        key, command = _motion_bank.given_or_drawn(model, key, command, num_envs)
+        key, command = _motion_bank.passed_or_drawn(model, key, command, num_envs)
         motion = _base.first_frames(model, key, num_envs) if motion is None else motion
         frames = _ring.write_rows(model, state.frames, first, done, motion)
         return replan(model, state._replace(frames=frames, start=jnp.where(done, first, state.start)), done, command)
@@ -104,7 +107,7 @@ def pregenerated(
         model: CMGModel, state: PregeneratedState, command: jax.Array, changed: jax.Array | None
     ) -> PregeneratedState:
         mask = _base.changed_rows(state.command, command, changed)
-        if on_end == "hold":  # a row that holds goes on from the frame it holds
+        if on_end == "hold":  # a row that repeats its last frame continues from that frame
             held = _ring.read_rows(state.frames, jnp.minimum(state.clock, state.start + num_frames)[None])[:, 0]
             kept = _ring.read(state.frames, state.clock)
             past = mask & (state.clock > state.start + num_frames)

@@ -1,18 +1,18 @@
 """Frames of all rows in a ring of N slots with one clock: the store of every mode that runs the network.
 
-The frame of absolute index i lies in slot i % N, for all rows alike, so that a read is one contiguous
+The frame of absolute index i lies in slot i % N, the same slot for all rows, so that a read is one contiguous
 slice. Frames are kept normalized, in float32 or half precision, time-major.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
+from cmg_jax._blocks import row_blocks
 from cmg_jax._errors import InputError
-from cmg_jax._rollout import row_blocks
 from cmg_jax.generators._rows import update_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, apply_normalized
@@ -20,7 +20,7 @@ from cmg_jax.model._model import CMGModel, apply_normalized
 STORE_DTYPES = ("float32", "bfloat16", "float16")
 
 
-def check_store_dtype(dtype: Any) -> jnp.dtype:
+def check_store_dtype(dtype: DTypeLike) -> jnp.dtype:
     if jnp.dtype(dtype).name not in STORE_DTYPES:
         raise InputError(f"store dtype {dtype}: it must be one of {', '.join(STORE_DTYPES)}")
     return jnp.dtype(dtype)
@@ -32,17 +32,19 @@ def create(model: CMGModel, slots: int, motion: jax.Array, index: int, dtype: jn
     return write(frames, index, _normalization.normalize_motion(model.stats, motion))
 
 
-def read(frames: jax.Array, index: Any) -> jax.Array:
+def read(frames: jax.Array, index: jax.Array | int) -> jax.Array:
     """The frame at an absolute index, [B, D] normalized, float32."""
     return lax.dynamic_index_in_dim(frames, index % frames.shape[0], keepdims=False).astype(jnp.float32)
 
 
-def write(frames: jax.Array, index: Any, motion_normalized: jax.Array) -> jax.Array:
+def write(frames: jax.Array, index: jax.Array | int, motion_normalized: jax.Array) -> jax.Array:
     """Put [B, D] at an absolute index, in place."""
     return lax.dynamic_update_index_in_dim(frames, motion_normalized.astype(frames.dtype), index % frames.shape[0], 0)
 
 
-def write_rows(model: CMGModel, frames: jax.Array, index: Any, mask: jax.Array, motion: jax.Array) -> jax.Array:
+def write_rows(
+    model: CMGModel, frames: jax.Array, index: jax.Array | int, mask: jax.Array, motion: jax.Array
+) -> jax.Array:
     """Put physical `motion` [B, D] at an absolute index, in the rows where `mask` [B]."""
     motion = _normalization.normalize_motion(model.stats, motion)
     return write(frames, index, jnp.where(mask[:, None], motion, read(frames, index)))
@@ -54,8 +56,8 @@ def read_rows(frames: jax.Array, index: jax.Array) -> jax.Array:
     return frames[(index % frames.shape[0]).swapaxes(0, 1), rows].astype(jnp.float32)
 
 
-def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, steps: int) -> jax.Array:
-    """Generate `steps` frames behind `index`, for all rows under `command` [B, C], in place."""
+def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: jax.Array | int, steps: int) -> jax.Array:
+    """Generate the `steps` frames that follow `index`, for all rows under `command` [B, C], in place."""
     slots, batch = frames.shape[:2]
     starts, size = row_blocks(batch)
     last = read(frames, index)
@@ -74,13 +76,13 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: Any, s
         motion = lax.dynamic_slice_in_dim(last, start, size)
         return lax.fori_loop(0, steps, step, (frames, motion))[0], None
 
-    return lax.scan(block, frames, starts)[0]
+    return lax.scan(block, frames, jnp.asarray(starts))[0]
 
 
 def replan(
-    model: CMGModel, frames: jax.Array, command: jax.Array, mask: jax.Array, index: jax.Array, steps: Any
+    model: CMGModel, frames: jax.Array, command: jax.Array, mask: jax.Array, index: jax.Array, steps: jax.Array | int
 ) -> jax.Array:
-    """Generate the `steps` frames behind `index` [B] again, only in the rows where `mask` [B].
+    """Generate the `steps` frames that follow `index` [B] again, only in the rows where `mask` [B].
 
     `steps` network calls in sequence, on chunks of the rows concerned.
     """
@@ -90,22 +92,26 @@ def replan(
         row_command = normalized_command.at[rows].get(mode="clip")
         return lambda offset, motion: apply_normalized(model, motion, row_command)
 
-    return write_behind(frames, mask, index, steps, source)
+    return write_after(frames, mask, index, steps, source)
 
 
 NextFrame = Callable[[jax.Array, jax.Array], jax.Array]
 """(offset [], last frame [R, D]) -> the next frame [R, D], normalized, of any float dtype."""
 
 
-def write_behind(
-    frames: jax.Array, mask: jax.Array, index: jax.Array, steps: Any, source: Callable[[jax.Array], NextFrame]
+def write_after(
+    frames: jax.Array,
+    mask: jax.Array,
+    index: jax.Array,
+    steps: jax.Array | int,
+    source: Callable[[jax.Array], NextFrame],
 ) -> jax.Array:
-    """Write the `steps` frames behind `index` [B], only in the rows where `mask` [B].
+    """Write the `steps` frames that follow `index` [B], only in the rows where `mask` [B].
 
     Args:
       frames: the ring.
       mask: rows concerned.
-      index: absolute index of each row's last frame that stays.
+      index: absolute index of the last frame of each row that stays.
       steps: number of frames, the same for all rows.
       source: (rows [R] int32) -> what makes the frames of these rows. Rows of `update_rows`.
     """

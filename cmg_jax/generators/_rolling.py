@@ -1,16 +1,17 @@
-"""Streaming and realtime: a ring of frames that is refilled as it is served.
+"""Streaming and realtime: a ring of frames that is refilled as frames are served.
 
 The two differ only in when they refill: streaming makes one frame a step, realtime half a buffer
 whenever fewer than half are left. Either way all rows share one clock, so the refill is decided once
 for the batch.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
@@ -20,6 +21,8 @@ from cmg_jax.model._model import CMGModel
 
 
 class RollingState(NamedTuple):
+    """The ring of frames of `streaming` and `realtime`, and its clock, the same for all rows."""
+
     frames: jax.Array  # [N, B, D] normalized
     command: jax.Array  # [B, C] physical
     clock: jax.Array  # [] int32, absolute index of the frame last served
@@ -27,17 +30,17 @@ class RollingState(NamedTuple):
 
 
 def streaming(
-    lookahead_frames: int = 20, *, dtype: Any = "float32", from_bank: bool = False
+    lookahead_frames: int = 20, *, dtype: DTypeLike = "float32", from_bank: bool = False
 ) -> Generator[RollingState]:
-    """One new frame a step, always the next L frames known, no bursts.
+    """One new frame a step. The next L frames are always known, and no step takes longer than another.
 
     A reset or a change of command makes the L frames of its rows again: L network calls in sequence on
     those rows.
 
     With `from_bank`, `init` and `reset` without `motion` take a frame of one of the motions of `model.bank`, the
-    command that it was made under and its next L frames, and never run the network. Which motion, `command`
-    decides as it does for `cmg_jax.bank`: the one with the nearest command, or where `command` is None
-    one drawn from the range. The state's `command` says what it became.
+    command that it was made under and its next L frames, and never run the network. The motion is
+    chosen as `cmg_jax.replay` chooses it: the one with the nearest command, or where `command` is None one drawn
+    from the range. The state's `command` is the one that it was made under.
 
     Args:
       lookahead_frames: L, 0 or more, and the horizon. The state holds B x (L+1) x D numbers.
@@ -45,17 +48,19 @@ def streaming(
       from_bank: start from motions of the model's bank, which must have more than L frames.
 
     Raises:
-      InputError: a negative L or another dtype; and `init` and `reset` raise it for a bank of shorter motions.
+      InputError: a negative L or an unknown dtype. `init` and `reset` raise it for a bank of shorter motions.
     """
     if lookahead_frames < 0:
         raise InputError(f"lookahead_frames {lookahead_frames} is negative")
     return _rolling(lookahead_frames + 1, refill=1, least=lookahead_frames, dtype=dtype, from_bank=from_bank)
 
 
-def realtime(buffer_frames: int = 100, *, dtype: Any = "float32", from_bank: bool = False) -> Generator[RollingState]:
-    """A buffer of K frames, half of which are made in one go whenever fewer than half are left.
+def realtime(
+    buffer_frames: int = 100, *, dtype: DTypeLike = "float32", from_bank: bool = False
+) -> Generator[RollingState]:
+    """A buffer of K frames. Whenever fewer than half of them are left, one step makes another half.
 
-    A reset or a change of command makes the frames that its rows have left again, K/2 to K network calls
+    A reset or a change of command makes the remaining frames of its rows again: K/2 to K network calls
     in sequence on those rows. K/2 frames of look-ahead are always known: the horizon.
 
     Args:
@@ -64,7 +69,7 @@ def realtime(buffer_frames: int = 100, *, dtype: Any = "float32", from_bank: boo
       from_bank: start from motions of the model's bank, as in `streaming`; they must have K frames or more.
 
     Raises:
-      InputError: fewer than 2 frames or another dtype; and `init` and `reset` raise it for a bank of shorter motions.
+      InputError: fewer than 2 frames or an unknown dtype. `init` and `reset` raise it for a bank of shorter motions.
     """
     if buffer_frames < 2:
         raise InputError(f"buffer_frames {buffer_frames} is less than 2")
@@ -72,7 +77,7 @@ def realtime(buffer_frames: int = 100, *, dtype: Any = "float32", from_bank: boo
     return _rolling(buffer_frames, refill=half, least=half, dtype=dtype, from_bank=from_bank)
 
 
-def _rolling(slots: int, *, refill: int, least: int, dtype: Any, from_bank: bool) -> Generator[RollingState]:
+def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank: bool) -> Generator[RollingState]:
     store_dtype = _ring.check_store_dtype(dtype)
 
     def init(
@@ -84,7 +89,7 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: Any, from_bank: bool
             zero = jnp.zeros((num_envs, model.config.command_dim), jnp.float32)
             state = RollingState(frames, zero, clock, end)
             return take_from_bank(model, state, jnp.ones(num_envs, bool), key, command)
-        key, command = _motion_bank.given_or_drawn(model, key, command, num_envs)
+        key, command = _motion_bank.passed_or_drawn(model, key, command, num_envs)
         motion = _base.first_frames(model, key, num_envs) if motion is None else motion
         frames = _ring.create(model, slots, motion, 0, store_dtype)
         return RollingState(_ring.extend(model, frames, command, clock, slots - 1), command, clock, end)
@@ -112,7 +117,7 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: Any, from_bank: bool
     ) -> RollingState:
         if from_bank and motion is None:
             return take_from_bank(model, state, done, key, command)
-        key, command = _motion_bank.given_or_drawn(model, key, command, len(done))
+        key, command = _motion_bank.passed_or_drawn(model, key, command, len(done))
         motion = _base.first_frames(model, key, len(done)) if motion is None else motion
         frames = _ring.write_rows(model, state.frames, state.clock, done, motion)
         return replan(model, state._replace(frames=frames), done, command)
@@ -120,7 +125,7 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: Any, from_bank: bool
     def take_from_bank(
         model: CMGModel, state: RollingState, mask: jax.Array, key: jax.Array, command: jax.Array | None
     ) -> RollingState:
-        """All slots of the rows where `mask`, from a random frame of a motion on; no network call."""
+        """Fill the rows where `mask` with frames of a motion, from a random one on, without a network call."""
         num_envs, bank = len(mask), _motion_bank.bank_of(model, slots)
         motion_key, frame_key = jax.random.split(key)
         chosen = _motion_bank.choose(model, bank, mask, motion_key, command, jnp.zeros(num_envs, jnp.int32))
@@ -132,7 +137,7 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: Any, from_bank: bool
             return lambda offset, _: bank.frames[frame + offset, motion]
 
         index = jnp.broadcast_to(state.clock - 1, (num_envs,))
-        frames = _ring.write_behind(state.frames, mask, index, slots, source)
+        frames = _ring.write_after(state.frames, mask, index, slots, source)
         return state._replace(frames=frames, command=jnp.where(mask[:, None], bank.command[chosen], state.command))
 
     def set_command(

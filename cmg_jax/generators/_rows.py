@@ -1,4 +1,4 @@
-"""Work on a few rows of a batch at a cost that follows their number: the one mechanism for all modes."""
+"""Work on a few rows of a batch at a cost that follows their number. All modes use this one mechanism."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from jax import lax
 Carry = TypeVar("Carry")
 
 CHUNK_ROWS = (512, 128, 32, 16)
-"""Rows that are worked on together. A chunk is used if more than half of it would be filled; the
-smallest takes the rest. Small chunks cost latency, large ones padding: with 8 in the place of 16, a rollout of
+"""Numbers of rows that are worked on together. A chunk is used if more than half of it would be filled; the
+smallest takes the rest. Small chunks cost latency, large ones padding: with 8 instead of 16, a rollout of
 `realtime(100)` with events took 1.16 times as long (4096 rows, `cmg-jax bench --mode rollout`)."""
 
 
@@ -30,13 +30,13 @@ def shards_of(axis: str) -> Iterator[None]:
         _shard_axis.reset(token)
 
 
-def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, batch: int) -> jax.Array:
-    """draw(key, (B,)), the same numbers however many devices share the rows: each takes its part of all rows' draw."""
+def draw_rows(draw: Callable[[jax.Array, tuple[int]], jax.Array], key: jax.Array, num_envs: int) -> jax.Array:
+    """draw(key, (B,)), the same numbers on any number of devices: each takes its part of one draw for all rows."""
     axis = _shard_axis.get()
     if axis is None:
-        return draw(key, (batch,))
+        return draw(key, (num_envs,))
     shard, shards = lax.axis_index(axis), lax.axis_size(axis)
-    return lax.dynamic_slice_in_dim(draw(key, (batch * shards,)), shard * batch, batch)
+    return lax.dynamic_slice_in_dim(draw(key, (num_envs * shards,)), shard * num_envs, num_envs)
 
 
 def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Array], Carry]) -> Carry:
@@ -45,7 +45,7 @@ def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Arra
     Args:
       mask: rows concerned, [B] bool.
       carry: any pytree; large arrays in it are updated in place.
-      update: (carry, rows [R] int32) -> carry. Rows beyond the last one concerned are given as B: read
+      update: (carry, rows [R] int32) -> carry. Rows beyond the last one concerned have the index B: read
         them with `mode="clip"` and write them with `mode="drop"`.
 
     Returns:

@@ -1,11 +1,11 @@
 """Environments over many devices: rows of a batch sharded along one mesh axis, the model on all of them.
 
-Each device decides for its own rows whether the network runs and compacts its own rows: nothing passes
-between devices. The frames are those of one device.
+Each device decides for its rows whether the network runs, and compacts them: no data passes between devices.
+The frames are those of one device.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import jax
 import numpy as np
@@ -15,8 +15,10 @@ from jax.sharding import PartitionSpec as P
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _rows
-from cmg_jax.generators._base import Generator, MotionFrame, S
+from cmg_jax.generators._base import Generator, MotionFrame, S, Tree
 from cmg_jax.model._model import CMGModel
+
+Result = TypeVar("Result")
 
 SHARD_AXIS = "environments"
 """The mesh axis that rows are sharded over."""
@@ -24,21 +26,21 @@ ROWS = P(SHARD_AXIS)
 """An array with rows first, each device its part."""
 
 
-def mesh(devices: Any = None) -> Mesh:
-    """All devices, of all processes, or the given ones, along the axis that environments are sharded over."""
+def mesh(devices: Sequence[object] | None = None) -> Mesh:
+    """A mesh of one axis, over which environments are sharded; by default of all devices of all processes."""
     return Mesh(np.array(jax.devices() if devices is None else devices), (SHARD_AXIS,))
 
 
-def replicate(tree: Any, over: Mesh) -> Any:
-    """`tree`, a model for instance, on every device of the mesh."""
+def replicate(tree: Tree, over: Mesh) -> Tree:
+    """`tree`, such as a model, on every device of the mesh."""
     return jax.device_put(tree, NamedSharding(over, P()))
 
 
-def shard_rows(tree: Any, over: Mesh) -> Any:
-    """Arrays with rows first, each device its part. With several processes, each gives the rows of its own devices.
+def shard_rows(tree: Tree, over: Mesh) -> Tree:
+    """Shard arrays [B, ...] over the mesh, each device its part. Each process passes the rows of its devices.
 
     Raises:
-      InputError: the rows do not go evenly over this process's devices.
+      InputError: B is no multiple of the number of this process's devices.
     """
     sharding = NamedSharding(over, ROWS)
     local = len(over.local_devices)
@@ -47,10 +49,10 @@ def shard_rows(tree: Any, over: Mesh) -> Any:
     return jax.tree.map(lambda leaf: jax.make_array_from_process_local_data(sharding, np.asarray(leaf)), tree)
 
 
-def generate(
+def generate_sharded(
     model: CMGModel, motion: jax.Array, commands: jax.Array, over: Mesh, *, time_major: bool = False
 ) -> jax.Array:
-    """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Jit it, or call it in yours.
+    """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Call it under `jax.jit`.
 
     Raises:
       InputError: B is no multiple of the number of devices.
@@ -65,22 +67,22 @@ def generate(
 
 
 def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
-    """`generator` with its rows over the devices of a mesh.
+    """`generator` with its rows distributed over the devices of a mesh.
 
-    Keeps the contract. Draws are those of one device, and so is every frame, to the last bits that another
-    shape of a matrix product moves. Commands, masks, first frames and the served frames have all rows; arrays
-    that are not sharded yet are distributed by jit.
+    Draws are those of one device, and so is every frame, up to the last bits, which differ between shapes of a
+    matrix product. Commands, masks, first frames and served frames have all rows; jit distributes arrays that are
+    not sharded yet.
 
     Args:
       generator: any mode, wrapped or not.
       over: from `mesh`.
 
     Raises:
-      InputError: (in `init`) the rows do not go evenly over the devices.
+      InputError: (`init` raises it) B is no multiple of the number of devices.
     """
 
-    def specs(model: CMGModel) -> Any:
-        """Where in a state the rows are: along the axes that grow with the batch."""
+    def specs(model: CMGModel) -> object:
+        """The sharding of a state: along the axes that grow with the batch."""
 
         def state_of(num_envs: int) -> S:
             command = jax.ShapeDtypeStruct((num_envs, model.config.command_dim), np.float32)
@@ -129,12 +131,14 @@ def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
     )
 
 
-def _on_shards(over: Mesh, function: Callable[..., Any], in_specs: Any, out_specs: Any) -> Callable[..., Any]:
-    def local(*arguments: Any) -> Any:
+def _on_shards(
+    over: Mesh, function: Callable[..., Result], in_specs: object, out_specs: object
+) -> Callable[..., Result]:
+    def local(*arguments: object) -> Result:
         with _rows.shards_of(SHARD_AXIS):
             return function(*arguments)
 
-    # The rows' counts and clocks decide locally; that scalars agree between devices is the generators' to keep.
+    # Counts and clocks of rows are local; generators keep scalars equal on all devices.
     return jax.shard_map(local, mesh=over, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
@@ -145,4 +149,4 @@ def _row_spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:
 
 def _check_even(rows: int, devices: int) -> None:
     if rows % devices:
-        raise InputError(f"{rows} rows do not go evenly over {devices} devices; take a multiple")
+        raise InputError(f"{rows} rows cannot be shared evenly by {devices} devices; use a multiple")

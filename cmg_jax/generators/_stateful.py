@@ -1,17 +1,18 @@
-"""The generators behind one object with the PyTorch original's method names, for scripts and for moving over.
+"""The generators as one object with the method names of the PyTorch original, for scripts and for porting code.
 
 Inside a jitted rollout use the pure functions (`cmg_jax.pregenerated`, `cmg_jax.realtime`, ...) instead.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
@@ -23,6 +24,9 @@ from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
 from cmg_jax.robot._kinematics import Kinematics, kinematics
 
+Result = TypeVar("Result")
+EnvIds = Sequence[int] | np.ndarray | jax.Array
+
 TIMED_CALLS = 100
 """Calls that `get_performance_stats` looks back on."""
 
@@ -30,9 +34,9 @@ TIMED_CALLS = 100
 class CMGMotionGenerator:
     """Reference motion for `num_envs` environments, with the state kept inside.
 
-    Differs from the original where that is at fault: a new command goes on from the frame last served,
-    `reset` needs no first frames, and `switch_mode` keeps motion and commands. All environments share
-    one clock: `get_motion` advances all of them, and `env_ids` only picks the rows that it returns.
+    Differs from the original where the original is wrong: under a new command motion continues from the frame last
+    served, `reset` needs no first frames, and `switch_mode` keeps motion and commands. All environments share
+    one clock: `get_motion` advances all of them, and `env_ids` only selects the rows that it returns.
 
     Args:
       model: a model, the path of a model directory, or None for the bundled one.
@@ -42,10 +46,10 @@ class CMGMotionGenerator:
       preload_duration: frames of a pregenerated trajectory.
       robot: the robot that body transforms are computed on; the model's by default.
       seed: of the draws of first frames.
-      timed: wait at every call that makes or reads motion until it is done, for `get_performance_stats`.
+      timed: measure calls for `get_performance_stats`. Each call that makes or reads motion then waits for its result.
 
     Raises:
-      InputError: another mode, sizes that make no generator, or a model that cannot be read.
+      InputError: an unknown mode, a size out of range, or a model that cannot be read.
     """
 
     def __init__(
@@ -77,13 +81,15 @@ class CMGMotionGenerator:
         self._state: Any = None
         self._use(mode)
 
-    def reset(self, env_ids: Any = None, init_motion: Any = None, commands: Any = None) -> None:
+    def reset(
+        self, env_ids: EnvIds | None = None, init_motion: ArrayLike | None = None, commands: ArrayLike | None = None
+    ) -> None:
         """Start environments again.
 
         Args:
           env_ids: which [N]; all by default.
           init_motion: their first frames [N, D], physical; by default drawn from the model's pool.
-          commands: their commands [N, C], physical; by default the ones they have, at first to stand.
+          commands: their commands [N, C], physical; by default those that they have, and zeros at first.
         """
         rows = self._rows(env_ids)
         self._key, motion_key, key = jax.random.split(self._key, 3)
@@ -97,21 +103,21 @@ class CMGMotionGenerator:
             done = jnp.zeros(self.num_envs, bool).at[rows].set(True)
             self._state = self._call(self._generator.reset, self.model, self._state, done, key, command, motion)
 
-    def get_motion(self, env_ids: Any = None) -> tuple[jax.Array, jax.Array]:
-        """The next frame: joint positions [N, J] rad and joint velocities [N, J] rad/s. Resets first if need be."""
+    def get_motion(self, env_ids: EnvIds | None = None) -> tuple[jax.Array, jax.Array]:
+        """The next frame: joint positions [N, J] rad and joint velocities [N, J] rad/s. The first call resets."""
         rows = None if env_ids is None else self._rows(env_ids)
         if self._state is None:
             self.reset()
         self._state, frame = self._call(self._generator.step, self.model, self._state)
         return frame if rows is None else (frame.joint_pos[rows], frame.joint_vel[rows])
 
-    def get_full_motion_data(self, env_ids: Any = None) -> dict[str, jax.Array]:
+    def get_full_motion_data(self, env_ids: EnvIds | None = None) -> dict[str, jax.Array]:
         """The next frame as `dof_pos` [N, J], `dof_vel` [N, J] and `motion_raw` [N, D]."""
         joint_pos, joint_vel = self.get_motion(env_ids)
         return {"dof_pos": joint_pos, "dof_vel": joint_vel, "motion_raw": jnp.concatenate([joint_pos, joint_vel], -1)}
 
     def get_motion_with_body_transforms(
-        self, env_ids: Any = None, base_pos: Any = None, base_rot: Any = None
+        self, env_ids: EnvIds | None = None, base_pos: ArrayLike | None = None, base_rot: ArrayLike | None = None
     ) -> dict[str, jax.Array]:
         """The next frame and the poses of the bodies, `body_names`, in the world.
 
@@ -125,7 +131,7 @@ class CMGMotionGenerator:
           [N, bodies, 4] wxyz.
 
         Raises:
-          InputError: no MJX is installed, or the robot's MJCF is not known.
+          InputError: MJX is not installed, or the robot's MJCF is not known.
         """
         forward = self._forward()
         joint_pos, joint_vel = self.get_motion(env_ids)
@@ -142,8 +148,8 @@ class CMGMotionGenerator:
         """Names of the bodies, in the order of `body_positions`."""
         return self._forward().bodies
 
-    def update_commands(self, commands: Any, env_ids: Any = None) -> None:
-        """Go on under new commands [N, C], physical, from the frame last served."""
+    def update_commands(self, commands: ArrayLike, env_ids: EnvIds | None = None) -> None:
+        """Continue under new commands [N, C], physical, from the frame last served."""
         rows = self._rows(env_ids)
         command = self._put(self._command(), rows, "commands", commands)
         if self._state is None:
@@ -152,14 +158,14 @@ class CMGMotionGenerator:
             self._state = self._call(self._generator.set_command, self.model, self._state, command)
 
     def switch_mode(self, new_mode: str) -> None:
-        """Go on in another mode, from the frame last served and under the same commands."""
+        """Continue in another mode, from the frame last served and under the same commands."""
         if new_mode == self.mode:
             return
         generator, state = self._generator, self._state
         self._use(new_mode)
         if state is not None:
             self._key, key = jax.random.split(self._key)
-            # The frame last served is not served once more.
+            # Without it, the frame last served would be served once more.
             to = self._modes[new_mode](False)
             self._state = _base.switch(generator, to._replace(init=jax.jit(to.init)), self.model, state, key)
 
@@ -168,7 +174,7 @@ class CMGMotionGenerator:
         read motion, compilation included; zeros before the first.
 
         Raises:
-          InputError: made without `timed=True`, so that no call waited for its result.
+          InputError: the object was made without `timed=True`, so that nothing was measured.
         """
         if not self._timed:
             raise InputError("calls are timed only where the generator is made with timed=True")
@@ -186,10 +192,10 @@ class CMGMotionGenerator:
 
     def _command(self) -> jax.Array:
         zero = jnp.zeros((self.num_envs, self.model.config.command_dim), jnp.float32)
-        # A copy: the state that holds it is donated by the call that it is given to.
+        # A copy: the call that takes it donates the state that holds it.
         return zero if self._state is None else jnp.copy(self._state.command)
 
-    def _rows(self, env_ids: Any) -> np.ndarray:
+    def _rows(self, env_ids: EnvIds | None) -> np.ndarray:
         if env_ids is None:
             return np.arange(self.num_envs)
         rows = np.asarray(env_ids, dtype=None if len(env_ids) else int)
@@ -199,10 +205,10 @@ class CMGMotionGenerator:
             raise InputError(f"env_ids {rows.min()} to {rows.max()}: there are environments 0 to {self.num_envs - 1}")
         return rows
 
-    def _put(self, values: jax.Array, rows: np.ndarray, name: str, given: Any) -> jax.Array:
-        return values.at[rows].set(_base.check_array(name, given, (len(rows), values.shape[-1])))
+    def _put(self, values: jax.Array, rows: np.ndarray, name: str, new: ArrayLike) -> jax.Array:
+        return values.at[rows].set(_base.check_array(name, new, (len(rows), values.shape[-1])))
 
-    def _call(self, function: Any, *arguments: Any) -> Any:
+    def _call(self, function: Callable[..., Result], *arguments: object) -> Result:
         start = time.perf_counter()
         out = function(*arguments)
         if self._timed:

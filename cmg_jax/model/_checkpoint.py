@@ -4,9 +4,9 @@
                        files of arrays/ and one of itself
     DIR/arrays/        params, stats and the pool of initial frames (zarr, one folder an array)
 
-Arrays are read into host memory and placed on the default device, whatever they were saved on. Both
-parts are data: nothing in them can name code. A file of `arrays/` that is damaged, missing or too many is
-refused, and so is a `config.json` that was damaged or edited. Directories of the format before, without
+Arrays are read into host memory and placed on the default device, even if they were saved from another kind of
+device. Both parts are data: nothing in them can name code. A file of `arrays/` that is damaged, missing or unexpected
+is refused, and so is a `config.json` that was damaged or edited. Directories of the previous format, without
 digests, are read with a warning.
 """
 
@@ -36,7 +36,7 @@ _FILES = re.compile(r"config\.json|arrays/(_[A-Z_]+|[\w.]+/(zarr\.json|c(/\d+)*)
 
 
 def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write `model` to the directory `path`, which appears whole or not at all.
+    """Write `model` to the directory `path`, which appears complete or not at all.
 
     Args:
       model: the model, in float32.
@@ -69,10 +69,10 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 def load(path: str | Path) -> CMGModel:
     """The model in the directory `path`, its arrays on the default device.
 
-    Warns of a directory without digests, whose damage cannot be noticed; saved again, it has them.
+    Warns of a directory without digests, in which damage cannot be detected; saving the model again adds them.
 
     Raises:
-      InputError: no model directory, a damaged one, or one of another version.
+      InputError: `path` is not a model directory, is damaged, or has another version.
     """
     path = Path(path).absolute()
     content = _read_config(path)
@@ -80,7 +80,7 @@ def load(path: str | Path) -> CMGModel:
     expected = _expected_arrays(config, initial_motions)
     if content["format"] == WITHOUT_DIGESTS:
         warnings.warn(
-            f"{path} is of an older format, in which damage is not noticed; "
+            f"{path} is of an older format, in which damage cannot be detected; "
             "save it again with cmg_jax.save(model, path, overwrite=True)",
             stacklevel=2,
         )
@@ -103,6 +103,7 @@ def default_model() -> CMGModel:
 
 
 def default_model_path() -> Path:
+    """The directory of the model bundled with this package."""
     return Path(str(resources.files("cmg_jax"))) / "assets" / "default_model"
 
 
@@ -112,7 +113,7 @@ def _arrays(model: CMGModel) -> dict[str, Any]:
 
 
 def _expected_arrays(config: CMGConfig, initial_motions: int) -> dict[str, Any]:
-    """What `_arrays` has in it for a model of this configuration, as shapes and dtypes."""
+    """Shapes and dtypes of what `_arrays` returns for a model of this configuration."""
     sizes = (config.motion_dim, config.motion_dim, config.command_dim, config.command_dim)
     stats = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
     arrays = {"params": param_shapes(config), "stats": dict(zip(MotionStats._fields, stats, strict=True))}
@@ -121,7 +122,7 @@ def _expected_arrays(config: CMGConfig, initial_motions: int) -> dict[str, Any]:
 
 
 def _write_config(directory: Path, model: CMGModel) -> None:
-    """`config.json`, once the arrays are there."""
+    """Write `config.json`; the arrays must be there, because it holds their digests."""
     header = {"format": FORMAT, "initial_motions": 0 if model.initial_motion is None else len(model.initial_motion)}
     fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(model.config)}
     robot = _saved.to_json(fields.pop("robot"))
@@ -141,7 +142,7 @@ def _require_ours(path: Path) -> None:
     for name in files_in(path):
         if name not in listed and not _FILES.fullmatch(name):
             raise InputError(
-                f"{path} also holds {name}, which is no part of a model; it is not replaced, move that file first"
+                f"{path} also holds {name}, which is not part of a model; it is not replaced, move that file first"
             )
 
 

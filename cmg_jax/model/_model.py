@@ -18,7 +18,7 @@ from cmg_jax.robot import Robot
 
 @dataclasses.dataclass(frozen=True)
 class CMGConfig:
-    """What is static about a model: its architecture and its clock; beside them, where it comes from."""
+    """What is static about a model: architecture, robot, frame rate and provenance."""
 
     motion_dim: int
     command_dim: int
@@ -26,10 +26,10 @@ class CMGConfig:
     gate_dims: tuple[int, ...]
     hidden_dims: tuple[int, ...]
     robot: Robot
-    """Its joints are those of a frame."""
+    """The robot; a frame has its joints."""
     fps: float = 50.0
     provenance: tuple[tuple[str, str], ...] = dataclasses.field(default=(), compare=False)
-    """Pairs of key and text, as `cmg-jax info` prints them. No part of what makes two configurations equal."""
+    """Pairs of key and text, as `cmg-jax info` prints them. Not compared between configurations."""
 
     def __post_init__(self):
         sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
@@ -50,10 +50,21 @@ class CMGConfig:
         """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
         return self.motion_dim // 2
 
-    def check_walks(self, what: str) -> None:
-        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+    def check_velocity_commands(self, what: str) -> None:
+        """Raise InputError unless commands are vx, vy and yaw rate, which `what` needs."""
         if self.command_dim != 3:
             raise InputError(f"{what} needs commands vx, vy and yaw rate; the model's are {self.command_dim} numbers")
+
+    def check_robot(self, robot: Robot, what: str) -> None:
+        """Raise InputError unless the model is one of `robot`, with any of its joints, under velocity commands."""
+        self.check_velocity_commands(what)
+        if self.robot.mjcf != robot.mjcf:
+            names = ", ".join(self.joint_names[:2])
+            raise InputError(f"{what} needs a model of the robot {robot.name}; this one's joints are {names}, ...")
+
+    def check_walks(self, what: str) -> None:
+        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+        self.check_velocity_commands(what)
         if not self.robot.walks:
             names = ", ".join(self.joint_names[:2])
             lack = "feet and a free joint" if self.robot.has_mjcf else "MJCF"
@@ -61,7 +72,7 @@ class CMGConfig:
 
     @functools.cached_property
     def without_provenance(self) -> "CMGConfig":
-        """What a model's tree structure holds; made once, because every call of a jitted function asks for it."""
+        """The static part of a model's tree. Cached, because every call of a jitted function compares it."""
         return dataclasses.replace(self, provenance=())
 
     @property
@@ -70,12 +81,12 @@ class CMGConfig:
 
 
 class MotionBank(NamedTuple):
-    """M motions of F frames, each under one command: `build_bank` and `load_bank` make it."""
+    """M motions of F frames, each under one command. `build_bank` and `load_bank` make one."""
 
     frames: jax.Array  # [F, M, D] normalized
     command: jax.Array  # [M, C] physical
-    command_low: jax.Array  # [C] draws take motions whose command lies between these two;
-    command_high: jax.Array  # [C] replace them with `_replace` at any time (curriculum)
+    command_low: jax.Array  # [C] draws choose motions whose command lies between these two;
+    command_high: jax.Array  # [C] a curriculum may replace them with `_replace` at any time
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -83,9 +94,9 @@ class MotionBank(NamedTuple):
 class CMGModel:
     """A conditional motion generator. A pytree: pass it as an argument, never close over it.
 
-    Two models of one configuration have the same tree structure, so that what was compiled for one serves the
-    other and `jax.tree.map` goes over both. A configuration's provenance describes the arrays as they were loaded
-    and is no part of the tree: a model that comes out of `jax.jit` or `jax.tree.map` has none.
+    Two models of one configuration have the same tree structure: what was compiled for one model runs for the other,
+    and `jax.tree.map` accepts both together. The provenance in a configuration describes the arrays as they were loaded
+    and is not part of the tree: a model that comes out of `jax.jit` or `jax.tree.map` has none.
     """
 
     params: Any
@@ -95,7 +106,7 @@ class CMGModel:
     """A pool of frames that a motion may start from; None where the checkpoint came without one."""
     config: CMGConfig
     bank: MotionBank | None = None
-    """Motions that generators play and draw commands from: `model.replace(bank=...)`. It is not saved."""
+    """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -118,7 +129,7 @@ _CHILDREN = ("params", "stats", "initial_motion", "bank")
 
 
 def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
-    """One frame further.
+    """The next frame.
 
     Args:
       model: the model.
@@ -138,13 +149,13 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
 
 
 def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
-    """`apply` without the change of units: all arrays normalized."""
+    """`apply` in the units of the network: all arrays are normalized."""
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
 
 def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
-    """What the gate gives each expert, [..., E] (they sum to 1); arguments as those of `apply`."""
+    """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
         {"params": model.params},
@@ -156,6 +167,6 @@ def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) 
 
 
 def param_shapes(config: CMGConfig) -> Any:
-    """The parameters' tree, as `jax.ShapeDtypeStruct` leaves."""
+    """The tree of parameters, with `jax.ShapeDtypeStruct` leaves."""
     motion, command = (jax.ShapeDtypeStruct((1, size), jnp.float32) for size in (config.motion_dim, config.command_dim))
     return jax.eval_shape(config.network.init, jax.random.key(0), motion, command)["params"]

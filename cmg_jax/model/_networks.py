@@ -1,12 +1,12 @@
 """The CMG network: a gate and three (by default) mixture-of-experts layers, in Flax linen.
 
-The gate looks at the input once and its coefficients blend the experts of every layer:
+The gate reads the input once, and its coefficients blend the experts of every layer:
 y = sum_e c_e (x W_e + b_e). All arrays are normalized.
 
 Inside, arrays are features first, [features, B], and a layer is one matrix product with its weights on the
-left, [E out, in] x [in, B], whose E results are then weighted and summed. The arithmetic is that of any other
-arrangement, the time is not: XLA on CPU packs the right operand again for every product, so that with the weights
-there 4 MB are copied at each step. Measured on 2 cores against rows first, the middle layer's product has
+left, [E out, in] x [in, B], whose E results are then weighted and summed. The result is that of any other
+arrangement, but not the time: XLA on CPU packs the right operand for every product, so that with the weights on
+the right 4 MB are copied at each step. Measured on 2 cores against rows first, the middle layer's product has
 1.6 times the rate at 64 environments (bench/layouts.py).
 """
 
@@ -29,7 +29,7 @@ def unpack_experts(kernel: Any, bias: Any) -> Any:
 
 
 SCALE = "kernel_scale"
-"""Parameter of a layer whose kernel is int8 (`cmg_jax.model._precision`): what its products are multiplied by."""
+"""Parameter of a layer whose kernel is int8 (`with_precision`): the factor of its products."""
 
 
 def blend_experts(
@@ -53,14 +53,14 @@ def blend_experts(
 
 
 def _product(kernel: jax.Array, x: jax.Array, scale: jax.Array | None) -> jax.Array:
-    """kernel @ x in the kernel's precision, or in float32 where that is whole numbers; summed in float32."""
+    """kernel @ x in the kernel's precision, or in float32 for an int8 kernel; sums are in float32."""
     if scale is not None:
         return (kernel.astype(x.dtype) @ x) * scale[:, None]
     return jnp.matmul(kernel, x.astype(kernel.dtype), preferred_element_type=jnp.float32)
 
 
 def elu(x: jax.Array) -> jax.Array:
-    """x, or exp(x) - 1 below zero: to 6e-8 what expm1 gives there, in a third of its time."""
+    """x, or exp(x) - 1 below zero: equal to expm1 within 6e-8, in a third of its time."""
     return jnp.where(x > 0, x, jnp.exp(jnp.where(x > 0, 0.0, x)) - 1)
 
 
@@ -131,7 +131,7 @@ class CMG(nn.Module):
         return self.layers[-1](x, coefficients).T.reshape(motion.shape)
 
     def coefficients(self, motion: jax.Array, command: jax.Array) -> jax.Array:
-        """What the gate gives each expert, [..., E], for motion [..., D] and command [..., C]."""
+        """The weights of the experts, [..., E], for motion [..., D] and command [..., C]."""
         return self.gating(_features_first(motion, command)).T.reshape(*motion.shape[:-1], self.num_experts)
 
 

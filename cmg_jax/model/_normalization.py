@@ -1,4 +1,4 @@
-"""Physical units to the network's and back."""
+"""Conversion between physical units and those of the network."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 
 
 class MotionStats(NamedTuple):
-    """What the data set was like. Units: rad and rad/s for motion; m/s, m/s, rad/s for commands."""
+    """Statistics of the training data. Units: rad and rad/s for motion; m/s, m/s, rad/s for commands."""
 
     motion_mean: jax.Array  # [D]
     motion_std: jax.Array  # [D]
@@ -30,7 +30,7 @@ def denormalize_motion(stats: MotionStats, motion_normalized: jax.Array) -> jax.
 
 
 def normalize_command(stats: MotionStats, command: jax.Array) -> jax.Array:
-    """The trained range to [-1, 1], for command [..., C]. Commands outside it are not clipped."""
+    """Commands [..., C], with the trained range mapped to [-1, 1]. Commands outside the range are not clipped."""
     low, high = _expand(stats.command_min, command), _expand(stats.command_max, command)
     return (command - low) / (high - low) * 2 - 1
 

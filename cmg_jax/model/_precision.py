@@ -1,7 +1,7 @@
 """Models in lower precision: the experts' kernels in half precision or int8, everything else in float32.
 
-Half precision is that of the products: their inputs are rounded to it. Sums are kept in float32, and so are the
-gate, biases, activations, normalization and the feedback from frame to frame.
+In half precision, the inputs of the products are rounded. Sums stay in float32, and so do the gate, biases,
+activations, normalization and the feedback from frame to frame.
 Figures: bench/precision.py.
 """
 
@@ -19,18 +19,18 @@ Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 
 def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
-    """`model` with its experts' kernels in another precision: a pytree like any model, for `generate` and generators.
+    """`model` with its experts' kernels in another precision, for `generate` and generators.
 
     - bfloat16, float16: products of that precision, summed in float32.
     - int8: kernels of a quarter of the size, w = scale x q with one scale for an output of an expert
       (max |w| / 127). Products are of float32 with the rounded weights.
 
     Args:
-      model: in float32, as `load` gives it.
-      precision: "float32" gives `model` back.
+      model: in float32, as `load` returns it.
+      precision: "float32" returns an equal model.
 
     Raises:
-      InputError: another precision, or a model that is not in float32.
+      InputError: an unknown precision, or a model that is not in float32.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is not one of {', '.join(get_args(Precision))}")
@@ -39,7 +39,7 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
         if name == "gating":
             continue
         if layer["kernel"].dtype != jnp.float32:
-            raise InputError("the model is in lower precision already; begin with the one that was loaded")
+            raise InputError("the model is in lower precision already; start from the one that was loaded")
         if precision == "int8":
             params[name] = _quantized(layer)
         elif precision != "float32":

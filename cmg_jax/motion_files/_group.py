@@ -184,8 +184,8 @@ def _choose_joints(
 ) -> tuple[Candidate | None, Verdict | None]:
     """Which of the candidates the joints are, and what proves it."""
     if not candidates or (assume.joints and _columns.joint_names(content) is None and candidates[0].order != "listed"):
-        listed = f"; --joints names {len(assume.joints)}" if assume.joints else ""
-        notes.ask("joint order", f"{count} joints without names{listed}; name them with --joints")
+        listed = f"; --joint-names names {len(assume.joints)}" if assume.joints else ""
+        notes.ask("joint order", f"{count} joints without names{listed}; name them with --joint-names")
         return (candidates[0] if candidates else None), None
     if poses is None or not candidates[0].robot.walks:
         return candidates[0], None
@@ -221,18 +221,18 @@ def _choose_by_format(
     meant = [choice for choice in candidates if choice.is_whole or choice.label in content.format.fewer_joints]
     if not meant:
         labels = dict.fromkeys(choice.label for choice in candidates)
-        known = " or ".join(f"--joints {label}" for label in labels)
+        known = " or ".join(f"--joint-names {label}" for label in labels)
         several = "several robots have so many" if len(labels) > 1 else "names are needed"
         notes.ask("joint order", f"{count} joints without names: {several}; say {known}, or the names")
         return candidates[0]
     if not meant[0].is_whole:
-        text = f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joints)"
+        text = f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joint-names)"
         notes.note("joint order", text)
     if (beyond := poses.beyond(meant[0].robot)) > 0.05 and assume.joint_order is None:
         notes.ask(
             "joint order",
             f"{count} joints without names go beyond their limits by {beyond:.2f} rad on average in MuJoCo's order: "
-            "name them with --joints, or insist with --assume joint-order=mujoco",
+            "name them with --joint-names, or insist with --assume joint-order=mujoco",
         )
     return meant[0]
 

@@ -71,7 +71,7 @@ def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarra
     joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
     robot, fps = config.robot, config.fps
     if root == "odometry":
-        place = _odometry.walked_root(joint_pos, robot, fps)
+        place = _odometry.root_from_feet(joint_pos, robot, fps)
     else:
-        place = _root_pose.on_floor(joint_pos, robot, commands, fps)
+        place = _root_pose.root_on_floor(joint_pos, robot, commands, fps)
     return Motion(fps, robot, joint_pos, joint_vel, commands, *place)

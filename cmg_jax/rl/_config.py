@@ -1,4 +1,4 @@
-"""What a training run is made of, from a YAML file: every key is checked, and what is left out has a default."""
+"""The configuration of a training run, from a YAML file: every key is checked, and each one has a default."""
 
 import dataclasses
 import math
@@ -15,9 +15,11 @@ from cmg_jax.commands._sampler import CommandRange
 
 
 @dataclasses.dataclass(frozen=True)
-class Commands:
-    """Commands drawn in training: ranges, clipped to what the model was trained on; how long one is held; and how it
-    becomes the next."""
+class CommandConfig:
+    """Commands in training: the ranges to draw from, how long one is held, and how long the ramp to the next one is.
+
+    The ranges are clipped to the trained range of the model.
+    """
 
     vx: tuple[float, float] = (-0.3, 1.2)  # m/s
     vy: tuple[float, float] = (-0.3, 0.3)  # m/s
@@ -35,12 +37,12 @@ class Commands:
 
     @property
     def range(self) -> CommandRange:
-        """As configured."""
+        """The configured range, not clipped."""
         return CommandRange(*np.array([self.vx, self.vy, self.yaw_rate], np.float32).T)
 
 
 @dataclasses.dataclass(frozen=True)
-class PPO:
+class PPOConfig:
     """Arguments of `brax.training.agents.ppo.train` of the same names."""
 
     num_timesteps: int = 2_000_000
@@ -59,7 +61,7 @@ class PPO:
     desired_kl: float = 0.02
     entropy_cost: float = 0.0
     discounting: float = 0.8
-    """A tracker's reward follows its action within a few steps."""
+    """Low, because a tracker's reward follows its action within a few steps."""
     gae_lambda: float = 0.9
     clipping_epsilon: float = 0.2
     max_grad_norm: float = 1.0
@@ -84,25 +86,25 @@ class PPO:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """A training run. Written into its directory, it makes the run again."""
+    """A training run. The file in the run's directory reproduces it."""
 
     model: str = ""
     """Model directory; the bundled one by default."""
     seed: int = 0
     randomize: bool = False
-    """Whether every environment has a robot of its own (`domain_randomize`)."""
+    """Whether every environment has another robot (`domain_randomize`)."""
     lookahead_frames: int = 10
     """L of the `streaming` generator; at least the largest offset of env.lookahead."""
     tick: int = 5
-    """Steps between two moments at which changes of command act (`on_tick`)."""
+    """Steps between two ticks; changes of command take effect on a tick (`on_tick`)."""
     hidden_layers: tuple[int, ...] = (128, 128)
-    """Widths of policy and value network."""
+    """Widths of the hidden layers of policy and value network."""
     noise_std: float = 0.2
-    """Standard deviation of the first actions, whose mean is zero: a policy begins as the bare reference."""
+    """Standard deviation of the first actions. Their mean is zero: a new policy follows the bare reference."""
     env: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of `G1Tracking` that differ from its `default_config`."""
-    commands: Commands = dataclasses.field(default_factory=Commands)
-    ppo: PPO = dataclasses.field(default_factory=PPO)
+    commands: CommandConfig = dataclasses.field(default_factory=CommandConfig)
+    ppo: PPOConfig = dataclasses.field(default_factory=PPOConfig)
 
     def __post_init__(self):
         if not 0 <= self.seed < 2**31:
@@ -113,11 +115,11 @@ class RunConfig:
             raise InputError(f"hidden_layers {list(self.hidden_layers)}: widths of at least one layer are needed")
 
 
-def read(path: Path) -> RunConfig:
+def read_config(path: Path) -> RunConfig:
     """The configuration in a YAML file.
 
     Raises:
-      InputError: no such file, not YAML, a key that does not exist, or a value of another kind.
+      InputError: no such file, not YAML, a key that does not exist, or a value of the wrong type.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -131,8 +133,8 @@ def read(path: Path) -> RunConfig:
         raise InputError(f"{path}: {error}") from None
 
 
-def text(config: RunConfig) -> str:
-    """As `read` reads it."""
+def config_text(config: RunConfig) -> str:
+    """The YAML text that `read_config` reads."""
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 
 
@@ -171,8 +173,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Literal:
         if value in get_args(kind):
             return value
-        raise InputError(f"{where} {value!r} is none of {', '.join(get_args(kind))}")
-    raise InputError(f"{where} {value!r} is not of the kind {kind.__name__}")
+        raise InputError(f"{where} {value!r} is not one of {', '.join(get_args(kind))}")
+    raise InputError(f"{where} {value!r} is not of the type {kind.__name__}")
 
 
 def _plain(value: Any) -> Any:

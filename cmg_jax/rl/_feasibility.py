@@ -1,4 +1,4 @@
-"""Can the motors follow the reference? PD tracking in C MuJoCo, a fixed base, no policy, no feet on the floor."""
+"""Whether the motors can follow the reference: PD tracking in C MuJoCo without a policy, on a fixed base."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -16,47 +16,55 @@ from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel
 from cmg_jax.rl import _g1_model
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot._g1 import is_g1
 
 SIM_DT = 0.005
 
 
 class Feasibility(NamedTuple):
-    """How one command's motion is followed."""
+    """How well the motors follow the motion of one command."""
 
     command: tuple[float, ...]
     error: float
     """rad, root mean square over joints and frames."""
     worst_error: float
-    """rad, the largest, and the joint that has it."""
+    """rad, the largest error, that of `worst_joint`."""
     worst_joint: str
     peak_torque: float
-    """The largest torque asked for, as a part of its motor's limit."""
+    """The largest torque that PD control requests, as a fraction of its motor's limit."""
     saturation: float
-    """Part of motors and physics steps in which a motor is asked for more than its torque limit."""
+    """Fraction of motors and physics steps in which the requested torque exceeds the motor's limit."""
     saturated_joint: str
-    """The joint of which that is true most often; empty where there is none."""
+    """The joint whose torque exceeds its limit most often; empty where none does."""
     reference_inside: float
-    """Part of the frames in which every joint of the reference is inside its range."""
+    """Fraction of the frames in which every joint of the reference is inside its range."""
     inside: float
-    """Part of the frames in which every joint of the robot is inside its range and no motor at its limit."""
+    """Fraction of the frames in which every joint of the robot is inside its range and no motor exceeds its limit."""
 
 
-def check(
-    model: CMGModel, commands: Sequence[Sequence[float]], frames: int, progress: Callable[[int], Any] = lambda _: None
+def check_feasibility(
+    model: CMGModel,
+    commands: Sequence[Sequence[float]],
+    num_frames: int,
+    *,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> list[Feasibility]:
-    """Follow the motion under each command, from standing, for a number of frames.
+    """Follow the motion of each command from standing, with PD control alone.
+
+    Args:
+      model: of the G1.
+      commands: vx, vy [m/s] and yaw rate [rad/s] of each.
+      num_frames: of each command's motion.
+      progress: called with 1 after each command.
 
     Raises:
       InputError: a model of another robot, or fewer than 2 frames.
     """
     robot = model.config.robot
-    if not is_g1(robot) or model.config.command_dim != 3:
-        raise InputError("the model's joints are not the G1's, or its commands are not vx, vy and yaw rate")
+    model.config.check_robot(G1, "feasibility")
     substeps = round(1 / (model.config.fps * SIM_DT))
-    if frames < 2 or substeps < 1:
-        raise InputError(f"{frames} frames at {model.config.fps:g} fps: at least 2, and at most {1 / SIM_DT:g} fps")
-    held = jnp.repeat(jnp.asarray(commands, jnp.float32)[:, None], frames, axis=1)
+    if num_frames < 2 or substeps < 1:
+        raise InputError(f"{num_frames} frames at {model.config.fps:g} fps: at least 2, and at most {1 / SIM_DT:g} fps")
+    held = jnp.repeat(jnp.asarray(commands, jnp.float32)[:, None], num_frames, axis=1)
     motion = jnp.broadcast_to(standing_frame(model), (len(held), model.config.motion_dim))
     trajectories = np.asarray(jax.jit(_rollout.generate)(model, motion, held))[..., : robot.num_joints]
     simulation = _g1_model.build(floating=False, sim_dt=1 / (model.config.fps * substeps))
@@ -75,7 +83,7 @@ def _follow(simulation: Any, robot: Robot, command: Any, trajectory: np.ndarray,
     targets[:, at] = trajectory
     data.qpos[:] = targets[0]
     followed = np.empty((len(trajectory) - 1, len(names)))
-    torque = np.empty((len(trajectory) - 1, substeps, len(names)))  # as parts of the limits
+    torque = np.empty((len(trajectory) - 1, substeps, len(names)))  # as fractions of the limits
     for frame, target in enumerate(targets[1:]):
         data.ctrl[:] = target
         for substep in range(substeps):
@@ -102,3 +110,20 @@ def _follow(simulation: Any, robot: Robot, command: Any, trajectory: np.ndarray,
 
 def _inside(joint_pos: np.ndarray, limits: np.ndarray) -> Any:
     return np.all((joint_pos >= limits[:, 0]) & (joint_pos <= limits[:, 1]), axis=-1)
+
+
+def feasibility_table(rows: Sequence[Feasibility]) -> str:
+    """A line of text for each command."""
+    columns = (
+        f"{'error [rad]':<11}  {'largest error':<28}  {'peak torque':<11}  {'beyond torque limit':<27}  inside limits"
+    )
+    lines = [f"{'vx, vy, yaw':<17}  {columns}"]
+    for row in rows:
+        command = " ".join(f"{number:+.2f}" for number in row.command)
+        largest = f"{row.worst_error:.3f} {row.worst_joint.removesuffix('_joint')}"
+        beyond = f"{100 * row.saturation:.2f} % {row.saturated_joint.removesuffix('_joint')}"
+        lines.append(
+            f"{command}  {row.error:<11.4f}  {largest:<28}  {f'{100 * row.peak_torque:.0f} %':<11}  {beyond:<27}  "
+            f"{100 * row.inside:.0f} % (reference {100 * row.reference_inside:.0f} %)"
+        )
+    return "\n".join(lines)

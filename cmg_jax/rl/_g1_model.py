@@ -1,4 +1,4 @@
-"""The G1 as a simulation: `g1.xml` with position actuators, and a floor or a pelvis that stands fast."""
+"""The G1 as a simulation: `g1.xml` with position actuators, and a floating base over a floor or a fixed base."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -15,15 +15,15 @@ DAMPING_RATIO = 2.0
 are those of mjlab (Apache-2.0)."""
 
 HANGING_HEIGHT = 1.0
-"""m, of the pelvis that stands fast: the feet hang free."""
+"""m, of the pelvis of a fixed base: the feet do not reach the floor."""
 
 
 def build(*, floating: bool, sim_dt: float) -> Any:
-    """The compiled `mujoco.MjModel`: a PD target [29] rad in, torques within the motors' limits out.
+    """The compiled `mujoco.MjModel`; its controls are PD targets [29] rad, its torques stay within the motors' limits.
 
     Args:
-      floating: a free pelvis over a floor, with contacts of the eight soles and joint limits; else a pelvis that
-        stands fast, without contacts and limits, several times as fast to simulate.
+      floating: a floating base over a floor, with contacts of the eight soles and joint limits; else a fixed base
+        without contacts and limits, which is several times as fast to simulate.
       sim_dt: seconds of a physics step.
     """
     spec = mujoco.MjSpec.from_string(G1.mjcf)
@@ -39,7 +39,7 @@ def build(*, floating: bool, sim_dt: float) -> Any:
         actuator.biasprm[1:3] = -stiffness, -damping
         actuator.ctrlrange, actuator.ctrllimited = limit, True
     for key in list(spec.keys):
-        spec.delete(key)  # of the free pelvis, and without controls
+        spec.delete(key)  # it is for the floating base, and lacks controls
     option = spec.option
     option.timestep = sim_dt
     # The actuators' damping is stiff against small inertias: an explicit step would have to be much shorter.

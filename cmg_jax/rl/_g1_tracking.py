@@ -1,8 +1,8 @@
-"""The G1 that tracks a reference motion: an environment of MuJoCo Playground's kind, for `wrap_env_fn`.
+"""The G1 that tracks a reference motion: an environment of MuJoCo Playground.
 
     env = G1Tracking()
-    wrap = wrap_env_fn(model, generator, sampler, **env.wrapping)
-    ppo.train(env, wrap_env_fn=wrap, randomization_fn=domain_randomize, ...)
+    source = ReferenceSource(model, generator, command_sampler, **env.wrapping)
+    ppo.train(env, wrap_env_fn=make_wrap_env_fn(source), randomization_fn=domain_randomize, ...)
 
 The action is a residual: the PD target of a joint is its reference angle plus `action_scale` times its action. The
 base is fixed (`floating=False`: quick, without contacts) or floating, over a floor.
@@ -20,12 +20,11 @@ from mujoco_playground import MjxEnv, State
 from mujoco_playground import step as physics_steps
 
 from cmg_jax._errors import InputError
-from cmg_jax.envs._reference import Reference, empty_reference
+from cmg_jax.envs import Reference, empty_reference
 from cmg_jax.rl import _g1_model, _rewards
-from cmg_jax.robot import G1
-from cmg_jax.robot._g1 import G1_29_JOINTS, MJCF_PATH
-from cmg_jax.robot._joints import indices
-from cmg_jax.robot._root_pose import rotate
+from cmg_jax.robot import G1, G1_29_JOINTS, indices
+from cmg_jax.robot._g1 import MJCF_PATH
+from cmg_jax.robot._rotation import into_body_frame, rotate_planar, yaw_of
 
 KEY_BODIES = (
     "left_knee_link",
@@ -42,11 +41,11 @@ KEY_BODIES = (
 LAST_ACTION = "last_action"
 
 VELOCITY_SCALE = 0.1
-"""Joint velocities in observations: a walk's are about ten times its angles."""
+"""Of joint velocities in observations: those of a walk [rad/s] are about ten times its angles [rad]."""
 
 
 def default_config() -> config_dict.ConfigDict:
-    """Every number of the environment; `config_overrides` of `G1Tracking` changes them."""
+    """All settings of the environment; `config_overrides` of `G1Tracking` changes them."""
     return config_dict.create(
         ctrl_dt=0.02,
         sim_dt=0.005,
@@ -58,7 +57,7 @@ def default_config() -> config_dict.ConfigDict:
         rewards=config_dict.create(
             joint_pos=2.0,
             joint_vel=0.5,
-            key_bodies=1.0,  # at 0 they are not computed either
+            key_bodies=1.0,  # at 0 their poses are not computed
             command=1.0,  # floating only, as is upright
             upright=0.5,
             action_rate=-0.05,
@@ -84,9 +83,10 @@ def default_config() -> config_dict.ConfigDict:
 class G1Tracking(MjxEnv):
     """Follow `info["reference"]` with a G1.
 
-    Observation: [angular velocity and direction of gravity in the pelvis, if it floats], joint positions (from
-    standing), velocities, the last action; then the reference's joint positions and velocities, the joint positions
-    to come, and the command. The observation is written and never read back, so a wrapper may change it.
+    Observation: for a floating base the angular velocity and the direction of gravity in the pelvis; joint positions
+    (relative to standing), joint velocities, the last action; then the reference's joint positions and velocities, the
+    joint positions to come, and the command. The environment never reads its observation back, so a wrapper may change
+    it.
     """
 
     def __init__(
@@ -96,10 +96,15 @@ class G1Tracking(MjxEnv):
         *,
         joint_names: Sequence[str] = G1_29_JOINTS,
     ):
-        """joint_names: the model's; joints of the G1 that are not among them hold the standing pose.
+        """Make the environment.
+
+        Args:
+          config: all settings; `default_config()` by default.
+          config_overrides: settings that differ from it, as {"rewards.effort": -0.1}.
+          joint_names: the model's; other joints of the G1 hold the standing pose.
 
         Raises:
-          InputError: a setting that does not exist or cannot be.
+          InputError: a setting that does not exist, or whose value is impossible.
         """
         try:
             super().__init__(default_config() if config is None else config, config_overrides)
@@ -124,15 +129,15 @@ class G1Tracking(MjxEnv):
 
     @property
     def wrapping(self) -> dict[str, Any]:
-        """Options of `wrap_env_fn` that this environment needs."""
+        """Options of `ReferenceSource` that this environment needs: `lookahead` and `key_bodies`."""
         return {"lookahead": tuple(self._config.lookahead), "key_bodies": self._key_bodies}
 
     def reset(self, rng: jax.Array) -> State:
         noise = self._config.reset_noise * jax.random.uniform(rng, self._standing.shape, jnp.float32, -1.0, 1.0)
         joint_pos = jnp.clip(self._standing + noise, self._limits[:, 0], self._limits[:, 1])
         data: Any = mjx.make_data(self._mj_model, impl="jax")
-        # Physics has the precision that jax has by default, and rewards have it, as Brax's wrappers rely on it;
-        # observations and the reference are float32.
+        # Physics and rewards have jax's default precision, on which Brax's wrappers rely; observations and the
+        # reference are float32.
         joint_pos = joint_pos.astype(data.qpos.dtype)
         root = jnp.asarray(G1.standing_qpos[: self._root], data.qpos.dtype)
         data = data.replace(qpos=jnp.concatenate([root, joint_pos]), ctrl=joint_pos)
@@ -146,7 +151,7 @@ class G1Tracking(MjxEnv):
 
     def step(self, state: State, action: jax.Array) -> State:
         reference: Reference = state.info["reference"]
-        # Auto-reset restores the data of an episode's start but not the info: the time shows which step is a first one.
+        # Auto-reset restores the data of an episode's start but not the info, so only the time shows a first step.
         last_action: Any = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
         target = self.target(reference, action).astype(state.data.ctrl.dtype)
         data = physics_steps(self._mjx_model, state.data, target, self.n_substeps)
@@ -170,7 +175,7 @@ class G1Tracking(MjxEnv):
         )
 
     def target(self, reference: Reference, action: jax.Array) -> jax.Array:
-        """PD targets [29] rad, within the joints' limits."""
+        """PD targets [29] rad, clipped to the joints' limits."""
         base = reference.joint_pos if self._config.residual else self._standing[self._driven]
         target = self._standing.at[self._driven].set(base + self._config.action_scale * action)
         return jnp.clip(target, self._limits[:, 0], self._limits[:, 1])
@@ -182,7 +187,7 @@ class G1Tracking(MjxEnv):
     def _observe(self, data: mjx.Data, action: jax.Array, reference: Reference) -> jax.Array:
         parts = []
         if self._config.floating:
-            parts = [data.qvel[3:6], _into(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
+            parts = [data.qvel[3:6], into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
         return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
@@ -201,7 +206,7 @@ class G1Tracking(MjxEnv):
     def _fallen(self, data: mjx.Data) -> jax.Array:
         if not self._config.floating:
             return jnp.zeros((), bool)
-        up = _into(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+        up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
         return (data.qpos[2] < self._config.termination.height) | (up[2] < np.cos(self._config.termination.tilt))
 
     def _terms(
@@ -211,19 +216,18 @@ class G1Tracking(MjxEnv):
         command = upright = key_bodies = jnp.zeros((), jnp.float32)
         if reference.bodies is not None:
             pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
-            seen = jax.vmap(lambda place: _into(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
-            key_bodies = _rewards.likeness(seen - reference.bodies.poses.position, widths.key_bodies)
+            position = jax.vmap(lambda place: into_body_frame(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
+            key_bodies = _rewards.tracking_reward(position - reference.bodies.poses.position, widths.key_bodies)
         if self._config.floating:
-            up = _into(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
-            upright = _rewards.likeness(up[:2], widths.upright)
-            w, x, y, z = data.qpos[3:7]
-            yaw = jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
-            moving = jnp.append(rotate(data.qvel[:2], -yaw), data.qvel[5])
-            command = _rewards.likeness(moving - reference.command, widths.command)
+            up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+            upright = _rewards.tracking_reward(up[:2], widths.upright)
+            planar = rotate_planar(data.qvel[:2], -yaw_of(data.qpos[3:7]))
+            velocity = jnp.append(planar, data.qvel[5])
+            command = _rewards.tracking_reward(velocity - reference.command, widths.command)
         torque = data.actuator_force
         return {
-            "joint_pos": _rewards.likeness(self._joint_pos(data) - reference.joint_pos, widths.joint_pos),
-            "joint_vel": _rewards.likeness(self._joint_vel(data) - reference.joint_vel, widths.joint_vel),
+            "joint_pos": _rewards.tracking_reward(self._joint_pos(data) - reference.joint_pos, widths.joint_pos),
+            "joint_vel": _rewards.tracking_reward(self._joint_vel(data) - reference.joint_vel, widths.joint_vel),
             "key_bodies": key_bodies,
             "command": command,
             "upright": upright,
@@ -250,10 +254,14 @@ class G1Tracking(MjxEnv):
 
 
 def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
-    """A robot of its own for every row of keys [B, 2]: friction, masses, gains, armature and a load on the torso.
+    """Another robot for every environment: friction, masses, gains, armature and a load on the torso.
+
+    Args:
+      model: of the environment.
+      rng: raw keys [num_envs, 2].
 
     Returns:
-      the model with these leaves [B, ...], and the axes for `vmap`.
+      the model whose randomized leaves have the axis num_envs, and the axes for `vmap`.
     """
     torso = G1.body_names.index("torso_link") + 1
 
@@ -277,10 +285,3 @@ def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
     drawn: dict[str, Any] = draw(rng)
     axes = jax.tree.map(lambda _: None, model)
     return model.tree_replace(drawn), axes.tree_replace(dict.fromkeys(drawn, 0))
-
-
-def _into(quat: jax.Array, vector: jax.Array) -> jax.Array:
-    """`vector` [3] of the world along the axes of a body that stands at `quat` wxyz."""
-    axis = -quat[1:]
-    twice = 2 * jnp.cross(axis, vector)
-    return vector + quat[0] * twice + jnp.cross(axis, twice)

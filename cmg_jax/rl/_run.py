@@ -1,4 +1,4 @@
-"""A PPO run of the G1 in a directory, and what its policy does.
+"""A PPO run of the G1 in a directory, and the motion of its policy.
 
 DIR/config.yaml    the configuration
 DIR/metrics.csv    a row for each evaluation
@@ -24,59 +24,61 @@ import cmg_jax
 from cmg_jax import _array_files, _digests
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, clear_write_errors, first_line
-from cmg_jax.commands import _sampler, _schedule, _smoother
-from cmg_jax.commands._sampler import CommandRange
-from cmg_jax.envs._wrapper import ReferenceMotionWrapper, wrap_env_fn
+from cmg_jax.commands import CommandRange, clip, hold_each, ramp, trained_range, uniform
+from cmg_jax.envs import ReferenceSource, WrapEnvFn, make_wrap_env_fn
 from cmg_jax.motion_files import Motion
-from cmg_jax.rl import _config
-from cmg_jax.rl._config import RunConfig
+from cmg_jax.rl._config import RunConfig, config_text, read_config
 from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.robot import G1, _joints, _root_pose
-from cmg_jax.robot._g1 import is_g1
+from cmg_jax.robot import G1, indices, root_on_floor
 from cmg_jax.training._metrics import MetricsLog
 
-SHOWN_HEIGHT = 0.85
-"""m, of the pelvis of a fixed base, in pictures: the feet just above the floor."""
+PICTURE_HEIGHT = 0.85
+"""m, of the pelvis of a fixed base in pictures: the feet are just above the floor."""
 
 DIGEST = "sha256"
-"""Of a checkpoint's other arrays, as one of them; older checkpoints lack it."""
+"""Name of the array of a checkpoint that holds the digest of the others; older checkpoints lack it."""
 
 
-class Parts(NamedTuple):
+class RunSetup(NamedTuple):
+    """What a configuration stands for."""
+
     env: G1Tracking
-    wrap: Callable[..., ReferenceMotionWrapper]
+    wrap_env_fn: WrapEnvFn
     model: cmg_jax.CMGModel
     network_factory: Callable[..., networks.PPONetworks]
     commands: CommandRange
-    """What is drawn in training: the configured ranges, clipped to what the model was trained on."""
+    """The range of commands in training: the configured one, clipped to the trained range of the model."""
 
 
-def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
-    """Environment, wrapper and networks of a run; with `command` [C], all episodes begin with it and keep to it.
+def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
+    """Environment, wrapper and networks of a run.
 
     The commands of a run are clipped to the model's trained range, beyond which its motion need not follow them.
 
+    Args:
+      config: the run.
+      command: [C]; all episodes keep to it. By default commands are drawn.
+
     Raises:
-      InputError: a setting that does not exist or cannot be, or no model.
+      InputError: a setting that does not exist, one whose value is impossible, or no model.
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
-    if not is_g1(model.config.robot) or model.config.command_dim != 3:
-        raise InputError(f"{config.model}: its joints are not the G1's, or its commands are not vx, vy and yaw rate")
+    model.config.check_robot(G1, "a run")
     model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
     if (farthest := max(env.wrapping["lookahead"], default=0)) > config.lookahead_frames:
         raise InputError(
             f"env.lookahead reaches {farthest} frames ahead, lookahead_frames only {config.lookahead_frames}"
         )
-    commands, hold = _sampler.clip(config.commands.range, _sampler.trained_range(model)), config.commands.hold
+    commands, hold_interval = clip(config.commands.range, trained_range(model)), config.commands.hold
     if command is not None:
-        commands, hold = CommandRange(command, command), (2**30, 2**30)
-    wrap = wrap_env_fn(
+        commands, hold_interval = CommandRange(command, command), (2**30, 2**30)
+    source = ReferenceSource(
         model,
         cmg_jax.on_tick(cmg_jax.streaming(config.lookahead_frames), config.tick),
-        lambda key, number: _sampler.uniform(key, commands, number),
-        _smoother.ramp(config.commands.ramp),
-        hold_interval=hold,
+        lambda key, num_envs: uniform(key, commands, num_envs),
+        ramp(config.commands.ramp),
+        hold_interval=hold_interval,
         **env.wrapping,
     )
     factory = functools.partial(
@@ -88,17 +90,17 @@ def build(config: RunConfig, command: np.ndarray | None = None) -> Parts:
         init_noise_std=config.noise_std,
         mean_kernel_init_fn=lambda: jax.nn.initializers.zeros,
     )
-    return Parts(env, wrap, model, factory, commands)
+    return RunSetup(env, make_wrap_env_fn(source), model, factory, commands)
 
 
 def train(
-    config: RunConfig, parts: Parts, directory: Path, progress: Callable[[dict[str, Any]], Any]
+    config: RunConfig, setup: RunSetup, directory: Path, progress: Callable[[dict[str, Any]], object]
 ) -> list[dict[str, Any]]:
-    """Train, and leave the run in `directory`. The first evaluation is that of zero actions.
+    """Train, and write the run into `directory`. The first evaluation is that of zero actions.
 
     Args:
       config: the run.
-      parts: what `build` makes of it.
+      setup: what `set_up` makes of it.
       directory: does not exist yet, its parent does.
       progress: called with the figures of every evaluation.
 
@@ -106,7 +108,7 @@ def train(
       the figures of all evaluations.
 
     Raises:
-      InputError: a setting that cannot be, a reward that is not finite, or a disk that is full.
+      InputError: a setting whose value is impossible, a reward that is not finite, or a full disk.
     """
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
@@ -114,7 +116,7 @@ def train(
         with atomic_directory(directory) as partial:
             partial.mkdir()
             (partial / "checkpoints").mkdir()
-            (partial / "config.yaml").write_text(_config.text(config))
+            (partial / "config.yaml").write_text(config_text(config))
         log = MetricsLog(directory, 0)
 
         def report(step: int, metrics: Any) -> None:
@@ -125,21 +127,21 @@ def train(
             log.write(row)
             progress(row)
 
-        def keep(step: int, _: Any, params: Any) -> None:
-            _keep(directory, step, params)
+        def save_policy(step: int, _: Any, params: Any) -> None:
+            _save_policy(directory, step, params)
 
         try:
             ppo.train(
-                parts.env,  # pyright: ignore
+                setup.env,  # pyright: ignore
                 **dataclasses.asdict(config.ppo),
                 seed=config.seed,
-                wrap_env_fn=parts.wrap,
+                wrap_env_fn=setup.wrap_env_fn,
                 randomization_fn=domain_randomize if config.randomize else None,
-                network_factory=parts.network_factory,
+                network_factory=setup.network_factory,
                 normalize_observations=True,
                 deterministic_eval=True,
                 progress_fn=report,
-                policy_params_fn=keep,
+                policy_params_fn=save_policy,
             )
         finally:
             log.close()
@@ -147,7 +149,7 @@ def train(
 
 
 def _figures(step: int, seconds: float, metrics: dict[str, Any]) -> dict[str, Any]:
-    """A row of figures: sums over an episode as Brax gives them, the joint error as a mean."""
+    """A row of figures: Brax's sums over an episode, but the joint error as a mean."""
     length = float(metrics["eval/avg_episode_length"])
     row = {
         "step": step,
@@ -163,82 +165,83 @@ def _figures(step: int, seconds: float, metrics: dict[str, Any]) -> dict[str, An
     return row | {name.removeprefix(prefix): float(metrics[name]) for name in terms}
 
 
-class Roll(NamedTuple):
-    """What `play` did."""
+class PlayResult(NamedTuple):
+    """Motions of the policy and of its reference, and how close they are."""
 
     policy: Motion
     reference: Motion
     reward: float
-    """Mean of a step."""
+    """Of a step, the mean."""
     joint_error: float
     """rad, root mean square over joints and steps."""
     falls: int
+    """Number of episodes that ended early."""
     trained: CommandRange
-    """The commands that the model of the reference was trained on."""
+    """The trained range of the reference's model."""
 
 
-def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -> Roll:
-    """The newest policy of a run, from standing, under commands held in turn for equal shares of the time.
+def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -> PlayResult:
+    """Run the newest policy of a run from standing; each command is held for an equal share of the time.
 
     Args:
       directory: of the run.
       commands: vx, vy [m/s] and yaw rate [rad/s] of each.
-      seconds: duration of the whole.
+      seconds: in total.
 
     Raises:
-      InputError: no run, or a damaged one.
+      InputError: no run, or one that is damaged.
     """
-    config = _config.read(directory / "config.yaml") if directory.is_dir() else None
+    config = read_config(directory / "config.yaml") if directory.is_dir() else None
     if config is None:
         raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
-    parts, repeat = build(config, np.asarray(commands[0], np.float32)), config.ppo.action_repeat
-    fps = 1 / (parts.env.dt * repeat)  # control steps a second
-    held = _schedule.hold(commands, seconds, fps)
-    env = parts.wrap(parts.env, episode_length=(len(held) + 1) * repeat, action_repeat=repeat)
+    setup, repeat = set_up(config, command=np.asarray(commands[0], np.float32)), config.ppo.action_repeat
+    fps = 1 / (setup.env.dt * repeat)  # control steps a second
+    held = hold_each(commands, seconds, fps)
+    env = setup.wrap_env_fn(setup.env, episode_length=(len(held) + 1) * repeat, action_repeat=repeat)
     state = jax.jit(env.reset)(jax.random.PRNGKey(config.seed)[None])
-    size = parts.env.observation_size
-    network = parts.network_factory(
-        (size,), parts.env.action_size, preprocess_observations_fn=running_statistics.normalize
+    size = setup.env.observation_size
+    network = setup.network_factory(
+        (size,), setup.env.action_size, preprocess_observations_fn=running_statistics.normalize
     )
     policy = networks.make_inference_fn(network)(_restore(directory, network, size), deterministic=True)
 
     def step(state: Any, command: jax.Array) -> tuple[Any, Any]:
         action, _ = policy(state.obs, jax.random.PRNGKey(0))
         state = env.step(env.set_command(state, command[None]), action)
-        seen = state.info["reference"]
+        reference = state.info["reference"]
         figures = state.reward, state.metrics["joint_error"], state.done, state.data.qpos
-        return state, (*figures, seen.joint_pos, seen.joint_vel, seen.command)
+        return state, (*figures, reference.joint_pos, reference.joint_vel, reference.command)
 
-    _, seen = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(held))
-    reward, error, done, qpos, joint_pos, joint_vel, given = (np.asarray(array)[:, 0] for array in seen)
-    return Roll(
-        *_motions(parts, fps, qpos, joint_pos, joint_vel, given),
+    _, steps = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(held))
+    reward, error, done, qpos, joint_pos, joint_vel, active = (np.asarray(array)[:, 0] for array in steps)
+    return PlayResult(
+        *_motions(setup, fps, qpos, joint_pos, joint_vel, active),
         float(reward.mean()),
         float(np.sqrt(np.mean(np.square(error)))),
         int(done.sum()),
-        _sampler.trained_range(parts.model),
+        trained_range(setup.model),
     )
 
 
 def _motions(
-    parts: Parts, fps: float, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any
+    setup: RunSetup, fps: float, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any
 ) -> tuple[Motion, Motion]:
-    robot = parts.model.config.robot
+    robot = setup.model.config.robot
     upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
-    hanging = np.tile(np.array([0, 0, SHOWN_HEIGHT], np.float32), (len(qpos), 1))
-    at = _joints.indices(robot.joint_names, G1.joint_names)
+    lifted = np.tile(np.array([0, 0, PICTURE_HEIGHT], np.float32), (len(qpos), 1))
+    at = indices(robot.joint_names, G1.joint_names)
     if qpos.shape[-1] == G1.num_joints:  # a fixed base
-        own_root = root = (hanging, upright)
-        own_joints = qpos[:, at]
+        policy_root = root = (lifted, upright)
+        policy_joints = qpos[:, at]
     else:
-        own_root, own_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
-        root = _root_pose.on_floor(joint_pos, robot, commands[1:], fps)
-    velocity = np.gradient(own_joints, 1 / fps, axis=0)
-    policy = Motion(fps, robot, own_joints, velocity, commands[1:], *own_root)
+        policy_root, policy_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
+        root = root_on_floor(joint_pos, robot, commands[1:], fps)
+    velocity = np.gradient(policy_joints, 1 / fps, axis=0)
+    policy = Motion(fps, robot, policy_joints, velocity, commands[1:], *policy_root)
     return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *root)
 
 
-def _keep(directory: Path, step: int, params: Any) -> None:
+def _save_policy(directory: Path, step: int, params: Any) -> None:
     arrays = _numbered(params)
     digest = np.frombuffer(bytes.fromhex(_digests.of_arrays(arrays)), np.uint8)
     with atomic_directory(directory / "checkpoints" / f"{step:012d}") as partial:
@@ -264,7 +267,7 @@ def _restore(directory: Path, network: networks.PPONetworks, size: Any) -> Any:
             raise ValueError("damaged")
         leaves = [jnp.asarray(arrays[_name(index)]) for index in range(len(shapes))]
         if [leaf.shape for leaf in leaves] != shapes:
-            raise ValueError("its arrays are of another network")
+            raise ValueError("its arrays belong to another network")
     except Exception as error:  # orbax and tensorstore raise many kinds
         raise InputError(f"{found[-1]}: cannot be read ({first_line(error)})") from error
     return jax.tree.unflatten(jax.tree.structure(like), leaves)

@@ -1,10 +1,11 @@
-"""Body poses of a robot for files and pictures, by C MuJoCo."""
+"""Body poses and velocities of a robot for files and pictures, by C MuJoCo."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
 from cmg_jax._errors import InputError
@@ -17,15 +18,18 @@ Progress = Callable[[int], Any]
 """Called with the number of frames just finished."""
 
 
-class BodyPoses(NamedTuple):
-    """World poses of all bodies, the root first."""
+ArrayT = TypeVar("ArrayT", jax.Array, np.ndarray)
 
-    position: np.ndarray  # [N, bodies, 3] m
-    rotation: np.ndarray  # [N, bodies, 4] wxyz
+
+class BodyPoses(NamedTuple, Generic[ArrayT]):
+    """Poses of bodies in the world: NumPy's arrays from C MuJoCo, JAX's from MJX."""
+
+    position: ArrayT  # [..., bodies, 3] m
+    rotation: ArrayT  # [..., bodies, 4] wxyz
 
 
 class BodyStates(NamedTuple):
-    """World poses of all bodies, the root first, and the velocities of their frames, in the world."""
+    """Poses of all bodies, the root first, and velocities of their frames, in the world."""
 
     position: np.ndarray  # [N, bodies, 3] m
     rotation: np.ndarray  # [N, bodies, 4] wxyz
@@ -39,7 +43,7 @@ def qpos(
     root_pos: np.ndarray | None = None,
     root_quat: np.ndarray | None = None,
 ) -> np.ndarray:
-    """MuJoCo positions [N, nq]; joints that a motion of the robot does not have stay at rest.
+    """MuJoCo positions [N, nq]; joints that are not among the robot's `joint_names` stay at rest.
 
     Args:
       robot: the robot.
@@ -48,7 +52,7 @@ def qpos(
       root_quat: [N, 4] wxyz; upright by default.
 
     Raises:
-      InputError: the root of the robot cannot move.
+      InputError: the robot has a fixed base.
     """
     out = np.tile(robot.mj_model.qpos0, (len(joint_pos), 1))
     _check_floating(robot)
@@ -59,7 +63,7 @@ def qpos(
 
 
 def qvel(robot: Robot, joint_vel: np.ndarray, root_linear: np.ndarray, root_angular: np.ndarray) -> np.ndarray:
-    """MuJoCo velocities [N, nv] of joint velocities [N, J] rad/s and those of the root; other joints are at rest.
+    """MuJoCo velocities [N, nv]; joints that are not among the robot's `joint_names` are at rest.
 
     Args:
       robot: the robot.
@@ -76,11 +80,11 @@ def qvel(robot: Robot, joint_vel: np.ndarray, root_linear: np.ndarray, root_angu
 
 def _check_floating(robot: Robot) -> None:
     if not robot.is_floating:
-        raise InputError(f"the root of the robot {robot.name} cannot move: its MJCF has no free joint")
+        raise InputError(f"the robot {robot.name} has a fixed base: its MJCF has no free joint")
 
 
-def body_poses(robot: Robot, positions: np.ndarray, progress: Progress = lambda _: None) -> BodyPoses:
-    """Poses of all bodies for MuJoCo positions [N, nq]; about 6 us a frame."""
+def body_poses(robot: Robot, positions: np.ndarray, progress: Progress = lambda _: None) -> BodyPoses[np.ndarray]:
+    """Poses of all bodies, the root first, for MuJoCo positions [N, nq]; about 6 us a frame."""
     bodies = robot.mj_model.nbody - 1
     out = BodyPoses(
         np.empty((len(positions), bodies, 3), np.float32), np.empty((len(positions), bodies, 4), np.float32)
@@ -107,12 +111,12 @@ def body_states(
         out.position[index] = data.xpos[1:]
         out.rotation[index] = data.xquat[1:]
         out.angular_velocity[index] = angular
-        # MuJoCo gives it at the robot's centre of mass.
+        # MuJoCo's linear velocity is that of the point at the robot's centre of mass.
         out.linear_velocity[index] = linear + np.cross(angular, data.xpos[1:] - data.subtree_com[1])
     return out
 
 
-def link_positions(robot: Robot, poses: BodyPoses, links: Sequence[str]) -> np.ndarray:
+def link_positions(robot: Robot, poses: BodyPoses[np.ndarray], links: Sequence[str]) -> np.ndarray:
     """Positions [N, len(links), 3] m of bodies and of `fixed_links`, by name."""
     out = np.empty((len(poses.position), len(links), 3), poses.position.dtype)
     fixed = fixed_links(robot)
@@ -126,7 +130,7 @@ def link_positions(robot: Robot, poses: BodyPoses, links: Sequence[str]) -> np.n
 
 
 def breadth_first(robot: Robot, names: Sequence[str]) -> tuple[str, ...]:
-    """Joints, or bodies, of a robot by their depth in the tree, as Isaac Lab numbers them."""
+    """`names` of joints, or of bodies, by their depth in the tree, as Isaac Lab numbers them."""
     model = robot.mj_model
     known = robot.hinge_names if names[0] in robot.hinge_names else robot.body_names
 
@@ -140,7 +144,7 @@ def breadth_first(robot: Robot, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def centres_of_mass(robot: Robot, names: Sequence[str]) -> np.ndarray:
-    """Where in their frames bodies have their centres of mass, [len(names), 3] m."""
+    """Centres of mass of bodies in their own frames, [len(names), 3] m."""
     return robot.mj_model.body_ipos[1:][indices(names, robot.body_names)].astype(np.float32)
 
 

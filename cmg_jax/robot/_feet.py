@@ -10,19 +10,19 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cmg_jax._errors import InputError
-from cmg_jax.robot import _mjcf
+from cmg_jax.robot import _mjcf, _rotation
 from cmg_jax.robot._robot import Robot
 
 FLAT = 0.015
-"""m above the lowest point of a standing foot up to which a point belongs to its sole."""
+"""m above the lowest point of a standing foot, up to which a point belongs to its sole."""
 
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
 
 
 class _Legs(NamedTuple):
-    """Both legs from the root down, a hinge a link; the shorter one begins with links that do not move."""
+    """Both legs from the root down, one link for each hinge. The shorter leg begins with links that do not move."""
 
-    joints: np.ndarray  # [2, L] which joint of the motion turns a link, -1 for none
+    joints: np.ndarray  # [2, L] index of the motion's joint that moves a link, -1 for none
     zero: np.ndarray  # [2, L] rad, of a joint at rest
     offset: np.ndarray  # [2, L, 3] m, of a link in its parent
     rotation: np.ndarray  # [2, L, 3, 3], of a link in its parent with its joint at rest
@@ -34,11 +34,12 @@ class _Legs(NamedTuple):
 def sole_points(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
     """Lowest points under each foot, left foot first, in the frame of an upright root.
 
-    They are those of balls and corners of the geoms under the feet: four of the G1, and of others up to four.
+    The points are the bottoms of spheres, or corners, of the geoms under the feet: four for each foot of the G1, up to
+    four for other robots.
 
     Args:
       joint_pos: [..., J] rad.
-      robot: the robot; joints that its motions do not have stay at rest.
+      robot: the robot; joints that are not among its `joint_names` stay at rest.
 
     Returns:
       [..., 2, P, 3] m.
@@ -58,39 +59,21 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
         angle = angle - jnp.asarray(legs.zero, jnp.float32)
     position, rotation = jnp.zeros(3, jnp.float32), jnp.eye(3, dtype=jnp.float32)
     for link in range(angle.shape[-1]):
-        position = position + _apply(rotation, jnp.asarray(legs.offset[:, link], jnp.float32))
-        turned = _hinge(legs.axis[:, link], angle[..., link])
-        rotation = _times(_times(rotation, jnp.asarray(legs.rotation[:, link], jnp.float32)), turned)
-    points = position[..., None, :] + _apply(rotation[..., None, :, :], jnp.asarray(legs.soles, jnp.float32))
+        position = position + _rotation.apply_matrix(rotation, jnp.asarray(legs.offset[:, link], jnp.float32))
+        turned = _rotation.about_axis(legs.axis[:, link], angle[..., link])
+        at_rest = _rotation.matrix_product(rotation, jnp.asarray(legs.rotation[:, link], jnp.float32))
+        rotation = _rotation.matrix_product(at_rest, turned)
+    soles = jnp.asarray(legs.soles, jnp.float32)
+    points = position[..., None, :] + _rotation.apply_matrix(rotation[..., None, :, :], soles)
     below = legs.radius[..., None] * [0.0, 0.0, 1.0]
     same = (below == below[0, 0]).all()  # then one vector: XLA rounds sums of many otherwise
     return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
 
 
 def ground_height(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
-    """Height [N] m of the lowest point under the feet of poses [N, J], the root at zero; in bounded memory."""
+    """Height [N] m of the lowest point under the feet of poses [N, J], the root at the origin; in bounded memory."""
     joint_pos = jnp.asarray(joint_pos, jnp.float32)
     return jax.lax.map(lambda pose: sole_points(pose, robot)[..., 2].min(), joint_pos, batch_size=8192)
-
-
-def _hinge(axis: np.ndarray, angle: jax.Array) -> jax.Array:
-    """Rotations [..., 2, 3, 3] by `angle` [..., 2] around unit axes [2, 3] (Rodrigues)."""
-    cross = np.cross(np.eye(3), axis[:, None])  # cross @ v = axis x v
-    sin, cos = jnp.sin(angle)[..., None, None], jnp.cos(angle)[..., None, None]
-    return (
-        jnp.eye(3, dtype=jnp.float32)
-        + sin * jnp.asarray(cross, jnp.float32)
-        + (1 - cos) * jnp.asarray(cross @ cross, jnp.float32)
-    )
-
-
-# Written out, these fuse into one loop; as matrix products XLA would call a routine for each 3 x 3 matrix.
-def _times(a: jax.Array, b: jax.Array) -> jax.Array:
-    return (a[..., :, :, None] * b[..., None, :, :]).sum(axis=-2)
-
-
-def _apply(rotation: jax.Array, vector: jax.Array) -> jax.Array:
-    return (rotation * vector[..., None, :]).sum(axis=-1)
 
 
 def sole_positions(robot: Robot, positions: np.ndarray) -> np.ndarray:
@@ -122,10 +105,10 @@ def _mass_and_soles(robot: Robot, positions: np.ndarray, with_mass: bool) -> tup
 
 
 def check(robot: Robot) -> None:
-    """Raise InputError unless the feet of a robot are known and can carry it over a floor."""
+    """Raise InputError unless the feet of a robot are known and its base is floating."""
     _soles(robot)
     if not robot.is_floating:
-        raise InputError(f"the root of the robot {robot.name} cannot move; give its first body a <freejoint/>")
+        raise InputError(f"the robot {robot.name} has a fixed base; give its first body a <freejoint/>")
 
 
 class _Soles(NamedTuple):
@@ -137,7 +120,7 @@ class _Soles(NamedTuple):
 
 @lru_cache(maxsize=32)
 def _soles(robot: Robot) -> _Soles:
-    """The lowest points of the standing pose, of geoms that collide if there are any."""
+    """The lowest points in the standing pose, of those geoms that collide if there are any."""
     import mujoco
 
     model = robot.mj_model
@@ -153,12 +136,12 @@ def _soles(robot: Robot) -> _Soles:
     for name in robot.feet:
         body = int(model.body_weldid[model.body(name).id])
         group = [other for other in range(model.nbody) if model.body_weldid[other] == body]
-        own = [other for other in group if _is_below(model, other, model.body(name).id)]
+        foot_bodies = [other for other in group if _is_below(model, other, model.body(name).id)]
         centres, radii = [np.zeros((0, 3))], [np.zeros(0)]
-        for geom in _mjcf.colliding(model, own):
+        for geom in _mjcf.colliding(model, foot_bodies):
             points, radius = _mjcf.balls(model, geom)
             position, rotation = _placed(model, int(model.geom_bodyid[geom]), body)
-            inside = model.geom_pos[geom] + points @ _mjcf.matrix(model.geom_quat[geom]).T
+            inside = model.geom_pos[geom] + points @ _rotation.matrix(model.geom_quat[geom]).T
             centres.append(position + inside @ rotation.T)
             radii.append(np.full(len(points), radius))
         centre, radius = np.concatenate(centres), np.concatenate(radii)
@@ -167,7 +150,7 @@ def _soles(robot: Robot) -> _Soles:
         world = data.xpos[body] + centre @ data.xmat[body].reshape(3, 3).T
         chosen = _corners(world[:, :2], world[:, 2] - radius)
         centre, radius = centre[chosen], radius[chosen]
-        if len(centre) == 1:  # a single ball does not show a turn: four points around its middle do
+        if len(centre) == 1:  # one point cannot show a rotation of the foot; four around it can
             spread = 0.5 * float(radius[0]) or 0.01
             centre = centre + spread * np.c_[CORNERS, np.zeros(4)] @ data.xmat[body].reshape(3, 3)
             radius = np.repeat(radius, 4)
@@ -181,7 +164,7 @@ def _soles(robot: Robot) -> _Soles:
 
 
 def _corners(place: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Which of n points on the floor [n, 2] are a sole: the low ones, and of many the outermost four."""
+    """Indices of the points [n, 2] that form a sole: the low ones, and where there are many the outermost four."""
     low = np.flatnonzero(height < height.min() + FLAT)
     if len(low) <= 4:
         return low
@@ -212,7 +195,7 @@ def _legs(robot: Robot) -> _Legs:
 
 
 def _leg(model: Any, body: int) -> tuple[list[Any], np.ndarray, np.ndarray]:
-    """Links of a leg, each (joint, angle at rest, offset, rotation, axis), and the frame of `body` in the last one."""
+    """Links of a leg, each (joint, angle at rest, offset, rotation, axis), and the place of `body` in the last one."""
     chain = []
     while model.body_parentid[body]:  # down to the root, which carries the frame
         chain.insert(0, body)
@@ -220,7 +203,7 @@ def _leg(model: Any, body: int) -> tuple[list[Any], np.ndarray, np.ndarray]:
     links, offset, rotation = [], np.zeros(3), np.eye(3)
     for link in chain:
         offset = offset + rotation @ model.body_pos[link]
-        rotation = rotation @ _mjcf.matrix(model.body_quat[link])
+        rotation = rotation @ _rotation.matrix(model.body_quat[link])
         for joint in range(model.body_jntadr[link], model.body_jntadr[link] + model.body_jntnum[link]):
             if int(model.jnt_type[joint]) != _mjcf.HINGE:
                 continue  # it stays at rest, where it moves nothing
@@ -238,10 +221,10 @@ def _is_below(model: Any, body: int, top: int) -> bool:
 
 
 def _placed(model: Any, body: int, within: int) -> tuple[np.ndarray, np.ndarray]:
-    """The frame of a body in that of one which it is welded to."""
+    """The frame of a body in the frame of the body that it is welded to."""
     position, rotation = np.zeros(3), np.eye(3)
     while body != within:
-        turn = _mjcf.matrix(model.body_quat[body])
+        turn = _rotation.matrix(model.body_quat[body])
         position, rotation = model.body_pos[body] + turn @ position, turn @ rotation
         body = int(model.body_parentid[body])
     return position, rotation

@@ -1,4 +1,4 @@
-"""The Unitree G1, the robot by default; and what names of joints alone say."""
+"""The Unitree G1, which is the default robot, and robots that are known by the names of their joints alone."""
 
 import re
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ ROBOTS: dict[str, tuple[str, ...]] = {
         name for name in G1_29_JOINTS if not re.search("waist_roll|waist_pitch|wrist_pitch|wrist_yaw", name)
     ),
 }
-"""The G1s that there are: all joints; the waist locked but for its yaw; the six wrist joints locked, as ASAP, PBHC
-and mjlab have it; and Unitree's own with 23, which keeps the roll of the wrists and has a waist that only yaws."""
+"""Variants of the G1: all joints; waist roll and pitch locked; the six wrist joints locked, as in ASAP, PBHC and
+mjlab; and Unitree's own 23 joints, with a wrist that only rolls and a waist that only yaws."""
 
 G1 = Robot(
     "g1",
@@ -55,7 +55,7 @@ FIXED_LINKS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "left_rubber_hand": ("left_wrist_yaw_link", (0.0415, 0.003, 0.0)),
     "right_rubber_hand": ("right_wrist_yaw_link", (0.0415, -0.003, 0.0)),
 }
-"""Links that other models of the G1 have and ours does not: the body that each is fixed to, and where in it [m]."""
+"""Links of other models of the G1 that ours lacks: the body that each is fixed to, and its place in that body [m]."""
 
 
 SPEEDS = {
@@ -64,14 +64,14 @@ SPEEDS = {
     "ankle|waist_roll|waist_pitch|shoulder|elbow|wrist_roll": 37.0,
     "wrist_pitch|wrist_yaw": 22.0,
 }
-"""rad/s that a motor turns at most, as Unitree's URDF of the G1 says, by parts of the joint's name."""
+"""Speed limits [rad/s] of the motors, from Unitree's URDF of the G1, by parts of the joint's name."""
 
 OTHERS_SPEED = 30.0
-"""rad/s that joints of other robots are taken not to exceed: an MJCF does not say."""
+"""Speed limit [rad/s] assumed for the joints of other robots, since an MJCF has none."""
 
 
 def joint_speeds(robot: Robot) -> np.ndarray:
-    """Speeds [J] rad/s that joints do not exceed."""
+    """Speed limits [J] rad/s of the joints."""
     if not is_g1(robot):
         return np.full(robot.num_joints, OTHERS_SPEED)
     named = ((speed for part, speed in SPEEDS.items() if re.search(part, name)) for name in robot.joint_names)
@@ -90,7 +90,7 @@ def fixed_links(robot: Robot) -> dict[str, tuple[str, tuple[float, float, float]
 
 @lru_cache(maxsize=128)
 def robot_of(joint_names: tuple[str, ...], robot: Robot = G1) -> Robot:
-    """`robot` or else the G1 with these joints, if all are its; else a robot of which only the names are known."""
+    """`robot`, or else the G1, with these joints if it has all of them; else a robot known by these names alone."""
     if joint_names and robot is not G1 and robot.has_mjcf and set(joint_names) <= set(robot.hinge_names):
         return robot.with_joints(joint_names)
     if joint_names and set(joint_names) <= set(G1_29_JOINTS):
@@ -99,9 +99,10 @@ def robot_of(joint_names: tuple[str, ...], robot: Robot = G1) -> Robot:
 
 
 def robot_of_size(num_joints: int, robot: Robot = G1) -> Robot:
-    """The robot of a motion that does not name its joints: all joints of `robot` if the number fits.
+    """The robot of a motion that does not name its joints, by their number.
 
-    Of the G1 also the 23 without wrists; else a robot whose joints are only numbered.
+    It is `robot` with all its joints, or the G1 without its wrists, if the number fits; else a robot whose joints are
+    only numbered.
     """
     known: Sequence[tuple[str, ...]] = [robot.joint_names, *([G1_29_JOINTS, G1_23_JOINTS] if is_g1(robot) else [])]
     for names in known:
@@ -126,8 +127,11 @@ _SUFFIX = re.compile(r"_(joint|dof|pos|position|angle|rad|deg|q)$")
 
 
 def g1_spelling(names: Sequence[str]) -> tuple[str, ...]:
-    """Names as the G1's own files spell them: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` are all
-    `left_knee_joint`. Names of other joints are left as they are, and so are all where two would become one."""
+    """Names in the spelling of the G1's MJCF: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` become
+    `left_knee_joint`.
+
+    Names of other joints do not change; none changes where two of them would become the same.
+    """
     spelled = []
     for name in names:
         plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.split(r"[/:.]", name.strip())[-1])

@@ -10,16 +10,16 @@ from cmg_jax.robot._robot import Robot
 
 
 def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
-    """Where each of `names` stands in `within`, [len(names)] integers.
+    """The position of each of `names` in `within`, [len(names)] integers.
 
     `values[..., indices(G1_23_JOINTS, G1_29_JOINTS)]` takes 29 joints to 23.
 
     Raises:
-      ValueError: a name is not in `within`, with the names.
+      ValueError: names that are not in `within`; the message lists them.
     """
     position = {name: index for index, name in enumerate(within)}
     if missing := [name for name in names if name not in position]:
-        raise ValueError(f"no joint {', '.join(missing)} among the {len(within)} given ones")
+        raise ValueError(f"no joint {', '.join(missing)} among these {len(within)}")
     return np.array([position[name] for name in names], dtype=np.int32)
 
 

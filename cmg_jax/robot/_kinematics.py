@@ -8,20 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax._errors import InputError
+from cmg_jax.robot._bodies import BodyPoses
 from cmg_jax.robot._g1 import G1
 from cmg_jax.robot._joints import indices
 from cmg_jax.robot._robot import Robot
 
 
-class BodyPoses(NamedTuple):
-    """Poses in the world."""
-
-    position: jax.Array  # [..., N, 3] m
-    rotation: jax.Array  # [..., N, 4] wxyz
-
-
 class BodyVelocities(NamedTuple):
-    """Velocities of the bodies' origins, along the axes of the world."""
+    """Velocities of the origins of bodies, along the axes of the world."""
 
     linear: jax.Array  # [..., N, 3] m/s
     angular: jax.Array  # [..., N, 3] rad/s
@@ -33,13 +27,13 @@ class Kinematics(NamedTuple):
     bodies: tuple[str, ...]
     """Names of the N bodies."""
 
-    body_poses: Callable[..., BodyPoses]
+    body_poses: Callable[..., BodyPoses[jax.Array]]
     """body_poses(joint_pos, root_pos=None, root_quat=None) -> poses with leaves [..., N, 3] and [..., N, 4]
 
-    joint_pos: [..., J] rad. root_pos: [..., 3] m, the origin by default. root_quat: [..., 4] wxyz, upright
-    by default. Pure; jit it."""
+    joint_pos: [..., J] rad. root_pos: [..., 3] m, by default the origin. root_quat: [..., 4] wxyz, by default
+    upright. A pure function; jit it."""
 
-    body_velocities: Callable[..., tuple[BodyPoses, BodyVelocities]]
+    body_velocities: Callable[..., tuple[BodyPoses[jax.Array], BodyVelocities]]
     """body_velocities(joint_pos, joint_vel, root_pos=None, root_quat=None, root_velocity=None,
     root_angular_velocity=None) -> the poses, and velocities with leaves [..., N, 3]
 
@@ -51,7 +45,7 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
     """Kinematics of a robot.
 
     Args:
-      robot: the robot. `joint_pos` holds its joints; others stay where its MJCF has them.
+      robot: the robot. Joints of its MJCF that are not among its `joint_names` stay at rest.
       bodies: names of the bodies wanted; all by default.
 
     Raises:
@@ -75,7 +69,7 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
     on_root = np.array([[root_body in bodies] for bodies in above], np.float32)
     mjx_model = mjx.put_model(model, impl="jax")
 
-    def one(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+    def one(positions: jax.Array) -> tuple[BodyPoses[jax.Array], jax.Array, jax.Array]:
         """The poses, and anchors and axes [njnt, 3] of the joints."""
         data = mjx.kinematics(mjx_model, mjx.make_data(mjx_model).replace(qpos=positions))
         return BodyPoses(data.xpos[body_index], data.xquat[body_index]), data.xanchor, data.xaxis
@@ -91,19 +85,19 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
             positions = positions.at[..., root : root + 3].set(jnp.broadcast_to(place, (*shape, 3)))
             positions = positions.at[..., root + 3 : root + 7].set(jnp.broadcast_to(quat, (*shape, 4)))
         elif root_pos is not None or root_quat is not None:
-            raise InputError("the robot has no free joint, so its root cannot be placed")
+            raise InputError("the robot has a fixed base, so its root cannot be placed")
         return positions
 
-    def forward(positions: jax.Array) -> tuple[BodyPoses, jax.Array, jax.Array]:
+    def forward(positions: jax.Array) -> tuple[BodyPoses[jax.Array], jax.Array, jax.Array]:
         """`one` of positions [..., nq]."""
         shape = positions.shape[:-1]
-        # MJX itself does not hold to the strict rules that a caller may have set.
+        # MJX itself breaks the strict rules of promotion that a caller may have set.
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             out = jax.vmap(one)(positions.reshape(-1, len(home)))
-        # MJX computes in the precision that jax has by default; what leaves is float32 in either.
+        # MJX computes in jax's default precision; the results are float32 whichever that is.
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]).astype(jnp.float32), out)
 
-    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses:
+    def body_poses(joint_pos: Any, root_pos: Any = None, root_quat: Any = None) -> BodyPoses[jax.Array]:
         return forward(positions_at(joint_pos, root_pos, root_quat))[0]
 
     def body_velocities(
@@ -113,11 +107,11 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
         root_quat: Any = None,
         root_velocity: Any = None,
         root_angular_velocity: Any = None,
-    ) -> tuple[BodyPoses, BodyVelocities]:
+    ) -> tuple[BodyPoses[jax.Array], BodyVelocities]:
         positions = positions_at(joint_pos, root_pos, root_quat)
         moving = root_velocity, root_angular_velocity
         if root is None and any(value is not None for value in moving):
-            raise InputError("the robot has no free joint, so its root cannot move")
+            raise InputError("the robot has a fixed base, so its root cannot move")
         poses, anchor, axis = forward(positions)
         axis, anchor = axis[..., joint_index, :], anchor[..., joint_index, :]
         rate = jnp.asarray(joint_vel, jnp.float32)[..., None]
@@ -144,7 +138,7 @@ def _skeleton(robot: Robot) -> Any:
     """The bodies and joints of a robot; MJX would refuse some geoms, which kinematics does not need."""
     import mujoco
 
-    _ = robot.mj_model  # which says what is wrong with the text
+    _ = robot.mj_model  # its errors say what is wrong with the text
     spec = mujoco.MjSpec.from_string(robot.mjcf)  # pyright: ignore[reportAttributeAccessIssue]
     for part in (spec.keys, spec.geoms, spec.meshes):
         for element in list(part):

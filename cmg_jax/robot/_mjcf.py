@@ -1,7 +1,7 @@
-"""MJCF in and out: any file that MuJoCo reads becomes a plain text of one robot that needs no other file.
+"""Reads and writes MJCF: any file that MuJoCo reads becomes a plain text of one robot that needs no other file.
 
-Only MuJoCo parses what a user gives. The text that data sets and models carry along is written here, and is refused if
-it refers to files or plugins, which ours never does.
+Only MuJoCo parses files of users. The text that data sets and models carry along is written here; a text that refers to
+files or plugins, which ours never does, is refused.
 """
 # pyright: reportAttributeAccessIssue=false
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
+from cmg_jax.robot import _rotation
 
 FREE, HINGE = 0, 3
 PLANE, HFIELD, SPHERE, CAPSULE, ELLIPSOID, CYLINDER, BOX, MESH = range(8)
@@ -27,7 +28,7 @@ _ELSEWHERE = re.compile(r"<\s*(include|plugin|extension)\b|\b(file|meshdir|textu
 
 @lru_cache(maxsize=32)
 def compiled(text: str, name: str = "MJCF") -> Any:
-    """The `mujoco.MjModel` of a text from `plain_text`, or of one as plain.
+    """The `mujoco.MjModel` of a text that `plain_text` wrote, or of one that needs no other file either.
 
     Raises:
       InputError: MuJoCo cannot read it, or it refers to other files.
@@ -35,7 +36,7 @@ def compiled(text: str, name: str = "MJCF") -> Any:
     import mujoco  # not needed to generate motion
 
     if found := _ELSEWHERE.search(text):
-        raise InputError(f"{name}: its MJCF refers to something outside of itself ({found[0].strip()})")
+        raise InputError(f"{name}: its MJCF refers to another file or a plugin ({found[0].strip()})")
     try:
         return mujoco.MjModel.from_xml_string(text)
     except (ValueError, mujoco.FatalError) as error:
@@ -43,7 +44,7 @@ def compiled(text: str, name: str = "MJCF") -> Any:
 
 
 def read(path: Path) -> Any:
-    """The `mujoco.MjModel` of a file. Meshes and pictures that it names and that are not there are left out.
+    """The `mujoco.MjModel` of a file, without the meshes and textures whose files are missing.
 
     Raises:
       InputError: there is no such file, or MuJoCo cannot read it.
@@ -72,12 +73,14 @@ def _without_files(mujoco: Any, spec: Any) -> Any:
     for part in (spec.skins, spec.meshes, spec.hfields, spec.materials, spec.textures):
         for element in list(part):
             spec.delete(element)
-    spec.compiler.boundmass = spec.compiler.boundinertia = 1e-3  # bodies may have had theirs from a mesh
+    spec.compiler.boundmass = spec.compiler.boundinertia = (
+        1e-3  # a missing mesh may have been the only source of a body's inertia
+    )
     return spec
 
 
 def plain_text(path: Path) -> str:
-    """The robot of a file as MJCF with nothing but bodies, joints, inertias, geoms and its standing pose.
+    """The robot in a file as MJCF with nothing but its bodies, joints, inertias, geoms and standing pose.
 
     Raises:
       InputError: MuJoCo cannot read the file, or it has no hinge.
@@ -85,7 +88,7 @@ def plain_text(path: Path) -> str:
     model = read(path)
     root = _robot_root(model)
     if root is None:
-        raise InputError(f"{path}: has no hinge, so there is no robot in it")
+        raise InputError(f"{path}: has no hinge joint, so there is no robot in it")
     bodies = [body for body in range(1, model.nbody) if root in _with_parents(model, body)]
     meshes: list[str] = []
     tree = "\n".join(_body(model, root, bodies, torque_limits(model), meshes, indent="    "))
@@ -105,7 +108,7 @@ def plain_text(path: Path) -> str:
 
 
 def torque_limits(model: Any) -> np.ndarray:
-    """Largest torque [njnt] of the motors at each joint: the joint's own limit, or its actuator's; infinite without."""
+    """Torque limit [njnt] of each joint: the lower of the joint's and its actuators', infinite where there is none."""
     limits = np.where(model.jnt_actfrclimited.astype(bool), np.abs(model.jnt_actfrcrange).min(axis=-1), np.inf)
     for actuator in range(model.nu):
         if int(model.actuator_trntype[actuator]) not in (0, 1):  # of a joint
@@ -122,7 +125,10 @@ def torque_limits(model: Any) -> np.ndarray:
 
 
 def balls(model: Any, geom: int) -> tuple[np.ndarray, float]:
-    """Points [n, 3] in the frame of a geom and a radius: where a floor would touch it. None for a plane."""
+    """Centres [n, 3], in the frame of a geom, and the radius of balls that touch a floor where the geom would.
+
+    No balls for a plane and other geoms that cannot stand on a floor.
+    """
     size, kind = model.geom_size[geom], int(model.geom_type[geom])
     if kind == SPHERE:
         return np.zeros((1, 3)), float(size[0])
@@ -142,7 +148,7 @@ def balls(model: Any, geom: int) -> tuple[np.ndarray, float]:
 
 
 def lowest_points(model: Any, qpos: np.ndarray) -> np.ndarray:
-    """Height [nbody - 1] m of the lowest point of each body's geoms in a pose; infinite for a body without any."""
+    """Height [nbody - 1] m of the lowest point of each body's geoms in a pose; infinite for a body without geoms."""
     import mujoco
 
     data = mujoco.MjData(model)
@@ -159,13 +165,13 @@ def lowest_points(model: Any, qpos: np.ndarray) -> np.ndarray:
 
 
 def colliding(model: Any, bodies: Sequence[int]) -> list[int]:
-    """The geoms of some bodies that take part in contacts; all of theirs where none does."""
+    """The geoms of some bodies that can collide; all of them where none can."""
     geoms = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] in bodies]
     return [geom for geom in geoms if model.geom_contype[geom] or model.geom_conaffinity[geom]] or geoms
 
 
 def hull(model: Any, geom: int) -> np.ndarray:
-    """Vertices [n, 3] of a mesh that stand out in one of 128 directions: a coarse convex hull."""
+    """The vertices [n, 3] of a mesh that are extreme in one of 128 directions: a coarse convex hull."""
     mesh = model.geom_dataid[geom]
     first = model.mesh_vertadr[mesh]
     vertices = np.asarray(model.mesh_vert[first : first + model.mesh_vertnum[mesh]], np.float64)
@@ -187,7 +193,7 @@ def _with_parents(model: Any, body: int) -> Iterator[int]:
 
 
 def _robot_root(model: Any) -> int | None:
-    """The body under the world that carries most hinges."""
+    """The child of the world that carries the most hinges."""
     of = [list(_with_parents(model, int(model.jnt_bodyid[j])))[-1] for j in range(model.njnt) if _is_hinge(model, j)]
     return max(dict.fromkeys(of), key=of.count) if of else None
 
@@ -246,15 +252,17 @@ def _joint(model: Any, joint: int, torque: float) -> str:
 
 
 def _geom(model: Any, geom: int, meshes: list[str]) -> str | None:
-    """A geom without mass (bodies have inertias); None for one that is no part of a robot."""
+    """A geom without mass (bodies have inertias); None for one that cannot be part of a robot."""
     kind, size, material = int(model.geom_type[geom]), model.geom_size[geom], model.geom_matid[geom]
     place, shape = model.geom_pos[geom], f'type="{GEOM_TYPES.get(kind)}" size="{_numbers(size)}"'
     if kind == MESH:
         vertices = hull(model, geom)
         low, high = vertices.min(axis=0), vertices.max(axis=0)
         if len(vertices) < 4 or np.ptp(vertices @ np.linalg.svd(vertices - vertices.mean(0))[2][2]) < 1e-4:
-            shape = f'type="box" size="{_numbers(np.maximum((high - low) / 2, 1e-4))}"'  # flat: it has no hull
-            place = place + matrix(model.geom_quat[geom]) @ (low + high) / 2
+            shape = (
+                f'type="box" size="{_numbers(np.maximum((high - low) / 2, 1e-4))}"'  # flat, so it has no convex hull
+            )
+            place = place + _rotation.matrix(model.geom_quat[geom]) @ (low + high) / 2
         else:
             name = f"hull_{geom}"
             meshes.append(f'    <mesh name="{name}" vertex="{_numbers(vertices.astype(np.float32))}"/>')
@@ -271,17 +279,8 @@ def _geom(model: Any, geom: int, meshes: list[str]) -> str | None:
     )
 
 
-def matrix(quat: np.ndarray) -> np.ndarray:
-    """The rotation matrix [3, 3] of a quaternion [4] wxyz."""
-    import mujoco
-
-    out = np.empty(9)
-    mujoco.mju_quat2Mat(out, np.asarray(quat, np.float64))
-    return out.reshape(3, 3)
-
-
 def _standing_key(model: Any, bodies: Sequence[int]) -> np.ndarray | None:
-    """Positions of the robot's own joints in the keyframe to stand in."""
+    """Positions of the robot's joints in the keyframe of its standing pose."""
     if not model.nkey:
         return None
     names = [model.key(index).name for index in range(model.nkey)]

@@ -1,4 +1,4 @@
-"""What the feet tell of a motion without a root: of two feet, the lower one stands still on the floor."""
+"""The root's motion from the feet, for a motion that has joints only: the lower foot stands still on the floor."""
 
 from functools import partial
 from typing import NamedTuple
@@ -10,18 +10,19 @@ from jax.typing import ArrayLike
 
 from cmg_jax.robot import _feet
 from cmg_jax.robot._robot import Robot
-from cmg_jax.robot._root_pose import on_floor, rotate
+from cmg_jax.robot._root_pose import root_on_floor
+from cmg_jax.robot._rotation import rotate_planar
 
 CONTACT_HEIGHT = 0.01
-"""m above the lowest point of both feet up to which a point of a sole is on the floor."""
+"""m above the lowest point of both feet, up to which a point of a sole is in contact with the floor."""
 
 
 def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> jax.Array:
     """Velocity of the root between frames, from joint positions alone.
 
-    The root is taken as upright. Between two frames the foot whose sole is lower over both of them stays
-    where it is; the planar motion that takes its contact points from where they were to where
-    they are (Procrustes) is the opposite of the root's.
+    The root is assumed upright, and the stance foot of two successive frames, the one whose sole is lower in both, is
+    assumed to stay in place. The rigid planar motion that best fits its contact points in the root's frame (Procrustes)
+    is then the inverse of the root's motion.
 
     Args:
       joint_pos: [..., T, J] rad.
@@ -41,10 +42,10 @@ def _stance_velocity(joint_pos: jax.Array, robot: Robot, fps: float) -> jax.Arra
 
 
 def root_velocity(soles: jax.Array, stance: jax.Array, fps: float) -> jax.Array:
-    """Velocity of the root [..., T-1, 3] while the stance foot [..., T-1] of soles [..., T, 2, P, 3] stays."""
+    """Velocity of the root [..., T-1, 3] if the stance foot [..., T-1] of soles [..., T, 2, P, 3] stays in place."""
     displacement, turn = _root_motion(soles, stance)
     # In the direction half-way through the turn.
-    return jnp.concatenate([rotate(displacement, -turn / 2), turn[..., None]], axis=-1) * fps
+    return jnp.concatenate([rotate_planar(displacement, -turn / 2), turn[..., None]], axis=-1) * fps
 
 
 def stance_foot(soles: jax.Array) -> jax.Array:
@@ -52,8 +53,8 @@ def stance_foot(soles: jax.Array) -> jax.Array:
     return (soles[..., :-1, :, :, 2] + soles[..., 1:, :, :, 2]).mean(axis=-1).argmin(axis=-1)
 
 
-def walked_root(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Root poses of motions as their stance feet walk: from the origin, upright, the lower foot on the floor.
+def root_from_feet(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Root poses by odometry of the stance feet: from the origin, upright, the lower foot on the floor.
 
     Args:
       joint_pos: [..., T, J] rad.
@@ -67,18 +68,18 @@ def walked_root(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.nda
     # One motion after the other: points of soles take four times the memory of a motion.
     velocity = np.stack([np.asarray(stance_velocity(motion, robot, fps)) for motion in flat])
     velocity = velocity.reshape(*joint_pos.shape[:-2], *velocity.shape[1:])
-    return on_floor(joint_pos, robot, velocity, fps)
+    return root_on_floor(joint_pos, robot, velocity, fps)
 
 
 class Contacts(NamedTuple):
     sliding: float
-    """m/s, mean speed over the floor of the points of the soles that are on it."""
+    """m/s, mean speed of the points of the soles that touch the floor."""
     steps_per_second: float
-    """Changes of the stance foot."""
+    """How often the stance foot changes."""
 
 
 def contacts(joint_pos: ArrayLike, robot: Robot, fps: float) -> Contacts:
-    """Sliding and step rate of motions [..., T, J], the root moving as `stance_velocity` says."""
+    """Sliding and step rate of motions [..., T, J], the root moving by `stance_velocity`."""
     return Contacts(*(float(figure) * fps for figure in _contacts(joint_pos, robot)))
 
 
@@ -90,7 +91,7 @@ def _contacts(joint_pos: jax.Array, robot: Robot) -> tuple[jax.Array, jax.Array]
     displacement, turn = _root_motion(soles, stance)
     points = soles.reshape(*soles.shape[:-3], -1, 3)
     before, after = points[..., :-1, :, :], points[..., 1:, :, :]
-    moved = rotate(after[..., :2], turn[..., None]) + displacement[..., None, :] - before[..., :2]
+    moved = rotate_planar(after[..., :2], turn[..., None]) + displacement[..., None, :] - before[..., :2]
     height = jnp.maximum(before[..., 2], after[..., 2])
     down = (height - height.min(axis=-1, keepdims=True) < CONTACT_HEIGHT).astype(height.dtype)
     return (jnp.linalg.norm(moved, axis=-1) * down).sum() / down.sum(), (jnp.diff(stance, axis=-1) != 0).mean()
@@ -114,4 +115,4 @@ def _root_motion(soles: jax.Array, stance: jax.Array) -> tuple[jax.Array, jax.Ar
     p0, q0 = p - p_mean[..., None, :], q - q_mean[..., None, :]
     # The rotation a and shift d of p = R(a) q + d.
     turn = jnp.arctan2((q0[..., 0] * p0[..., 1] - q0[..., 1] * p0[..., 0]).sum(-1), (q0 * p0).sum((-1, -2)))
-    return p_mean - rotate(q_mean, turn), turn
+    return p_mean - rotate_planar(q_mean, turn), turn

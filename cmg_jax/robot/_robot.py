@@ -1,4 +1,4 @@
-"""`Robot`: all that is fixed about a robot, in one value that can be hashed, so that jit takes it as static."""
+"""`Robot`: everything constant about a robot in one hashable value, so that jit takes it as a static argument."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -26,21 +26,21 @@ class Mirror(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Robot:
-    """A robot, or a part of its joints. Robots of the same content are equal, and equal to jit.
+    """A robot, with all or some of its joints. Robots with the same content are equal, for jit too.
 
-    `G1` is the Unitree G1; `Robot.from_mjcf` makes others. The arrays are those of the joints `joint_names`, in that
-    order; they are computed once, and are read-only.
+    `G1` is the Unitree G1; `Robot.from_mjcf` makes others. The arrays follow the order of `joint_names`; they are
+    computed once and are read-only.
     """
 
     name: str = dataclasses.field(compare=False)
     joint_names: tuple[str, ...]
-    """The J hinges that a motion has. Other joints of the MJCF stay where it has them at rest."""
+    """The J hinges that a motion contains. Other joints of the MJCF stay at rest."""
     mjcf: str = dataclasses.field(default="", repr=False)
     """The MJCF as text; empty where only the names of the joints are known."""
     feet: tuple[str, ...] = ()
     """Names of the bodies that stand on the floor, left and right; empty where they are not known."""
     sides: tuple[str, ...] = ()
-    """What stands for left and for right in names of joints and bodies; empty where that is not known."""
+    """The parts of joint and body names that mean left and right; empty where they are not known."""
 
     @classmethod
     def from_mjcf(
@@ -52,14 +52,15 @@ class Robot:
         geoms, with meshes as convex hulls. Actuators remain as torque limits of the joints.
 
         Args:
-          path: the file. Of several robots in it, the one with most hinges is taken.
+          path: the file. Of several robots in it, the one with the most hinges is used.
           feet: names or patterns ("*_foot") of the two bodies that stand on the floor, left and right. By default
-            the lowest two bodies of the standing pose whose names mirror each other.
-          mirror: what stands for left and right in names, such as ("left_", "right_"). By default the first of
-            several usual ones that gives every joint its other side.
+            the two lowest bodies of the standing pose whose names are mirror images of each other.
+          mirror: the parts of names that mean left and right, such as ("left_", "right_"). By default the first of
+            several common pairs by which every joint has a counterpart.
 
         Raises:
-          InputError: a file that MuJoCo cannot read, or patterns that do not match, with the names that do not.
+          InputError: a file that MuJoCo cannot read, or patterns that do not match; the message lists the names
+            without a match.
         """
         path = Path(path)
         text = _mjcf.plain_text(path)
@@ -78,7 +79,7 @@ class Robot:
         """This robot with the joints `names`, in that order; its other joints stay at rest.
 
         Raises:
-          InputError: a name that is no joint of this robot.
+          InputError: a name that is not a joint of this robot.
         """
         return _with_joints(self, tuple(names))
 
@@ -88,20 +89,20 @@ class Robot:
 
     @property
     def has_mjcf(self) -> bool:
-        """Whether more than the names of the joints is known."""
+        """Whether its MJCF is known, and not only the names of its joints."""
         return bool(self.mjcf)
 
     @property
     def walks(self) -> bool:
-        """Whether its feet are known, and it is free to go where they carry it."""
+        """Whether its feet are known and its base is floating."""
         return self.has_mjcf and len(self.feet) == 2 and self.is_floating
 
     @property
     def mj_model(self) -> Any:
-        """The compiled `mujoco.MjModel`, which all robots of this MJCF share; treat it as read-only.
+        """The compiled `mujoco.MjModel`, shared by all robots with this MJCF; treat it as read-only.
 
         Raises:
-          InputError: only the names of the joints are known, or the text is no MJCF.
+          InputError: only the names of the joints are known, or the text is not MJCF.
         """
         if not self.mjcf:
             raise InputError(
@@ -112,12 +113,12 @@ class Robot:
 
     @property
     def is_floating(self) -> bool:
-        """Whether the root is free to move: MuJoCo positions then begin with its place and rotation."""
+        """Whether the base is floating; MuJoCo positions then begin with the position and rotation of the root."""
         return self.mj_model.njnt > 0 and int(self.mj_model.jnt_type[0]) == 0
 
     @cached_property
     def hinge_names(self) -> tuple[str, ...]:
-        """All hinges of the MJCF in its order, whether a motion has them or not."""
+        """All hinges of the MJCF in its order, whether a motion contains them or not."""
         return hinges(self.mj_model)
 
     @cached_property
@@ -127,34 +128,34 @@ class Robot:
 
     @cached_property
     def joint_ids(self) -> np.ndarray:
-        """[J] numbers of the joints in `mj_model`."""
+        """[J] indices of the joints in `mj_model`."""
         return _constant([self.mj_model.joint(name).id for name in self.joint_names], np.int32)
 
     @cached_property
     def qpos_index(self) -> np.ndarray:
-        """[J] where the joints are in MuJoCo positions."""
+        """[J] indices of the joints in MuJoCo positions."""
         return _constant(self.mj_model.jnt_qposadr[self.joint_ids], np.int32)
 
     @cached_property
     def qvel_index(self) -> np.ndarray:
-        """[J] where the joints are in MuJoCo velocities."""
+        """[J] indices of the joints in MuJoCo velocities."""
         return _constant(self.mj_model.jnt_dofadr[self.joint_ids], np.int32)
 
     @cached_property
     def joint_limits(self) -> np.ndarray:
-        """Lower and upper limits [J, 2] rad; infinite where a joint has none."""
+        """Lower and upper position limits [J, 2] rad; infinite where a joint has none."""
         model = self.mj_model
         limits = np.where(model.jnt_limited[:, None], model.jnt_range, [[-np.inf, np.inf]])
         return _constant(limits[self.joint_ids], np.float32)
 
     @cached_property
     def torque_limits(self) -> np.ndarray:
-        """Largest torque [J] N m of each joint's motor; infinite where it is not known."""
+        """Torque limit [J] N m of each joint's motor; infinite where it is not known."""
         return _constant(_mjcf.torque_limits(self.mj_model)[self.joint_ids], np.float64)
 
     @cached_property
     def standing_qpos(self) -> np.ndarray:
-        """MuJoCo positions of the keyframe `stand` or `home`, of the first one, or of the model at rest."""
+        """MuJoCo positions of the keyframe `stand` or `home`, else of the first keyframe, else of the model at rest."""
         model = self.mj_model
         names = [model.key(index).name for index in range(model.nkey)]
         known = [names.index(name) for name in STANDING_KEYS if name in names]
@@ -170,13 +171,13 @@ class Robot:
         """The reflection of the joints: sides swapped by name, signs by the axes of both sides.
 
         Raises:
-          InputError: a joint whose other side is missing or is no mirror image of it, with the names.
+          InputError: joints whose counterpart is missing or is not their mirror image; the message lists them.
         """
         return Mirror(*map(_read_only, _sides.mirror(self)))
 
     @cached_property
     def limbs(self) -> dict[str, tuple[str, ...]]:
-        """The joints by limb: the chain down to each foot is a leg, what else has a side is an arm."""
+        """The joints by limb: the chain down to each foot is a leg; other joints with a side are of an arm."""
         return _sides.limbs(self)
 
     @cached_property
@@ -197,7 +198,7 @@ def _with_joints(robot: Robot, names: tuple[str, ...]) -> Robot:
     if names == robot.joint_names:
         return robot
     known = robot.joint_names
-    if not set(names) <= set(known) and robot.has_mjcf:  # joints that its motions did not have so far
+    if not set(names) <= set(known) and robot.has_mjcf:  # joints that this robot has left at rest
         known = robot.hinge_names
     if missing := [name for name in names if name not in known]:
         raise InputError(f"{robot.name} has no joint {', '.join(missing)}")
@@ -205,7 +206,7 @@ def _with_joints(robot: Robot, names: tuple[str, ...]) -> Robot:
 
 
 def _lowest_bodies(robot: Robot) -> tuple[str, ...]:
-    """The two bodies, mirror images by name, that reach lowest in the standing pose."""
+    """The lowest two bodies of the standing pose whose names are mirror images of each other."""
     lowest = _mjcf.lowest_points(robot.mj_model, robot.standing_qpos)
     pairs = []
     for name, height in zip(robot.body_names, lowest, strict=True):

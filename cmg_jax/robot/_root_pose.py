@@ -1,28 +1,30 @@
-"""Where the robot stands: a generated motion has joints only, so its root follows the command."""
+"""Where the robot stands. A generated motion has joints only, so its root follows the command."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from cmg_jax.robot import _feet
 from cmg_jax.robot._robot import Robot
+from cmg_jax.robot._rotation import rotate_planar, yaw_quaternion
 
 
 class RootPose(NamedTuple):
-    """On the floor of the world, as a rollout carries it along."""
+    """Planar pose of the root in the world, as a rollout carries it along."""
 
     position: jax.Array  # [..., 2] m
     yaw: jax.Array  # [...] rad, between -pi and pi
 
 
-def init(batch: int) -> RootPose:
-    """At the origin, facing +x, for B rows."""
-    return RootPose(jnp.zeros((batch, 2), jnp.float32), jnp.zeros(batch, jnp.float32))
+def init_root(num_envs: int) -> RootPose:
+    """Roots at the origin, facing +x, leaves [num_envs, 2] and [num_envs]."""
+    return RootPose(jnp.zeros((num_envs, 2), jnp.float32), jnp.zeros(num_envs, jnp.float32))
 
 
-def step(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
+def step_root(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
     """One frame further under `command` [..., 3], exactly along the arc. See `integrate_command`."""
     displacement, turn = _arc(command, pose.yaw, fps)
     yaw = pose.yaw + turn
@@ -30,16 +32,16 @@ def step(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
     return RootPose(pose.position + displacement, yaw - 2 * jnp.pi * jnp.round(yaw / (2 * jnp.pi)))
 
 
-def reset(pose: RootPose, done: Any, to: RootPose | None = None) -> RootPose:
-    """Rows where `done` [B] begin anew: at the origin, or at their row of `to`."""
+def reset_root(pose: RootPose, done: ArrayLike, to: RootPose | None = None) -> RootPose:
+    """Rows where `done` [num_envs] start again: at the origin, or at their row of `to`."""
     done = jnp.asarray(done).astype(bool)
-    to = init(len(done)) if to is None else to
+    to = init_root(len(done)) if to is None else to
     return RootPose(jnp.where(done[:, None], to.position, pose.position), jnp.where(done, to.yaw, pose.yaw))
 
 
-def velocity(pose: RootPose, command: jax.Array) -> jax.Array:
+def commanded_velocity(pose: RootPose, command: jax.Array) -> jax.Array:
     """Velocity in the world, [..., 2] m/s, of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
-    return rotate(command[..., :2], pose.yaw)
+    return rotate_planar(command[..., :2], pose.yaw)
 
 
 def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
@@ -65,21 +67,17 @@ def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax
     """Displacement [..., 2] m in the world and turn [...] rad of one frame that begins at `yaw` [...]."""
     turn = command[..., 2] / fps
     chord = jnp.sinc(turn / (2 * jnp.pi)) / fps
-    return rotate(command[..., :2] * chord[..., None], yaw + turn / 2), turn
+    return rotate_planar(command[..., :2] * chord[..., None], yaw + turn / 2), turn
 
 
-def rotate(vector: jax.Array, angle: jax.Array) -> jax.Array:
-    """`vector` [..., 2] turned by `angle` [...] rad."""
-    x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
-    return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
-
-
-def on_floor(joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Root poses for pictures and files: the commanded path, upright, the lower foot on the floor.
+def root_on_floor(
+    joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root poses for pictures and files: along the commanded path, upright, the lower foot on the floor.
 
     Args:
       joint_pos: [..., T+1, J] rad.
-      robot: the robot; one whose feet are not known is left at height 0.
+      robot: the robot; one whose feet are not known stays at height 0.
       commands: [..., T, 3], physical.
       fps: frames per second.
 
@@ -94,9 +92,3 @@ def on_floor(joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: flo
 
 
 _ground_height = jax.jit(_feet.ground_height, static_argnums=1)
-
-
-def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
-    """Upright rotation [..., 4] wxyz, float32, for yaw [...] rad."""
-    zero = np.zeros_like(yaw)
-    return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A robot as data sets and models keep it: names of its joints, and for all but the G1 its MJCF as text."""
+"""A robot as data sets and models store it: the names of its joints, and its MJCF as text unless it is the G1."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from cmg_jax.robot._robot import Robot
 
 
 def to_json(robot: Robot) -> dict[str, Any]:
-    """`joint_names`, and `robot` with all else where names do not say it."""
+    """`joint_names`, and `robot` with everything else where the names alone do not determine it."""
     out: dict[str, Any] = {"joint_names": list(robot.joint_names)}
     if robot.has_mjcf and robot != robot_of(robot.joint_names):
         fields = {"name": robot.name, "feet": list(robot.feet), "sides": list(robot.sides), "mjcf": robot.mjcf}
@@ -17,10 +17,10 @@ def to_json(robot: Robot) -> dict[str, Any]:
 
 
 def from_json(content: dict[str, Any], where: str) -> Robot:
-    """The robot of `to_json`. Without the field `robot`, the G1 if the names are its.
+    """The robot that `to_json` stored. Without the field `robot`, the G1 if it has all the joints.
 
     Raises:
-      InputError: it is damaged, its MJCF lacks one of the joints, or it refers to other files.
+      InputError: the content is damaged, or the MJCF lacks one of the joints or refers to other files.
     """
     names = content.get("joint_names")
     if not isinstance(names, list):

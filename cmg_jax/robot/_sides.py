@@ -1,4 +1,4 @@
-"""Left and right: which names belong together, and what a reflection does to the joints."""
+"""Left and right: which names are counterparts, and what a reflection does to the joints."""
 # pyright: reportAttributeAccessIssue=false
 
 import re
@@ -17,25 +17,25 @@ PAIRS = (
     *(("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")),
     *(("l_", "r_"), ("L_", "R_"), ("_l", "_r"), ("_L", "_R"), ("l-", "r-"), ("-l", "-r")),
 )
-"""What stands for left and right in names, as `find_pair` tries them."""
+"""Parts of names that mean left and right, in the order in which `find_pair` tries them."""
 
 IMAGE_TOLERANCE = 0.02
-"""By how much the axis of a joint may differ from the reflected one of its other side, unit vectors both."""
+"""Largest allowed difference between the axis of a joint and the reflected axis of its counterpart (unit vectors)."""
 
 
 def check_pair(pair: Sequence[str]) -> tuple[str, str]:
-    """What a user gives for left and right.
+    """A user's parts of names for left and right, checked.
 
     Raises:
       InputError: not two different texts.
     """
     if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
-        raise InputError(f"mirror {' '.join(map(str, pair))!r}: two different parts of names, for left and right")
+        raise InputError(f"mirror {' '.join(map(str, pair))!r}: give two different parts of names, for left and right")
     return (str(pair[0]), str(pair[1]))
 
 
 def find_pair(joint_names: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The first of `PAIRS` that gives every joint its other side; empty where none does."""
+    """The first of `PAIRS` by which every joint has a counterpart; empty where there is none."""
     for pair in PAIRS:
         if any(side_of(name, pair) == 0 for name in names) and not _unmatched(joint_names, pair):
             return pair
@@ -43,36 +43,36 @@ def find_pair(joint_names: Sequence[str], names: Sequence[str]) -> tuple[str, ..
 
 
 def check(joint_names: Sequence[str], pair: Sequence[str], where: str) -> None:
-    """Raise InputError unless every joint has its other side, with those that have none."""
+    """Raise InputError, which lists the joints without a counterpart, unless every joint has one."""
     if not any(side_of(name, pair) == 0 for name in joint_names):
         raise InputError(f"{where}: no joint has {pair[0]!r} in its name; its joints are {_list(joint_names)}")
     if missing := _unmatched(joint_names, pair):
-        raise InputError(f"{where}: no other side of {_list(missing)} (left is {pair[0]!r}, right {pair[1]!r})")
+        raise InputError(f"{where}: no counterpart of {_list(missing)} (left is {pair[0]!r}, right {pair[1]!r})")
 
 
 def side_of(name: str, pair: Sequence[str]) -> int | None:
-    """0 for a name of the left, 1 for one of the right, None for one of neither."""
+    """0 for a name of the left side, 1 for one of the right, None for neither."""
     return next((side for side in (0, 1) if _pattern(pair[side]).search(name)), None)
 
 
 def mirrored_name(name: str, pair: Sequence[str]) -> str:
-    """The name of the other side; the name itself where it has none."""
+    """The name of the counterpart; the name itself where it has no side."""
     side = side_of(name, pair)
     return name if side is None else _pattern(pair[side]).sub(lambda _: pair[1 - side], name, count=1)
 
 
 def label(name: str, pair: Sequence[str]) -> str:
-    """A joint's name in words, without its side."""
+    """A joint's name as words, without its side."""
     side = side_of(name, pair) if pair else None
     short = name if side is None else _pattern(pair[side]).sub("", name, count=1)
     return short.removesuffix("_joint").replace("_", " ").strip(" -")
 
 
 def match_feet(body_names: Sequence[str], patterns: Sequence[str], where: str) -> tuple[str, str]:
-    """The two bodies of patterns such as "left_foot" or "*foot_l", left and right.
+    """The bodies, left and right, that match two patterns such as "left_foot" or "*foot_l".
 
     Raises:
-      InputError: a pattern that no body matches, or that several do.
+      InputError: a pattern that no body or more than one body matches.
     """
     if len(patterns) != 2:
         raise InputError(f"{where}: {len(patterns)} feet; give two, left and right")
@@ -89,10 +89,10 @@ def match_feet(body_names: Sequence[str], patterns: Sequence[str], where: str) -
 
 
 def mirror(robot: "Robot") -> tuple[np.ndarray, np.ndarray]:
-    """Where each joint's other side is [J], and whether its value changes sign there [J], +1 or -1.
+    """The index of each joint's counterpart [J], and the sign of its value there [J], +1 or -1.
 
-    A rotation about an axis, seen in the mirror, is one about the axis reflected and reversed: it is that of the other
-    side's joint, or its opposite.
+    A rotation about an axis, seen in a mirror, is one about the reflected and reversed axis: that of the counterpart
+    (+1) or its opposite (-1).
 
     Raises:
       InputError: see `Robot.mirror`.
@@ -103,8 +103,8 @@ def mirror(robot: "Robot") -> tuple[np.ndarray, np.ndarray]:
     where = f"the robot {robot.name}"
     if not robot.sides:
         raise InputError(
-            f"{where}: nothing in the names of its joints stands for left and right ({_list(robot.joint_names)}); "
-            "say what does: --mirror LEFT RIGHT, or Robot.from_mjcf(..., mirror=(...))"
+            f"{where}: left and right cannot be found in the names of its joints ({_list(robot.joint_names)}); "
+            "give what means left and right: --mirror LEFT RIGHT, or Robot.from_mjcf(..., mirror=(...))"
         )
     check(robot.joint_names, robot.sides, where)
     data = mujoco.MjData(model)
@@ -119,7 +119,7 @@ def mirror(robot: "Robot") -> tuple[np.ndarray, np.ndarray]:
     away = np.abs(axes - sign[:, None] * image).max(axis=-1) + np.abs(zero - sign * zero[source])
     if (away > IMAGE_TOLERANCE).any():
         strange = [f"{names[row]} and {names[source[row]]}" for row in np.flatnonzero(away > IMAGE_TOLERANCE)]
-        raise InputError(f"{where}: no mirror images of each other, by their axes: {_list(strange)}")
+        raise InputError(f"{where}: their axes are not mirror images of each other: {_list(strange)}")
     return source, sign.astype(np.float32)
 
 
@@ -138,7 +138,7 @@ def limbs(robot: "Robot") -> dict[str, tuple[str, ...]]:
 
 
 def chain_joints(robot: "Robot", body: str) -> list[str]:
-    """The hinges from the root down to a body, those of the root itself left out."""
+    """The hinges from the root down to a body, without those of the root itself."""
     model: Any = robot.mj_model
     index, names = model.body(body).id, []
     while index and model.body_parentid[index]:
@@ -153,7 +153,7 @@ def _unmatched(names: Sequence[str], pair: Sequence[str]) -> list[str]:
 
 
 def _pattern(part: str) -> re.Pattern[str]:
-    """Where `part` stands in a name. Short ones, such as "l_", only between characters that are no letters."""
+    """A pattern that finds `part` in a name. Short parts, such as "l_", match only where no letter is beside them."""
     if len(part.strip("_-")) > 2:
         return re.compile(re.escape(part))
     before = r"(?<![A-Za-z0-9])" if part[0].isalnum() else ""

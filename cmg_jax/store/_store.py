@@ -1,60 +1,67 @@
-"""Many trajectories on disk: zarr 3 arrays that any number of processes write, a chunk of environments at a time.
+"""Trajectories on disk: zarr 3 arrays that any number of processes write, a chunk of environments at a time.
 
     DIR.zarr/zarr.json    a zarr group; its attributes say what the store holds (`StoreConfig`), with their digest
-    DIR.zarr/motion/      [envs, T+1, D] float32 or float16, physical: joint_pos [rad], then joint_vel [rad/s]
-    DIR.zarr/command/     [envs, C] float32, held by each environment; or [T, C], the same for all
+    DIR.zarr/motion/      [num_envs, T+1, D] float32 or float16, physical: joint_pos [rad], then joint_vel [rad/s]
+    DIR.zarr/command/     [num_envs, C] float32, held by each environment; or [T, C], shared by all
 
-A chunk is one shard file of each array that has environments, and it is done when they are there: tensorstore writes
-a shard beside its name, syncs it, renames it and syncs the directory, so a file with the name is whole and durable.
-Each piece of a shard, and the list of them, has a checksum that is compared whenever it is read.
+A chunk is one shard file of each array that has environments, and it is done when these files exist: tensorstore
+writes a shard under a temporary name, syncs it, renames it and syncs the directory, so a file with the final name is
+complete and durable. Each piece of a shard, and the list of them, has a checksum that is compared on every read.
 """
 
 import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cmg_jax import _digests
+from cmg_jax._blocks import CPU_BLOCK_ROWS
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, first_line
 from cmg_jax._version import __version__
 from cmg_jax.model._model import CMGModel
 
 FORMAT = "cmg_jax motion store 1"
+_KEYS = {"num_envs": "envs", "num_frames": "steps", "chunk_envs": "chunk"}
+"""Keys of the file that are not called as the fields of `StoreConfig`."""
+
 SUFFIX = ".zarr"
+"""End of the name of a store's directory."""
+
 DTYPES = ("float32", "float16")
 DRAWN = "drawn"
-"""`StoreConfig.commands` where each environment holds a command of its own."""
+"""The value of `StoreConfig.commands` if each environment holds a command that was drawn for it."""
 
 CHUNK_BYTES = 2**26
-"""Least work that a kill can lose, and the unit of memory: two chunks are in memory, one filled, one written.
+"""Default size of a chunk: what a killed process loses at most, and the unit of memory (one chunk is filled while
+another is written).
 
-64 MB take a disk longer than a system call, and leave hundreds of chunks to share among processes where there are
-hundreds of environments a chunk. A chunk is a whole shard, so no two processes ever write into one file."""
+Writing 64 MB takes much longer than a system call, and a large store still has hundreds of chunks to share among
+processes. A chunk is a whole shard, so no two processes ever write into one file."""
 
 READ_BYTES = 2**20
-"""What a reader of one environment reads: shards are made of pieces of at most this size, each with its checksum."""
-
-BLOCK_ROWS = 512
-"""Chunks are a multiple of the rows that go through the network together on a CPU."""
+"""Shards are made of pieces of at most this size, each with its checksum; a reader of one environment reads one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StoreConfig:
     """All that the bytes of a store depend on."""
 
-    envs: int
-    steps: int
+    num_envs: int
+    num_frames: int
+    """Frames T of each motion, the first frame not counted."""
     seed: int
     commands: str
-    """DRAWN, or a digest of the commands that all environments share."""
+    """`DRAWN`, or a digest of the commands that all environments share."""
     dtype: str
-    chunk: int
-    """Environments a chunk."""
+    """Of the frames: "float32" or "float16"."""
+    chunk_envs: int
+    """Environments in a chunk."""
     model: str
     """`fingerprint` of the model."""
     fps: float
@@ -67,49 +74,60 @@ class StoreConfig:
 
     @property
     def num_chunks(self) -> int:
-        return -(-self.envs // self.chunk)
+        return -(-self.num_envs // self.chunk_envs)
 
 
 class MotionStore(NamedTuple):
-    """A store that is open."""
+    """An open store. Its arrays are read when a part of them is: `read(store, store.motion[:10])`."""
 
     path: Path
     config: StoreConfig
-    motion: Any  # tensorstore [envs, T+1, D]
-    command: Any  # tensorstore [envs, C] or [T, C]
+    motion: Any
+    """`tensorstore.TensorStore` [num_envs, T+1, D], physical."""
+    command: Any
+    """`tensorstore.TensorStore` [num_envs, C], or [T, C] if all environments share their commands."""
+
+    @property
+    def shares_commands(self) -> bool:
+        """Whether all environments follow the same commands."""
+        return self.config.commands != DRAWN
 
     def rows(self, chunk: int) -> slice:
         """The environments of a chunk."""
-        first = chunk * self.config.chunk
-        return slice(first, min(first + self.config.chunk, self.config.envs))
+        first = chunk * self.config.chunk_envs
+        return slice(first, min(first + self.config.chunk_envs, self.config.num_envs))
 
     def is_done(self, chunk: int) -> bool:
+        """Whether a chunk is complete on disk."""
         shards = [self.path / "motion" / "c" / str(chunk) / "0" / "0"]
-        if self.config.commands == DRAWN:
+        if not self.shares_commands:
             shards.append(self.path / "command" / "c" / str(chunk) / "0")
         return all(shard.is_file() for shard in shards)
 
     def missing(self) -> list[int]:
-        """The chunks that are not done."""
+        """Indices of the chunks that are not done."""
         return [chunk for chunk in range(self.config.num_chunks) if not self.is_done(chunk)]
 
     def write(self, chunk: int, motion: np.ndarray, command: np.ndarray) -> Any:
-        """Begin to write a chunk; the `result()` of what is returned waits until it is done.
+        """Begin to write a chunk.
 
         Args:
           chunk: its index.
-          motion: [B, T+1, D] of the chunk's environments; like `command` it may change again after the call.
-          command: [B, C]; not written where all environments share their commands.
+          motion: [B, T+1, D] of the chunk's environments; it and `command` are copied before the call returns.
+          command: [B, C]; not written if all environments share their commands.
+
+        Returns:
+          A future; its `result()` waits until the chunk is durable.
         """
         import tensorstore as ts
 
         rows = self.rows(chunk)
         transaction = ts.Transaction()  # without one, a shard is rewritten for each of its pieces
         copies = [self.motion.with_transaction(transaction)[rows].write(motion)]
-        if self.config.commands == DRAWN:
+        if not self.shares_commands:
             copies.append(self.command.with_transaction(transaction)[rows].write(command))
         for copy in copies:
-            copy.copy.result()  # a write that is let go before is left out of the transaction, silently
+            copy.copy.result()  # a write that is released before is silently left out of the transaction
         return transaction.commit_async()
 
 
@@ -118,32 +136,78 @@ def fingerprint(model: CMGModel) -> str:
     return _digests.of_arrays((model.params, model.stats, model.initial_motion))
 
 
-def configure(
-    model: CMGModel, envs: int, steps: int, seed: int, commands: np.ndarray | None, dtype: str, chunk: int | None
-) -> StoreConfig:
-    """What a store will hold. `commands` [T, C] are shared by all environments, None where each draws its own.
+def create_store(
+    path: Path,
+    model: CMGModel,
+    num_envs: int,
+    num_frames: int,
+    *,
+    commands: np.ndarray | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    chunk_envs: int | None = None,
+) -> MotionStore:
+    """The store at `path`: a new one without motions, or the one that a process has begun with the same arguments.
+
+    Args:
+      path: the directory, whose name should end in `SUFFIX`.
+      model: the model that will generate the motions.
+      num_envs: number of motions.
+      num_frames: frames T of each motion, the first frame not counted.
+      commands: [T, C], shared by all environments; by default each holds a command that is drawn for it.
+      seed: draws first frames and commands.
+      dtype: of the frames on disk: "float32" or "float16".
+      chunk_envs: environments in a chunk; by default as many as give 64 MB.
 
     Raises:
-      InputError: a number out of range, an unknown dtype, or more frames than memory can hold two chunks of.
+      InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two; what is at
+        `path` is not a store or was begun with other arguments; or nothing can be written there.
     """
-    if not 1 <= envs < 2**32:
-        raise InputError(f"{envs} environments: a store holds from 1 to {2**32 - 1}")
+    commands = None if commands is None else np.asarray(commands, np.float32)
+    config = configure(model, num_envs, num_frames, commands=commands, seed=seed, dtype=dtype, chunk_envs=chunk_envs)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        with atomic_directory(path, once=True) as partial:  # of several processes, the first one creates it
+            partial.mkdir()
+            _create(partial, config, commands)
+    return _same(open_store(path), config)
+
+
+def configure(
+    model: CMGModel,
+    num_envs: int,
+    num_frames: int,
+    *,
+    commands: np.ndarray | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    chunk_envs: int | None = None,
+) -> StoreConfig:
+    """What a store of these arguments of `create_store` will hold.
+
+    Raises:
+      InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two.
+    """
+    if not 1 <= num_envs < 2**32:
+        raise InputError(f"{num_envs} environments: a store holds from 1 to {2**32 - 1}")
     if dtype not in DTYPES:
         raise InputError(f"dtype {dtype!r}: a store is of {' or '.join(DTYPES)}")
-    row_bytes = _row_bytes(steps, model.config.motion_dim, dtype)
-    if steps < 1 or row_bytes > 16 * CHUNK_BYTES:
-        raise InputError(f"{steps} frames: an environment must fit into {16 * CHUNK_BYTES / 1e6:.0f} MB, ask for fewer")
-    if chunk is not None and not 1 <= chunk * row_bytes <= 64 * CHUNK_BYTES:
+    if commands is not None and commands.shape != (num_frames, model.config.command_dim):
+        raise InputError(f"commands of shape {commands.shape}: [{num_frames}, {model.config.command_dim}] are needed")
+    row_bytes = _row_bytes(num_frames, model.config.motion_dim, dtype)
+    if num_frames < 1 or row_bytes > 16 * CHUNK_BYTES:
         raise InputError(
-            f"chunk {chunk}: at least one environment, and at most {64 * CHUNK_BYTES // row_bytes} (memory holds two)"
+            f"{num_frames} frames: an environment must fit into {16 * CHUNK_BYTES / 1e6:.0f} MB, ask for fewer"
         )
+    if chunk_envs is not None and not 1 <= chunk_envs * row_bytes <= 64 * CHUNK_BYTES:
+        most = 64 * CHUNK_BYTES // row_bytes
+        raise InputError(f"chunk {chunk_envs}: at least one environment, and at most {most} (memory holds two)")
     return StoreConfig(
-        envs=envs,
-        steps=steps,
+        num_envs=num_envs,
+        num_frames=num_frames,
         seed=seed,
         commands=DRAWN if commands is None else hashlib.sha256(commands.tobytes()).hexdigest(),
         dtype=dtype,
-        chunk=min(envs, chunk or _default_chunk(row_bytes)),
+        chunk_envs=min(num_envs, chunk_envs or _default_chunk(row_bytes)),
         model=fingerprint(model),
         fps=model.config.fps,
         joint_names=model.config.joint_names,
@@ -151,30 +215,11 @@ def configure(
     )
 
 
-def create_or_open(path: Path, config: StoreConfig, commands: np.ndarray | None) -> MotionStore:
-    """The store at `path`, made by whichever process comes first.
-
-    Args:
-      path: the directory.
-      config: from `configure`.
-      commands: [T, C], if all environments share them.
-
-    Raises:
-      InputError: what is there is no store or one of another configuration, or nothing can be written there.
-    """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        return _same(open_store(path), config)
-    with atomic_directory(path, once=True) as partial:
-        partial.mkdir()
-        _create(partial, config, commands)
-    return _same(open_store(path), config)
-
-
 def open_store(path: Path) -> MotionStore:
-    """An existing store, finished or not.
+    """Open an existing store, finished or not.
 
     Raises:
-      InputError: no store, a damaged one, or one of another version.
+      InputError: `path` is not a store, or the store is damaged or of another version.
     """
     config = _read_config(path)
     try:
@@ -184,7 +229,7 @@ def open_store(path: Path) -> MotionStore:
 
 
 def read(store: MotionStore, array: Any) -> np.ndarray:
-    """The numbers of `array`, a part of one of the store's arrays.
+    """Read `array`, a part of one of the store's arrays: `read(store, store.motion[:10])`.
 
     Raises:
       InputError: a shard is damaged.
@@ -197,8 +242,26 @@ def read(store: MotionStore, array: Any) -> np.ndarray:
         ) from error
 
 
-def _row_bytes(steps: int, motion_dim: int, dtype: str) -> int:
-    return (steps + 1) * motion_dim * np.dtype(dtype).itemsize
+def check_model(store: MotionStore, model: CMGModel) -> None:
+    """Raise InputError unless `model` is the one that generates the motions of `store`."""
+    in_store, expected = store.config, model.config
+    if in_store.joint_names != expected.joint_names:
+        raise InputError(f"{store.path} holds motions of {len(in_store.joint_names)} joints that are not the model's")
+    if in_store.fps != expected.fps:
+        raise InputError(f"{store.path} is of {in_store.fps:g} frames per second, the model of {expected.fps:g}")
+    if in_store.model != fingerprint(model):
+        raise InputError(f"{store.path} was made by another model; load that one, or make the store again")
+
+
+def missing_bytes(store: MotionStore, chunks: Iterable[int]) -> int:
+    """Bytes of motion that `chunks` will add to the store."""
+    config = store.config
+    num_envs = sum(store.rows(chunk).stop - store.rows(chunk).start for chunk in chunks)
+    return num_envs * _row_bytes(config.num_frames, config.motion_dim, config.dtype)
+
+
+def _row_bytes(num_frames: int, motion_dim: int, dtype: str) -> int:
+    return (num_frames + 1) * motion_dim * np.dtype(dtype).itemsize
 
 
 def _power_of_two_up_to(number: int) -> int:
@@ -207,22 +270,23 @@ def _power_of_two_up_to(number: int) -> int:
 
 def _default_chunk(row_bytes: int) -> int:
     rows = CHUNK_BYTES // row_bytes
-    return rows // BLOCK_ROWS * BLOCK_ROWS or _power_of_two_up_to(rows)
+    # A multiple of the rows that go through the network together on a CPU.
+    return rows // CPU_BLOCK_ROWS * CPU_BLOCK_ROWS or _power_of_two_up_to(rows)
 
 
 def _metadata(config: StoreConfig, name: str) -> dict[str, Any]:
-    """The zarr metadata of an array."""
+    """The zarr metadata of the array `name`."""
     plain = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
     if name == "command" and config.commands != DRAWN:
-        shape = shard = piece = (config.steps, config.command_dim)
+        shape = shard = piece = (config.num_frames, config.command_dim)
         names = ("frame", "command")
     else:
-        row = (config.steps + 1, config.motion_dim) if name == "motion" else (config.command_dim,)
+        row = (config.num_frames + 1, config.motion_dim) if name == "motion" else (config.command_dim,)
         names = ("environment", "frame", "motion") if name == "motion" else ("environment", "command")
-        row_bytes = _row_bytes(config.steps, config.motion_dim, config.dtype)
+        row_bytes = _row_bytes(config.num_frames, config.motion_dim, config.dtype)
         # Motion hardly compresses; pieces are left as they are.
-        pieces = math.gcd(config.chunk, _power_of_two_up_to(READ_BYTES // row_bytes))
-        shape, shard, piece = (config.envs, *row), (config.chunk, *row), (pieces, *row)
+        pieces = math.gcd(config.chunk_envs, _power_of_two_up_to(READ_BYTES // row_bytes))
+        shape, shard, piece = (config.num_envs, *row), (config.chunk_envs, *row), (pieces, *row)
     sharding = {"chunk_shape": piece, "codecs": plain, "index_codecs": plain}
     return {
         "shape": shape,
@@ -230,7 +294,8 @@ def _metadata(config: StoreConfig, name: str) -> dict[str, Any]:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "chunk_key_encoding": {"name": "default"},
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        "fill_value": "NaN",  # what is not written yet is seen; and no chunk equals it, for those are not written
+        # Marks what is not written yet. No chunk equals it: tensorstore would not write such a chunk.
+        "fill_value": "NaN",
         "dimension_names": names,
     }
 
@@ -250,31 +315,37 @@ def _create(path: Path, config: StoreConfig, commands: np.ndarray | None) -> Non
     command = _open(path, config, "command", create=True)
     if commands is not None:
         command.write(commands).result()
-    attributes = {"format": FORMAT, **dataclasses.asdict(config), "made_by": f"cmg_jax {__version__}"}
+    fields = {_KEYS.get(name, name): value for name, value in dataclasses.asdict(config).items()}
+    attributes = {"format": FORMAT, **fields, "made_by": f"cmg_jax {__version__}"}
     attributes = _digests.sealed(json.loads(json.dumps(attributes)))
     group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    # By tensorstore, because it syncs what it writes.
+    # tensorstore writes it, because it syncs the file.
     files = ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}).result()
     files.write("zarr.json", (json.dumps(group, indent=2) + "\n").encode()).result()
 
 
-_WORDS = {"envs": "environments", "steps": "frames", "chunk": "environments a file", "command_dim": "command size"}
+_WORDS = {
+    "num_envs": "environments",
+    "num_frames": "frames",
+    "chunk_envs": "environments a file",
+    "command_dim": "command size",
+}
 
 
 def _same(store: MotionStore, config: StoreConfig) -> MotionStore:
     for field in dataclasses.fields(config):
-        there, here = getattr(store.config, field.name), getattr(config, field.name)
-        if there != here:
+        begun_with, wanted = getattr(store.config, field.name), getattr(config, field.name)
+        if begun_with != wanted:
             word = _WORDS.get(field.name, field.name.replace("_", " "))
             raise InputError(
-                f"{store.path} was begun with {word} {_short(there)}, not {_short(here)}; "
-                "give the same options to go on with it, or choose another directory"
+                f"{store.path} was begun with {word} {_short(begun_with)}, not {_short(wanted)}; "
+                "give the same options to continue it, or choose another directory"
             )
     return store
 
 
 def _short(value: Any) -> str:
-    return str(value)[:8]  # a digest needs no more
+    return str(value)[:8]  # enough of a digest
 
 
 def _read_config(path: Path) -> StoreConfig:
@@ -290,9 +361,10 @@ def _read_config(path: Path) -> StoreConfig:
     if _digests.SEAL in attributes and not _digests.is_intact(attributes):  # stores before this digest lack it
         raise InputError(f"{path}: its zarr.json is damaged or was edited; make the store again")
     try:
-        fields = {field.name: attributes[field.name] for field in dataclasses.fields(StoreConfig)}
+        names = [field.name for field in dataclasses.fields(StoreConfig)]
+        fields = {name: attributes[_KEYS.get(name, name)] for name in names}
         config = StoreConfig(**{**fields, "joint_names": tuple(map(str, fields["joint_names"]))})
-        numbers = (config.envs, config.steps, config.chunk, config.command_dim)
+        numbers = (config.num_envs, config.num_frames, config.chunk_envs, config.command_dim)
         if not all(isinstance(number, int) and number >= 1 for number in numbers) or config.dtype not in DTYPES:
             raise ValueError(f"{numbers}, {config.dtype}")
     except (LookupError, TypeError, ValueError) as error:

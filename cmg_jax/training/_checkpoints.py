@@ -1,4 +1,4 @@
-"""Training states on disk: the newest few and the best ones, written while training goes on."""
+"""Training states on disk: the newest ones and the best one, written while training continues."""
 
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
 from cmg_jax.training._trainer import TrainState
 
-_REMEDY = "delete that directory to go on from the checkpoint before it"
+_REMEDY = "delete that directory to continue from the checkpoint before it"
 
 
 class Checkpoints:
     """orbax checkpoints of a run under DIR/checkpoints, each with a digest of its arrays.
 
-    Use it as a context; leaving it waits for the last write.
+    Use it as a context manager, which waits for the last write at its end.
 
     Raises:
-      InputError: the metadata of a checkpoint that is there is damaged.
+      InputError: the metadata of an existing checkpoint is damaged.
     """
 
     def __init__(self, directory: Path, keep: int):
@@ -36,7 +36,12 @@ class Checkpoints:
         path = (directory / "checkpoints").absolute()
         try:
             self._manager = ocp.CheckpointManager(path, options=options)
-        except (ValueError, TypeError, LookupError, AttributeError) as error:  # it reads the metadata of all
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ) as error:  # orbax reads the metadata of all checkpoints
             raise InputError(f"{path}: a checkpoint's metadata is damaged ({first_line(error)}); delete it") from error
 
     def __enter__(self) -> "Checkpoints":
@@ -46,7 +51,7 @@ class Checkpoints:
         self._manager.close()
 
     def save(self, state: TrainState, score: float) -> None:
-        """Begin to write `state`; `score` is that of its validation, smaller is better."""
+        """Begin to write `state`; `score` is that of its validation (smaller is better)."""
         arrays = jax.tree.map(np.asarray, _stored(state))
         self._manager.save(
             int(state.step),
@@ -56,7 +61,7 @@ class Checkpoints:
         )
 
     def restore(self, like: TrainState) -> TrainState:
-        """The newest state that was written whole, or `like` where there is none.
+        """The newest complete state, with the structure and devices of `like`; or `like` if there is none.
 
         Raises:
           InputError: the checkpoint is damaged or is of another network.
@@ -69,9 +74,9 @@ class Checkpoints:
         try:
             arrays = jax.tree.map(np.asarray, self._manager.restore(step, args=self._args.StandardRestore(expected)))
             digest = self._manager.metadata(step).custom_metadata.get("sha256")
-        except Exception as error:  # orbax and tensorstore raise many kinds
+        except Exception as error:  # orbax and tensorstore raise many kinds of errors
             raise InputError(f"{where} cannot be read ({first_line(error)}); {_REMEDY}") from error
-        if digest not in (None, _digests.of_arrays(arrays)):  # older ones have none
+        if digest not in (None, _digests.of_arrays(arrays)):  # checkpoints of older versions have no digest
             raise InputError(f"{where} is damaged; {_REMEDY}")
         places = jax.tree.map(lambda leaf: leaf.sharding, _stored(like))
         return like._replace(**jax.device_put(arrays, places))
@@ -82,5 +87,5 @@ def _score(metrics: Any) -> float:
 
 
 def _stored(state: TrainState) -> dict[str, Any]:
-    """All but the key, which the run's seed gives."""
+    """All fields but the key, which follows from the seed of the run."""
     return {name: value for name, value in state._asdict().items() if name != "key"}

@@ -1,4 +1,4 @@
-"""The loss of a window: the network runs on from its first frame, now and then put right by the data."""
+"""The loss of a window: what the network predicts from its first frame, with scheduled sampling, against the data."""
 
 from typing import Any
 
@@ -18,25 +18,28 @@ def predict(
     *,
     through_predictions: bool = False,
 ) -> jax.Array:
-    """The n frames after a window's first one, [n, b, D], as the PyTorch original's trainer has it.
+    """Predict the n frames after a window's first one, as the PyTorch original's trainer does.
 
-    Each frame is predicted from the frame before it: the data's where `teacher`, else the network's own
-    prediction of it (scheduled sampling, Bengio et al. 2015). The first frame is always the data's.
+    Each frame is predicted from the frame before it: from the data's frame where `teacher` is true, else from the
+    network's prediction of it (scheduled sampling, Bengio et al. 2015). The first frame is always the data's.
 
     Args:
       params: parameters of `config.network`.
-      config: the model's.
+      config: of the model.
       motion: [n+1, b, D] normalized.
       command: [n, b, C] normalized; command[t] leads from frame t to frame t+1.
-      teacher: [n, b] bool: whether frame t+1 of the data is what step t+1 starts from.
-      through_predictions: let gradients flow through the network's own predictions; the original cuts them.
+      teacher: [n, b] bool: whether step t+1 starts from frame t+1 of the data.
+      through_predictions: let gradients flow through the network's predictions; the original stops them.
+
+    Returns:
+      [n, b, D] normalized.
     """
 
     def step(last: jax.Array, now: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         target, command, teacher = now
         frame: jax.Array = config.network.apply({"params": params}, last, command)  # pyright: ignore
-        own = frame if through_predictions else jax.lax.stop_gradient(frame)
-        return jnp.where(teacher[:, None], target, own), frame
+        prediction = frame if through_predictions else jax.lax.stop_gradient(frame)
+        return jnp.where(teacher[:, None], target, prediction), frame
 
     return jax.lax.scan(step, motion[0], (motion[1:], command, teacher))[1]
 
@@ -53,15 +56,20 @@ def disagreement(joint_pos: jax.Array, joint_vel: jax.Array, fps: float) -> jax.
 
 
 def feet_losses(predicted: jax.Array, target: jax.Array, robot: Robot, fps: float) -> tuple[jax.Array, jax.Array]:
-    """What an error of the joints means on the floor, of windows of joint positions [n, b, J] rad.
+    """The errors at the feet that errors of the joints cause.
+
+    Args:
+      predicted: joint positions of windows, [n, b, J] rad.
+      target: those of the data.
+      robot: with known feet.
+      fps: frames per second.
 
     Returns:
-      the mean squared distance [m2] of points under the feet from where they should be, and the mean over
-      windows of the squared error of the velocity walked (m/s and rad/s alike, summed), on the foot that stands
-      in the data.
+      The mean squared distance [m2] of points under the feet from their targets, and the mean over windows of the
+      squared error of the velocity (m/s and rad/s alike, summed), measured at the foot that stands in the data.
     """
     soles = _feet.sole_points(predicted, robot).swapaxes(0, 1)
-    wanted = _feet.sole_points(target, robot).swapaxes(0, 1)
-    stance = _odometry.stance_foot(wanted)
-    error = _odometry.root_velocity(soles, stance, fps) - _odometry.root_velocity(wanted, stance, fps)
-    return jnp.square(soles - wanted).sum(axis=-1).mean(), jnp.square(error.mean(axis=1)).sum(axis=-1).mean()
+    target_soles = _feet.sole_points(target, robot).swapaxes(0, 1)
+    stance = _odometry.stance_foot(target_soles)
+    error = _odometry.root_velocity(soles, stance, fps) - _odometry.root_velocity(target_soles, stance, fps)
+    return jnp.square(soles - target_soles).sum(axis=-1).mean(), jnp.square(error.mean(axis=1)).sum(axis=-1).mean()

@@ -1,4 +1,4 @@
-"""Figures of a run: a CSV that a resumed run continues, and TensorBoard where it is installed."""
+"""Figures of a run: a CSV file that a resumed run continues, and TensorBoard if it is installed."""
 
 import csv
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from cmg_jax._files import atomic_path
 
 
 class MetricsLog:
-    """Rows of DIR/metrics.csv, one a chunk of steps; rows behind the step a run resumes from are dropped."""
+    """Rows of DIR/metrics.csv, one for each chunk of steps; rows after the step that a run resumes from are dropped."""
 
     def __init__(self, directory: Path, resume_step: int):
         self._path = directory / "metrics.csv"
         rows = []
         if resume_step and self._path.is_file():
-            with self._path.open(newline="", errors="replace") as file:  # a damaged figure stops no training
+            with self._path.open(newline="", errors="replace") as file:  # a damaged figure must not stop a training
                 rows = [row for row in csv.DictReader(file) if _step(row) is not None and _step(row) <= resume_step]  # pyright: ignore
         with atomic_path(self._path) as partial, partial.open("w", newline="") as file:
-            if rows:  # a kill while they are written again must not lose them
+            if rows:  # a process that is killed while it rewrites them must not lose them
                 writer = csv.DictWriter(file, _names(rows[0]), extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(rows)
@@ -29,6 +29,7 @@ class MetricsLog:
         self._board = _tensorboard(directory)
 
     def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row, of the same names each time; "" for a figure that was not measured."""
         self._write(row)
         if self._board is not None:
             for name, value in row.items():
@@ -49,7 +50,7 @@ class MetricsLog:
 
 
 def _names(row: Mapping[str, str]) -> list[str]:
-    return [name for name in row if name is not None]  # where csv puts what lies beyond the columns
+    return [name for name in row if name is not None]  # the key under which csv puts values beyond the columns
 
 
 def _step(row: Mapping[str, str]) -> int | None:

@@ -1,12 +1,12 @@
-"""A training run in a directory: it can be killed at any time and goes on where its last checkpoint was.
+"""A training run in a directory: it may be killed at any time, and continues from its last checkpoint.
 
-DIR/run.json       configuration, network and data; a resumed run must be of the same
+DIR/run.json       configuration, network and data, which a resumed run must share
 DIR/metrics.csv    loss and validation
 DIR/checkpoints/   training states
 DIR/best.json      figures of the best validation so far
-DIR/model/         its model, for `cmg_jax.load`
+DIR/model/         the model of that validation, for `cmg_jax.load`
 
-Damage to what a resumed run goes on with is refused; `metrics.csv` is for reading only and has no digest.
+A resumed run refuses damaged files that it depends on; `metrics.csv` is not among them and has no digest.
 """
 
 import dataclasses
@@ -27,34 +27,35 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, atomic_path, clear_write_errors
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.data._windows import make_windows
-from cmg_jax.evaluation import _measure
+from cmg_jax.evaluation import _held, _measure
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.robot import _saved
-from cmg_jax.training import _trainer as training
+from cmg_jax.training import _trainer
 from cmg_jax.training._checkpoints import Checkpoints
 from cmg_jax.training._metrics import MetricsLog
 from cmg_jax.training._trainer import TrainConfig
 
 POOL_FRAMES = 512
-"""Frames of the data that a trained model takes along for motions to start from."""
+"""Frames of the data that a trained model keeps as first frames of motions."""
 
 SCALE = {"vx": 0.10, "vy": 0.08, "yaw": 0.12}
-"""Errors that weigh alike in the score of a validation."""
+"""Errors (m/s, m/s, rad/s) that count alike in the score of a validation."""
 
-VALIDATION_GRID = tuple(command for index, command in enumerate(_measure.DEFAULT_GRID) if index % 2 == 0)
+VALIDATION_GRID = _measure.DEFAULT_GRID[::2]
+"""Commands of a validation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What does not change the result of a run."""
+    """Options of a run that do not change its result."""
 
     chunk: int = 100
-    """Steps of one call; a row of metrics each."""
+    """Steps in one call of the device; each chunk gives a row of metrics."""
     validate_every: int = 1000
     """Steps from one validation and checkpoint to the next; a multiple of `chunk`."""
     keep: int = 2
-    """Newest checkpoints kept, besides the best one."""
+    """Number of newest checkpoints to keep, besides the best one."""
 
 
 def train(
@@ -68,23 +69,24 @@ def train(
     initial: CMGModel | None = None,
     progress: Callable[[int, dict[str, Any]], Any] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Train a model, or go on with a run that was interrupted.
+    """Train a model, or continue a run that was interrupted.
 
     Args:
       dataset: the frames.
-      directory: of the run; must not exist, unless `resume`.
+      directory: of the run; it must not exist, unless `resume`.
       config: what the result depends on.
       model_config: the network.
-      options: what it does not.
-      resume: go on from the newest checkpoint.
+      options: what the result does not depend on.
+      resume: continue from the newest checkpoint in `directory`.
       initial: a model to start from; its normalization is kept.
-      progress: called with the steps done and the newest figures, once a chunk.
+      progress: called after each chunk with the number of steps done and the newest figures.
 
     Returns:
-      the figures of the best validation.
+      The figures of the best validation: "step", "vx", "vy" [m/s], "yaw" [rad/s] (RMSE) and "score".
 
     Raises:
-      InputError: the directory exists, or holds a run of other data or another configuration, or the disk is full.
+      InputError: the directory exists, or holds a damaged run or one of other data or another configuration; the
+        loss is not finite; or the disk is full.
     """
     options = options or RunOptions()
     if options.validate_every < 1 or options.validate_every % options.chunk:
@@ -95,9 +97,9 @@ def train(
     windows = make_windows(dataset, config.window, **drawing)
     _open(directory, _description(dataset, config, model_config), resume)
     mesh = _mesh(config.batch_size)
-    functions = training.trainer(config, model_config, stats, mesh)
-    first = training.initial_params(model_config, jax.random.key(config.seed)) if initial is None else initial.params
-    frames, windows = training.replicate((training.frames(dataset), windows), mesh)
+    functions = _trainer.make_trainer(config, model_config, stats, mesh)
+    first = _trainer.initial_params(model_config, jax.random.key(config.seed)) if initial is None else initial.params
+    frames, windows = _trainer.replicate((_trainer.to_device(dataset), windows), mesh)
     with clear_write_errors(directory), Checkpoints(directory, options.keep) as checkpoints:
         state = checkpoints.restore(functions.init(first))
         log = MetricsLog(directory, int(state.step))
@@ -119,7 +121,7 @@ def train(
                         best = {"step": figures["step"], **{name: figures[name] for name in (*SCALE, "score")}}
                         _keep_best(directory, model, best)
                 log.write(figures)
-                if figures["score"] != "":  # last: what a resumed run does not do again is on disk by now
+                if figures["score"] != "":  # last, so that everything before the checkpoint is on disk
                     checkpoints.save(state, figures["score"])
                 progress(done + length, figures)
         finally:
@@ -130,11 +132,11 @@ def train(
 
 
 def validate(model: CMGModel) -> dict[str, float]:
-    """Errors of the walked velocity over a part of the evaluation's grid, and their score (smaller is better)."""
+    """Errors (RMSE) of a model's velocity over half of the evaluation's grid, and their score (smaller is better)."""
     settings = _measure.Settings()
     commands = np.asarray(VALIDATION_GRID, np.float32)
-    trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.frames, axis=1))
-    errors = _measure.tracking(model, trajectory, commands, settings)["rmse"]
+    trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
+    errors = _held.tracking(model, trajectory, commands, settings)["rmse"]
     return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()]))}
 
 
@@ -154,7 +156,7 @@ def _open(directory: Path, description: dict[str, Any], resume: bool) -> None:
     path = directory / "run.json"
     if not resume:
         if directory.exists():
-            raise InputError(f"{directory} exists; pass --resume to go on with its run, or choose another directory")
+            raise InputError(f"{directory} exists; pass --resume to continue its run, or choose another directory")
         with atomic_directory(directory) as partial:
             partial.mkdir()
             (partial / "run.json").write_text(json.dumps(description, indent=2) + "\n")
@@ -162,22 +164,22 @@ def _open(directory: Path, description: dict[str, Any], resume: bool) -> None:
     found = _read_object(path)
     if found is None:
         raise InputError(f"{directory} holds no run to resume (no run.json that can be read)")
-    for part, values in description.items():
-        there = found.get(part)
+    for section, values in description.items():
+        found_values = found.get(section)
         for name, value in values.items():
-            begun = there.get(name) if isinstance(there, dict) else None
-            if begun != value:
-                raise InputError(f"{directory}: its run has {part} {name} {begun}, not {value}")
+            found_value = found_values.get(name) if isinstance(found_values, dict) else None
+            if found_value != value:
+                raise InputError(f"{directory}: its run has {section} {name} {found_value}, not {value}")
     if (directory / "model").exists():
-        _checkpoint.check_target(directory / "model", overwrite=True)  # now, not when the first better model is kept
+        _checkpoint.check_target(directory / "model", overwrite=True)  # before the training, not after it
 
 
 def _mesh(batch_size: int) -> Mesh | None:
-    """All devices, where there are several that share a batch evenly."""
+    """All devices, if there are several and they divide the batch evenly."""
     devices = jax.devices()
     if len(devices) == 1 or batch_size % len(devices):
         return None
-    return Mesh(np.array(devices), (training.BATCH_AXIS,))
+    return Mesh(np.array(devices), (_trainer.BATCH_AXIS,))
 
 
 def _pool(dataset: Dataset, seed: int) -> jax.Array:
@@ -199,10 +201,8 @@ def _read_best(directory: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     best = _read_object(path)
-    whole = best is not None and (
-        _digests.is_intact(best) or set(best) == {"step", "score", *SCALE}
-    )  # without a digest
-    if best is None or not whole:
+    without_digest = {"step", "score", *SCALE}  # as older versions wrote it
+    if best is None or not (_digests.is_intact(best) or set(best) == without_digest):
         raise InputError(f"{path} is damaged or was edited; delete it, and the next validation counts as the best")
     return {name: value for name, value in best.items() if name != _digests.SEAL}
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.robot import Robot, _sides
 from cmg_jax.view._pose import Pose
 
 SECONDS = 6.0
-"""What the plots look back."""
+"""Length of the time axis of the plots."""
 
 COLOURS = ("#2868dc", "#e6821e", "#3ca05a", "#aa50be", "#c83c3c", "#3cafb4", "#8c6e46", "#787878")
-COMPONENTS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
 
 class Charts:
-    """Commanded and walked velocity, weights of the experts, and joints of a limb."""
+    """Plots of the commanded and measured velocity, the weights of the experts, and the joints of a limb."""
 
     def __init__(self, gui: Any, labels: Sequence[str], robot: Robot, fps: float, first: Sequence[Pose]):
         self.gui, self.robot = gui, robot
@@ -26,9 +26,9 @@ class Charts:
         self.commanded = bool(np.isfinite(first[0].command).all())
         self.velocity = []
         with gui.add_folder("Velocity"):
-            for component in COMPONENTS:
+            for component in COMMAND_LABELS:
                 names = ["command"] if self.commanded else []
-                names += [f"walked {label}" if len(labels) > 1 else "walked" for label in labels]
+                names += [f"measured {label}" if len(labels) > 1 else "measured" for label in labels]
                 self.velocity.append(self._chart(component, names, dashed=self.commanded))
         self.gates = []
         if experts:
@@ -41,25 +41,27 @@ class Charts:
             self.limb = gui.add_dropdown("limb", list(robot.limbs))
             self.joints = self._limb_chart()
         self.limb.on_update(lambda _: self._change_limb())
-        self.next = 0
+        self.next_chart = 0
 
     def add(self, seconds: float, poses: Sequence[Pose]) -> None:
+        """Add the poses at a time [s]."""
         self.rows.append((seconds, poses))
 
     def clear(self) -> None:
+        """Forget all poses."""
         self.rows.clear()
 
     def draw_next(self) -> None:
-        """Draw one of the charts, the next one in turn: all at once would make a frame late."""
+        """Update the next one of the charts, in turn: updating all at once would make a frame late."""
         if len(self.rows) < 2:
             return
         rows = list(self.rows)
         seconds = np.array([row[0] for row in rows])
         charts = [*self.velocity, *self.gates, self.joints]
-        chosen = self.next = (self.next + 1) % len(charts)
+        chosen = self.next_chart = (self.next_chart + 1) % len(charts)
         if chosen < len(self.velocity):
             series = [np.array([row[1][0].command[chosen] for row in rows])] if self.commanded else []
-            series += [np.array([row[1][robot].walked[chosen] for row in rows]) for robot in range(len(rows[0][1]))]
+            series += [np.array([row[1][robot].velocity[chosen] for row in rows]) for robot in range(len(rows[0][1]))]
         elif chosen < len(self.velocity) + len(self.gates):
             gates = np.array([row[1][chosen - len(self.velocity)].gate for row in rows])
             series = list(gates.T)

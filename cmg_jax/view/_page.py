@@ -1,7 +1,7 @@
-"""The page: controls and their meaning, and the loop that shows a frame at its time.
+"""The page: its controls, and the loop that shows each frame at its time.
 
-All browsers see one robot and share its controls. Callbacks of the page only leave a wish behind; the loop, in a thread
-of its own, is the only one that generates and draws. While no browser is there, nothing runs.
+All browsers see the same robots and share their controls. Callbacks of the page only leave a request; the loop is the
+only thread that generates and draws. While no browser is connected, nothing runs.
 """
 
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.commands import COMMAND_LABELS, CommandRange
 from cmg_jax.view._charts import Charts
 from cmg_jax.view._drive import Drive
 from cmg_jax.view._pacing import Pacer
@@ -18,7 +18,6 @@ from cmg_jax.view._pose import Pose
 from cmg_jax.view._scene import Scene
 from cmg_jax.view._skeleton import Skeleton
 
-# Sliders clip them to the trained range.
 PRESETS: dict[str, tuple[float, float, float]] = {
     "stand": (0.0, 0.0, 0.0),
     "walk": (0.8, 0.0, 0.0),
@@ -29,6 +28,8 @@ PRESETS: dict[str, tuple[float, float, float]] = {
     "turn left": (0.4, 0.0, 0.6),
     "turn right": (0.4, 0.0, -0.6),
 }
+"""Commands of the buttons, which the sliders clip to the trained range."""
+
 KEYS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "faster": ("I", (0.1, 0.0, 0.0)),
     "slower": ("K", (-0.1, 0.0, 0.0)),
@@ -37,29 +38,34 @@ KEYS: dict[str, tuple[str, tuple[float, float, float]]] = {
     "left": ("U", (0.0, 0.1, 0.0)),
     "right": ("O", (0.0, -0.1, 0.0)),
 }
-"""What each adds to the command. The arrows, W, A, S, D, Q and E move viser's camera."""
+"""Key, and what it adds to the command. The arrows, W, A, S, D, Q and E move viser's camera."""
 
 SLIDER_STEP = 0.05
 """m/s and rad/s."""
 
 REFRESH = 10
-"""Frames between two updates of the figures, and of one plot each."""
+"""Frames between two updates of the text; in between, two of the plots are updated."""
 
 
 class Page:
-    """What a browser shows of a source of frames."""
+    """The page of a `viser.ViserServer` that shows a drive or a playback."""
 
     def __init__(self, server: Any, source: Drive | Playback, skeleton: Skeleton):
+        """Args:
+        server: the `viser.ViserServer`.
+        source: where the frames come from.
+        skeleton: the shapes of its robot.
+        """
         self.server, self.source = server, source
         self.scene = Scene(server, skeleton, source.labels)
         self.pacer = Pacer()
         self.stopping = threading.Event()
-        self.wake = threading.Event()  # of the loop, when something is wished for
+        self.wake = threading.Event()  # wakes the loop when there is a request
         self.paused = False
         self.speed = 1.0
-        self.wishes: list[str] = []
+        self.requests: list[str] = []
         self.seek_to: int | None = None
-        self._shown_frame = -1
+        self._last_frame = -1
         gui = server.gui
         gui.configure_theme(
             control_layout="collapsible", control_width="medium", show_share_button=False, show_logo=False
@@ -80,10 +86,9 @@ class Page:
     def _add_driving(self, gui: Any, drive: Drive) -> None:
         following = drive.commands is not None
         with gui.add_folder("Command"):
-            names = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
             self.sliders = [
                 gui.add_slider(name, low, high, SLIDER_STEP, float(np.clip(0.0, low, high)), disabled=following)
-                for name, (low, high) in zip(names, slider_bounds(drive.command_range), strict=True)
+                for name, (low, high) in zip(COMMAND_LABELS, slider_bounds(drive.command_range), strict=True)
             ]
             self._take_sliders(drive)
             for slider in self.sliders:
@@ -103,10 +108,10 @@ class Page:
                     )
                 gui.add_command("stand", hotkey="X").on_trigger(lambda _: self._set_sliders(drive, PRESETS["stand"]))
         save = gui.add_button("save this drive (CSV)", hint="a schedule that --schedule plays back to the same motion")
-        save.on_click(lambda event: event.client.send_file_download("drive.csv", drive.record_text().encode()))
+        save.on_click(lambda event: event.client.send_file_download("drive.csv", drive.schedule_text().encode()))
 
     def _add_time_bar(self, gui: Any, playback: Playback) -> None:
-        self.bar = gui.add_slider("time [s]", 0.0, _round((playback.frames - 1) / playback.fps), 0.01, 0.0)
+        self.bar = gui.add_slider("time [s]", 0.0, _round((playback.num_frames - 1) / playback.fps), 0.01, 0.0)
 
         def seek(event: Any) -> None:
             if event.client is not None:  # moved by a user, not by the loop
@@ -127,14 +132,14 @@ class Page:
             self.pause = gui.add_checkbox("pause", False)
             self.pause.on_update(lambda _: self._set_paused(self.pause.value))
             step = gui.add_button("single step")
-            step.on_click(lambda _: self._wish("step"))
+            step.on_click(lambda _: self._request("step"))
             reset = gui.add_button("reset to standing" if isinstance(self.source, Drive) else "back to the start")
-            reset.on_click(lambda _: self._wish("reset"))
+            reset.on_click(lambda _: self._request("reset"))
             speed = gui.add_slider("speed", 0.1, 2.0, 0.1, 1.0)
             speed.on_update(lambda _: setattr(self, "speed", float(speed.value)))
         gui.add_command("pause", hotkey="P").on_trigger(lambda _: self._set_paused(not self.paused))
-        gui.add_command("single step", hotkey="N").on_trigger(lambda _: self._wish("step"))
-        gui.add_command("reset", hotkey="R").on_trigger(lambda _: self._wish("reset"))
+        gui.add_command("single step", hotkey="N").on_trigger(lambda _: self._request("step"))
+        gui.add_command("reset", hotkey="R").on_trigger(lambda _: self._request("reset"))
 
     def _take_sliders(self, drive: Drive) -> None:
         drive.target = np.array([slider.value for slider in self.sliders], np.float32)
@@ -150,45 +155,45 @@ class Page:
             self.pause.value = paused
         self.wake.set()
 
-    def _wish(self, wish: str) -> None:
-        self.wishes.append(wish)
+    def _request(self, request: str) -> None:
+        self.requests.append(request)
         self.wake.set()
 
     # The loop.
 
     def run(self, seconds: float | None = None) -> None:
-        """Show frames at their time until `stopping` is set, or until `seconds` of frames have been shown."""
+        """Show frames at their time until `stopping` is set, or until `seconds` of motion have been shown."""
         self.pacer.start()
-        shown = 0
+        num_frames = 0
         while not self.stopping.is_set():
-            self._grant_wishes()
-            if not self.server.get_clients() or self.paused or (self.source.finished and not self._again()):
-                # Wakes for a new browser, too, of which nobody tells.
+            self._handle_requests()
+            if not self.server.get_clients() or self.paused or (self.source.finished and not self._restart_loop()):
+                # The timeout is for new browsers, which do not wake the loop.
                 self.wake.wait(0.05)
                 self.wake.clear()
                 self.pacer.start()
                 continue
             period = 1 / (self.source.fps * self.speed)
-            poses = self.source.step()  # made before it is due
+            poses = self.source.step()  # before the frame is due
             if not self.pacer.wait(period, self.wake):
-                self.wake.clear()  # a wish: what was made is shown at once, and the clock begins anew
+                self.wake.clear()  # a request: this frame is shown at once, and the clock restarts
                 self.pacer.start()
             self._show(poses)
-            self.pacer.shown(period)
-            shown += 1
-            if seconds is not None and shown >= seconds * self.source.fps:
+            self.pacer.record(period)
+            num_frames += 1
+            if seconds is not None and num_frames >= seconds * self.source.fps:
                 return
 
-    def _again(self) -> bool:
+    def _restart_loop(self) -> bool:
+        """Restart a playback that is to be repeated; returns whether it was."""
         if not isinstance(self.source, Playback) or not self.loop.value:
             return False
         self._reset()
         return True
 
-    def _grant_wishes(self) -> None:
-        while self.wishes:
-            wish = self.wishes.pop(0)
-            if wish == "reset":
+    def _handle_requests(self) -> None:
+        while self.requests:
+            if self.requests.pop(0) == "reset":
                 self._reset()
             elif not self.source.finished:
                 self._show(self.source.step(), refresh=True)
@@ -203,9 +208,9 @@ class Page:
 
     def _show(self, poses: list[Pose], refresh: bool = False) -> None:
         self.poses, frame = poses, self.source.frame
-        if frame < self._shown_frame:
+        if frame < self._last_frame:
             self.charts.clear()
-        self._shown_frame = frame
+        self._last_frame = frame
         self.scene.show(poses)
         self.charts.add(frame / self.source.fps, poses)
         turn = frame % REFRESH
@@ -221,17 +226,16 @@ class Page:
     def _status(self) -> str:
         lines = [f"**{self.source.frame / self.source.fps:.2f} s** &nbsp; {self.pacer.text()}"]
         for label, pose in zip(self.source.labels, self.poses, strict=True):
-            w, x, y, z = pose.root_quat
-            yaw = np.degrees(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
-            walked = " ".join(f"{value:+.2f}" for value in pose.walked)
-            lines.append(
-                f"{label}: x {pose.root_pos[0]:.2f} m, y {pose.root_pos[1]:.2f} m, heading {yaw:.0f}°, walks {walked}"
-            )
+            qw, qx, qy, qz = pose.root_quat
+            yaw = np.degrees(np.arctan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz)))
+            x, y, _ = pose.root_pos
+            velocity = " ".join(f"{value:+.2f}" for value in pose.velocity)
+            lines.append(f"{label}: x {x:.2f} m, y {y:.2f} m, heading {yaw:.0f}°, velocity {velocity}")
         return "\n\n".join(lines)
 
 
 def slider_bounds(trained: CommandRange) -> list[tuple[float, float]]:
-    """Lowest and highest value of each slider: the whole steps inside the trained range."""
+    """Lowest and highest value of each slider: the multiples of its step within the trained range."""
     bounds = []
     for low, high in zip(*trained, strict=True):
         inside = _round(np.ceil(low / SLIDER_STEP) * SLIDER_STEP), _round(np.floor(high / SLIDER_STEP) * SLIDER_STEP)

@@ -1,4 +1,4 @@
-"""A motion file, frame by frame."""
+"""A motion file, played frame by frame."""
 
 import numpy as np
 
@@ -11,15 +11,15 @@ SMOOTHING = 0.2
 """s over which the velocity of the root is averaged."""
 
 CONTACT_HEIGHT = 0.03
-"""m above the floor: the soles of a recording are not as near to it as those of a generated motion."""
+"""m above the floor: soles of a recording come less close to it than those of a generated motion."""
 
 
 class Playback:
-    """One robot that does what a clip holds."""
+    """One robot that moves as a clip does."""
 
     def __init__(self, clip: Clip):
         """Raises:
-        InputError: a clip of another robot, or numbers that cannot be shown.
+        InputError: the feet of the clip's robot are not known, or the clip has numbers that cannot be shown.
         """
         arrays = (clip.joint_pos, clip.root_pos, clip.root_quat)
         if not clip.robot.walks:
@@ -29,31 +29,40 @@ class Playback:
         self.clip, self.fps, self.robot, self.labels = clip, clip.fps, clip.robot, (clip.name,)
         positions = _bodies.qpos(clip.robot, clip.joint_pos, clip.root_pos, clip.root_quat)
         self.soles = _feet.sole_positions(clip.robot, positions)
-        # Most of the time one foot is down.
+        # Most of the time one foot is on the floor.
         self.floor = float(np.median(self.soles[..., 2].min(axis=(1, 2))))
-        self.walked = _clips.yaw_frame_velocity(clip, SMOOTHING)
+        self.velocity = _clips.yaw_frame_velocity(clip, SMOOTHING)
         self.frame = 0
 
     @property
-    def frames(self) -> int:
+    def num_frames(self) -> int:
         return len(self.clip.joint_pos)
 
     @property
     def finished(self) -> bool:
-        return self.frame + 1 >= self.frames
+        """Whether there is no next frame."""
+        return self.frame + 1 >= self.num_frames
 
     def reset(self) -> list[Pose]:
+        """Go back to the first frame; returns its pose."""
         return self.seek(0)
 
     def step(self) -> list[Pose]:
+        """Advance by one frame; returns its pose."""
         return self.seek(self.frame + 1)
 
     def seek(self, frame: int) -> list[Pose]:
-        """The pose at a frame, the last one where there is none of that number."""
-        self.frame = now = int(np.clip(frame, 0, self.frames - 1))
+        """The pose at a frame, or at the first or last one if there is no such frame."""
+        self.frame = index = int(np.clip(frame, 0, self.num_frames - 1))
         clip = self.clip
-        command = np.full(3, np.nan) if clip.command is None else clip.command[now]
-        place = (clip.joint_pos[now], clip.root_pos[now], clip.root_quat[now])
+        command = np.full(3, np.nan) if clip.command is None else clip.command[index]
+        place = (clip.joint_pos[index], clip.root_pos[index], clip.root_quat[index])
         return [
-            Pose(*place, *contacts(self.soles[now], self.floor, CONTACT_HEIGHT), command, self.walked[now], np.zeros(0))
+            Pose(
+                *place,
+                *contacts(self.soles[index], self.floor, CONTACT_HEIGHT),
+                command,
+                self.velocity[index],
+                np.zeros(0),
+            )
         ]

@@ -1,4 +1,4 @@
-"""The 3D part of the page: floor, robots, feet that are down, and the path walked."""
+"""The 3D part of the page: the floor, the robots, their feet on the floor, and their paths."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ import numpy as np
 from cmg_jax.view._pose import Pose
 from cmg_jax.view._skeleton import Skeleton
 
-APART = 1.2
+SPACING = 1.2
 """m between robots side by side."""
 
 PATH_POINTS = 400
 PATH_STEP = 0.05
 """m between points of the path."""
 
-CAMERA = ((1.6, -1.4, 1.1), (0.0, 0.0, 0.62))  # where from, and where to
+CAMERA = ((1.6, -1.4, 1.1), (0.0, 0.0, 0.62))  # position, and the point it looks at
 
 PATH_COLOURS = ((40, 110, 220), (230, 130, 30), (60, 160, 90), (170, 80, 190))
-DOWN_COLOUR = (20, 170, 70)
+CONTACT_COLOUR = (20, 170, 70)
 
 
 class Scene:
-    """What is drawn follows the first robot, so that it stays in the middle and the camera is the user's."""
+    """The world moves under the first robot, which stays in the middle, so that the camera is left to the user."""
 
     def __init__(self, server: Any, skeleton: Skeleton, labels: Sequence[str]):
         self.server, self.skeleton = server, skeleton
         scene = server.scene
         server.initial_camera.position, server.initial_camera.look_at = CAMERA
         scene.configure_default_lights(cast_shadow=False)
-        scene.configure_environment_map(None)  # takes a browser without a GPU ten seconds
+        scene.configure_environment_map(None)  # which takes a browser without a GPU ten seconds
         scene.add_light_ambient("/light", intensity=0.6)
         self.grid = scene.add_grid(
             "/floor", 60, 60, cell_size=0.5, section_size=1.0, plane_color=(236, 239, 243), plane_opacity=1.0,
@@ -40,20 +40,22 @@ class Scene:
         self.robots = [_Robot(scene, skeleton, index, label, len(labels) > 1) for index, label in enumerate(labels)]
 
     def show(self, poses: Sequence[Pose]) -> None:
-        """The robots in their poses; what belongs together reaches the browser together."""
+        """Show the robots in their poses. All changes reach the browser together."""
         x, y, _ = poses[0].root_pos
-        middle = (len(poses) - 1) * APART / 2
+        centre = (len(poses) - 1) * SPACING / 2
         with self.server.atomic():
-            self.world.position = (-x, middle - y, 0.0)
-            self.grid.position = (-(x % 1.0), -((y - middle) % 1.0), 0.0)
+            self.world.position = (-x, centre - y, 0.0)
+            self.grid.position = (-(x % 1.0), -((y - centre) % 1.0), 0.0)
             for robot, pose in zip(self.robots, poses, strict=True):
                 robot.show(pose)
 
     def draw_paths(self) -> None:
+        """Draw the paths so far."""
         for robot in self.robots:
             robot.draw_path()
 
     def clear_paths(self) -> None:
+        """Remove the paths."""
         for robot in self.robots:
             robot.path.clear()
             robot.draw_path()
@@ -63,7 +65,7 @@ class _Robot:
     def __init__(self, scene: Any, skeleton: Skeleton, index: int, label: str, labelled: bool):
         self.skeleton = skeleton
         name = f"/world/robot_{index}"
-        self.base = scene.add_frame(name, show_axes=False, position=(0.0, -index * APART, 0.0))
+        self.base = scene.add_frame(name, show_axes=False, position=(0.0, -index * SPACING, 0.0))
         self.bodies = {}
         for body, shapes in skeleton.shapes.items():
             self.bodies[body] = scene.add_frame(f"{name}/body_{body}", show_axes=False)
@@ -74,12 +76,12 @@ class _Robot:
                     cast_shadow=False, receive_shadow=False,
                 )  # fmt: skip
         self.feet = [
-            scene.add_cylinder(f"{name}/{side}_foot", 0.11, 0.004, DOWN_COLOUR, opacity=0.6, cast_shadow=False)
+            scene.add_cylinder(f"{name}/{side}_foot", 0.11, 0.004, CONTACT_COLOUR, opacity=0.6, cast_shadow=False)
             for side in ("left", "right")
         ]
         self.label = scene.add_label(f"{name}/label", label) if labelled else None
         self.path: deque[np.ndarray] = deque(maxlen=PATH_POINTS)
-        self.drawn = -1
+        self.num_drawn = -1
         self.line = scene.add_line_segments(
             f"{name}/path", np.zeros((1, 2, 3)), PATH_COLOURS[index % len(PATH_COLOURS)], thickness=0.015
         )
@@ -88,9 +90,9 @@ class _Robot:
         position, rotation = self.skeleton.place(pose.joint_pos, pose.root_pos, pose.root_quat)
         for body, handle in self.bodies.items():
             handle.position, handle.wxyz = position[body], rotation[body]
-        for handle, foot, down in zip(self.feet, pose.feet, pose.contact, strict=True):
-            handle.visible = bool(down)
-            if down:
+        for handle, foot, contact in zip(self.feet, pose.feet, pose.contact, strict=True):
+            handle.visible = bool(contact)
+            if contact:
                 handle.position = (foot[0], foot[1], 0.003)
         if self.label is not None:
             self.label.position = (*pose.root_pos[:2], pose.root_pos[2] + 0.7)
@@ -99,9 +101,9 @@ class _Robot:
             self.path.append(point)
 
     def draw_path(self) -> None:
-        """The path so far, if it has become longer."""
-        if len(self.path) == self.drawn < PATH_POINTS:
+        """Draw the path so far, if it has become longer."""
+        if len(self.path) == self.num_drawn < PATH_POINTS:
             return
-        self.drawn = len(self.path)
+        self.num_drawn = len(self.path)
         points = np.array(self.path) if len(self.path) > 1 else np.zeros((2, 3))
         self.line.points = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)

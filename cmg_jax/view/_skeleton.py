@@ -1,4 +1,4 @@
-"""A robot to draw: the shapes of its bodies from an MJCF, and where they are in a pose."""
+"""The shapes of a robot's bodies, from an MJCF, and their places in a pose."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -11,23 +11,25 @@ from cmg_jax._errors import InputError
 from cmg_jax.robot import G1, Robot, _mjcf, _sides
 
 VISIBLE_GROUPS = 3
-"""Geoms of the groups below are drawn, as in MuJoCo's own viewer; collision shapes are in those above."""
+"""Geoms of the groups below this number are drawn, as in MuJoCo's viewer; collision shapes are in the others."""
 
 
 class Shape(NamedTuple):
+    """All geoms of a body that have one colour."""
+
     mesh: Any
     """A `trimesh.Trimesh`."""
     colour: tuple[int, int, int]
     edged: bool
-    """Has edges, which smooth shading would hide."""
+    """Whether it has edges, which smooth shading would hide."""
 
 
 class Skeleton:
-    """The shapes of a robot, or those of another MJCF with the joints of its legs."""
+    """The shapes of a robot, from its MJCF or from another one that has the joints of its legs."""
 
     def __init__(self, robot: Robot = G1, path: Path | None = None):
         """Raises:
-        InputError: no MJCF that MuJoCo reads, without a free joint, or without a joint of the legs.
+        InputError: MuJoCo cannot read the MJCF, or it has no free joint or lacks a joint of the legs.
         """
         import mujoco
 
@@ -40,11 +42,11 @@ class Skeleton:
         legs = [name for foot in robot.feet for name in _sides.chain_joints(robot, foot)]
         missing = [name for name in legs if name not in self._address]
         if missing or not free:
-            lack = f"joint {missing[0]}" if missing else "free joint"
-            raise InputError(f"{path or robot.name}: has no {lack}; an MJCF of the robot {robot.name} is needed")
+            what = f"joint {missing[0]}" if missing else "free joint"
+            raise InputError(f"{path or robot.name}: has no {what}; an MJCF of the robot {robot.name} is needed")
         self._free = free[0]
         self.shapes = {body: shapes for body in range(1, model.nbody) if (shapes := self._shapes(body))}
-        """By the number of their body, in its frame."""
+        """The shapes of each body, by its number, in its frame."""
 
     def place(
         self, joint_pos: np.ndarray, root_pos: np.ndarray, root_quat: np.ndarray
@@ -60,10 +62,10 @@ class Skeleton:
         return data.xpos.copy(), data.xquat.copy()
 
     def _shapes(self, body: int) -> list[Shape]:
-        """The visible geoms of a body, those of one colour together."""
+        """The visible geoms of a body, one shape for each colour."""
         import trimesh
 
-        model, parts = self.model, {}
+        model, meshes_of = self.model, {}
         for geom in range(model.ngeom):
             if model.geom_bodyid[geom] != body or model.geom_group[geom] >= VISIBLE_GROUPS:
                 continue
@@ -78,8 +80,8 @@ class Skeleton:
             colour = tuple(int(value) for value in np.clip(np.asarray(rgba[:3]) * 255, 0, 255))
             kinds = self._mujoco.mjtGeom
             edged = int(model.geom_type[geom]) in (int(kinds.mjGEOM_BOX), int(kinds.mjGEOM_MESH))
-            parts.setdefault((colour, edged), []).append(mesh)
-        return [Shape(trimesh.util.concatenate(meshes), *looks) for looks, meshes in parts.items()]
+            meshes_of.setdefault((colour, edged), []).append(mesh)
+        return [Shape(trimesh.util.concatenate(meshes), *looks) for looks, meshes in meshes_of.items()]
 
     def _mesh(self, geom: int) -> Any:
         from trimesh import Trimesh, creation
@@ -102,4 +104,4 @@ class Skeleton:
             vertices = slice(model.mesh_vertadr[mesh], model.mesh_vertadr[mesh] + model.mesh_vertnum[mesh])
             faces = slice(model.mesh_faceadr[mesh], model.mesh_faceadr[mesh] + model.mesh_facenum[mesh])
             return Trimesh(model.mesh_vert[vertices].copy(), model.mesh_face[faces].copy(), process=False)
-        return None  # planes and height fields are no part of a robot
+        return None  # planes and height fields are not parts of a robot

@@ -1,4 +1,4 @@
-"""Many motions in one picture: for each a strip of moments of its last stride, the command and the velocity walked."""
+"""Many motions in one picture: for each a strip of its last stride, its command and its measured velocity."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from cmg_jax._files import atomic_path
 from cmg_jax.motion_files import Motion
 from cmg_jax.viz import _render
 
-MAX_SHOWN = 64
+MAX_MOTIONS = 64
 MOMENTS = 4
 """Pictures of a motion."""
 
@@ -20,22 +20,37 @@ CROP = 168
 """Pixels of a picture's width that the robot needs."""
 
 
-class Entry(NamedTuple):
+class SheetEntry(NamedTuple):
+    """A motion of a contact sheet."""
+
     motion: Motion
-    walked: np.ndarray  # [3] m/s, m/s, rad/s
+    velocity: np.ndarray
+    """[3] m/s, m/s, rad/s, measured at the stance foot."""
 
 
-def chosen(motions: int) -> list[int]:
-    """The motions that a sheet shows: all, or `MAX_SHOWN` of them, evenly spread."""
-    return np.unique(np.linspace(0, motions - 1, min(motions, MAX_SHOWN)).round().astype(int)).tolist()
+def choose(num_motions: int) -> list[int]:
+    """Indices of the motions that a sheet shows: all, or `MAX_MOTIONS` of them, evenly spread."""
+    return np.unique(np.linspace(0, num_motions - 1, min(num_motions, MAX_MOTIONS)).round().astype(int)).tolist()
 
 
-def num_pictures(entries: int) -> int:
-    return entries * MOMENTS
+def num_pictures(num_entries: int) -> int:
+    """How many pictures `draw_contact_sheet` will draw."""
+    return num_entries * MOMENTS
 
 
-def draw(path: Path, entries: Sequence[Entry], progress: Callable[[int], Any] = lambda _: None) -> str:
-    """Save the sheet as a picture, and say what drew it; `progress` is called with pictures just drawn."""
+def draw_contact_sheet(
+    path: Path, entries: Sequence[SheetEntry], *, progress: Callable[[int], Any] = lambda _: None
+) -> str:
+    """Save many motions in one picture.
+
+    Args:
+      path: file to write.
+      entries: the motions, each of one environment.
+      progress: called with the number of pictures just drawn.
+
+    Returns:
+      What drew it: "MuJoCo", or "matplotlib" and the reason.
+    """
     from PIL import Image, ImageDraw
 
     height, caption = _render.SIZE[0] // 2, 28
@@ -56,7 +71,7 @@ def draw(path: Path, entries: Sequence[Entry], progress: Callable[[int], Any] = 
                 sheet.paste(tile, (x + column * CROP // 2, y + caption))
                 progress(1)
             command = entry.motion.commands[-1]
-            for line, (label, values) in enumerate((("command", command), ("walked ", entry.walked))):
+            for line, (label, values) in enumerate((("command", command), ("walked ", entry.velocity))):
                 words = "  ".join(f"{value:+.2f}" for value in values)
                 text.text((x + 4, y + 2 + 12 * line), f"{label}  {words}", fill=(40, 44, 52))
     with atomic_path(path) as partial:

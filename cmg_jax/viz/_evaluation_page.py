@@ -5,21 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from cmg_jax.evaluation import _measure
+from cmg_jax.commands import COMMAND_LABELS
+from cmg_jax.evaluation._report import quality_lines
 from cmg_jax.viz import _plot
 
 
-def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
-    """Save a report of `cmg_jax.evaluation._measure.evaluate` as a picture."""
-    plt = _plot.pyplot()
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7))
+def plot_evaluation(path: Path, report: dict[str, Any], title: str) -> None:
+    """Save a picture of a report of `cmg_jax.evaluation.evaluate`.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    figure = _plot.new_figure(figsize=(12, 7))
+    axes = figure.subplots(2, 3)
     rows = report["tracking"]["rows"]
-    command, walked = (np.array([row[key] for row in rows]) for key in ("command", "walked"))
-    for index, (axis, label) in enumerate(zip(axes[0], _plot.COMMAND_LABELS, strict=True)):
+    command, velocity = (np.array([row[key] for row in rows]) for key in ("command", "walked"))
+    for index, (axis, label) in enumerate(zip(axes[0], COMMAND_LABELS, strict=True)):
         low, high = command[:, index].min() - 0.1, command[:, index].max() + 0.1
         axis.plot([low, high], [low, high], color="0.7", linewidth=1)
         spread = np.random.default_rng(0).normal(size=len(command)) * 0.01 * (high - low)
-        axis.scatter(command[:, index] + spread, walked[:, index], s=14)
+        axis.scatter(command[:, index] + spread, velocity[:, index], s=14)
         rmse = list(report["tracking"]["rmse"].values())[index]
         axis.set(xlabel=f"commanded {label}", ylabel=f"walked {label}", title=f"RMSE {rmse:.3f}")
     start = report["start_stop"]
@@ -31,7 +36,7 @@ def plot_report(path: Path, report: dict[str, Any], title: str) -> None:
     mean = report["gate"]["mean"]
     axes[1, 1].bar(range(len(mean)), mean)
     axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
-    lines = [f"{label}\n  {value}" for label, value in _measure.quality_lines(report)]
+    lines = [f"{label}\n  {value}" for label, value in quality_lines(report)]
     tracking = report["tracking"]
     lines.append(f"does not move\n  {tracking['rows_that_do_not_move']} of {tracking['rows_that_should']} commands")
     axes[1, 2].axis("off")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.motion_files import Clip, _clips
 from cmg_jax.motion_files._inspection import OK, WRONG, Check
 from cmg_jax.viz import _plot
@@ -13,12 +14,14 @@ COLOURS = {OK: "tab:green", WRONG: "tab:red"}
 
 
 def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> None:
-    """Save a picture of `clip`, beside the verdicts on its file."""
-    plt = _plot.pyplot()
+    """Save a picture of `clip` and the verdicts on its file.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
     groups = clip.robot.limbs
-    figure, axes = plt.subplots(
-        len(groups) + 2, 1, figsize=(11, 2.1 * (len(groups) + 3)), height_ratios=[1.6, 1] + [1] * len(groups)
-    )
+    figure = _plot.new_figure(figsize=(11, 2.1 * (len(groups) + 3)))
+    axes = figure.subplots(len(groups) + 2, 1, height_ratios=[1.6, 1] + [1] * len(groups))
     seconds = np.arange(len(clip.joint_pos)) / (clip.fps if clip.fps > 0 else 1.0)
     axes[0].plot(*clip.root_pos[:, :2].T, linewidth=1.2)
     axes[0].plot(*clip.root_pos[0, :2], marker="o", color="tab:green")
@@ -29,10 +32,10 @@ def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> No
         axes[0].text(1.02, at, f"{check.name}: {check.verdict}", color=COLOURS.get(check.verdict, "0.4"),
                      transform=axes[0].transAxes, va="top", fontsize=9)  # fmt: skip
     if clip.fps > 0 and np.isfinite(clip.root_pos).all():
-        for label, values in zip(_plot.COMMAND_LABELS, _clips.yaw_frame_velocity(clip, 0.2).T, strict=True):
+        for label, values in zip(COMMAND_LABELS, _clips.yaw_frame_velocity(clip, 0.2).T, strict=True):
             (line,) = axes[1].plot(seconds, values, label=label, linewidth=1.1)
             if clip.command is not None:
-                values = clip.command[:, _plot.COMMAND_LABELS.index(label)]
+                values = clip.command[:, COMMAND_LABELS.index(label)]
                 axes[1].plot(seconds, values, color=line.get_color(), linewidth=0.9, linestyle=":")
     axes[1].set_ylabel("root" if clip.command is None else "root (dots: command)")
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)

@@ -1,5 +1,6 @@
 """Pictures of motion, data and learning."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,27 +9,34 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.commands import COMMAND_LABELS
 from cmg_jax.motion_files import Motion
 from cmg_jax.robot import Robot, _sides
 
 SUFFIXES = (".png", ".pdf", ".svg")
-COMMAND_LABELS = ("vx [m/s]", "vy [m/s]", "yaw rate [rad/s]")
 
 
-def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files only.
+def require_matplotlib() -> None:
+    """Raise InputError unless matplotlib is installed. Call it before long work."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'")
+
+
+def new_figure(**options: Any) -> Any:
+    """A `matplotlib.figure.Figure`, which draws to files and arrays only.
+
+    It is made without pyplot, which would choose a backend for the whole process of the user.
 
     Raises:
-      InputError: it is not installed.
+      InputError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'") from None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    return plt
+    figure = Figure(**options)
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def require_target(option: str, path: Path) -> None:
@@ -36,11 +44,11 @@ def require_target(option: str, path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{option} {path}: the name must end in {' or '.join(SUFFIXES)}")
     require_file_target(path)
-    pyplot()
+    require_matplotlib()
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure to `path`, and close it.
+    """Write a figure to `path`.
 
     Raises:
       InputError: matplotlib cannot write the suffix.
@@ -51,14 +59,16 @@ def save(figure: Any, path: Path) -> None:
             figure.savefig(partial, dpi=110)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    finally:
-        pyplot().close(figure)
 
 
-def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
-    """Save how the commands [N, 3] of a data set are distributed as a picture."""
-    plt = pyplot()
-    figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+def plot_commands(path: Path, command: np.ndarray, seconds: float) -> None:
+    """Save a picture of how the commands [N, 3] of a data set of `seconds` are distributed.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    figure = new_figure(figsize=(10, 3))
+    axes = figure.subplots(1, 3)
     for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
         middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
         half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
@@ -71,12 +81,20 @@ def plot_speeds(path: Path, command: np.ndarray, seconds: float) -> None:
     save(figure, path)
 
 
-def plot_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Save a learning curve, from rows of `step`, `reward`, `reward_std` and `joint_error`, as a picture.
+def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Save a picture of reward and joint error against environment steps.
 
-    The first row is that of a policy which does nothing.
+    Args:
+      path: file to write.
+      rows: `step`, `reward`, `reward_std` and `joint_error` [rad] of each evaluation; the first row is that of a
+        policy whose action is zero.
+      title: of the picture.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
     """
-    figure, axes = pyplot().subplots(1, 2, figsize=(10, 3.6))
+    figure = new_figure(figsize=(10, 3.6))
+    axes = figure.subplots(1, 2)
     steps, reward, spread, error = (
         np.array([row[name] for row in rows], float) for name in ("step", "reward", "reward_std", "joint_error")
     )
@@ -94,14 +112,14 @@ def plot_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> Non
 
 
 def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
-    """Save joint angles by limb and the commanded velocity of one environment as a picture.
+    """Save a picture of the joint angles, by limb, and the commanded velocity of one environment.
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
     """
-    plt = pyplot()
     groups = motion.robot.limbs
-    figure, axes = plt.subplots(len(groups) + 1, 1, figsize=(10, 2.1 * (len(groups) + 1)), sharex=True)
+    figure = new_figure(figsize=(10, 2.1 * (len(groups) + 1)))
+    axes = figure.subplots(len(groups) + 1, 1, sharex=True)
     _plot_command(axes[0], motion)
     seconds = np.arange(motion.joint_pos.shape[0]) / motion.fps
     for axis, limb in zip(axes[1:], groups, strict=True):
@@ -115,7 +133,7 @@ def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
 
 
 def plot_limb(axis: Any, seconds: np.ndarray, joint_pos: np.ndarray, robot: Robot, limb: str) -> None:
-    """The joints of a limb, of joint_pos [T, J], over time."""
+    """Draw the joints of a limb, from joint_pos [T, J] rad, against time [T] s."""
     for name in robot.limbs[limb]:
         label = _sides.label(name, robot.sides)
         axis.plot(seconds, joint_pos[:, robot.joint_names.index(name)], label=label, linewidth=1.1)

@@ -18,7 +18,7 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path
 from cmg_jax.motion_files import Motion
 from cmg_jax.robot import Robot, _feet, _sides
-from cmg_jax.viz._plot import pyplot
+from cmg_jax.viz import _plot
 
 SUFFIXES = (".gif", ".mp4")
 GIF_FPS = 25.0
@@ -35,7 +35,7 @@ Draw = Callable[[np.ndarray, np.ndarray], Frame]
 
 
 def choose_gl() -> None:
-    """Have MuJoCo render without a screen. Call it before `mujoco` is imported for the first time."""
+    """Choose an OpenGL with which MuJoCo renders without a screen. Call it before the first import of `mujoco`."""
     if sys.platform != "linux" or "MUJOCO_GL" in os.environ:
         return
     for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
@@ -45,25 +45,25 @@ def choose_gl() -> None:
 
 
 def require_writer(path: Path) -> None:
-    """Raise InputError unless what a video to `path` needs is installed: before the work, not after it."""
-    pyplot()
+    """Raise InputError unless what a video to `path` needs is installed. Call it before long work."""
+    _plot.require_matplotlib()
     if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif")
 
 
 def render_motion(
-    path: Path, motion: Motion, progress: Callable[[int], Any] = lambda _: None, beside: Motion | None = None
+    path: Path, motion: Motion, *, beside: Motion | None = None, progress: Callable[[int], Any] = lambda _: None
 ) -> str:
-    """Save a video of one environment, the camera following; `.gif` or `.mp4`.
+    """Save a video of one environment, which the camera follows; `.gif` or `.mp4`.
 
     Args:
       path: file to write.
       motion: arrays without an environment axis.
+      beside: the reference that `motion` follows, of the same length, which is shown to the right of it.
       progress: called with the number of pictures just drawn.
-      beside: the reference that `motion` follows, as long: shown to the right of it, by a camera of its own.
 
     Returns:
-      What drew it: "MuJoCo", or "matplotlib" and why.
+      What drew it: "MuJoCo", or "matplotlib" and the reason.
 
     Raises:
       InputError: an unknown suffix, or a package is missing.
@@ -71,14 +71,14 @@ def render_motion(
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
     require_writer(path)
-    frame_rate, shown = _shown(motion, path)
-    shows = [one.qpos() for one in (motion, beside) if one is not None]
-    focuses = [_smooth(positions[:, :3], width=round(motion.fps)) for positions in shows]
+    frame_rate, frame_indices = _pictures(motion, path)
+    motions = [one.qpos() for one in (motion, beside) if one is not None]
+    focuses = [_smooth(positions[:, :3], width=round(motion.fps)) for positions in motions]
     with drawing(motion.robot) as (draw, name):
 
         def frames() -> Iterator[Any]:
-            for index in shown:
-                views = [draw(show[index], focus[index]) for show, focus in zip(shows, focuses, strict=True)]
+            for index in frame_indices:
+                views = [draw(qpos[index], focus[index]) for qpos, focus in zip(motions, focuses, strict=True)]
                 picture = _caption(np.concatenate(views, axis=1), _text(motion, index))
                 if beside is not None:
                     for view, title in enumerate(("robot", "reference")):
@@ -93,11 +93,11 @@ def render_motion(
 
 def num_pictures(motion: Motion, path: Path) -> int:
     """How many pictures `render_motion` will draw."""
-    return len(_shown(motion, path)[1])
+    return len(_pictures(motion, path)[1])
 
 
-def _shown(motion: Motion, path: Path) -> tuple[float, np.ndarray]:
-    """Pictures per second, and the frame that each picture shows."""
+def _pictures(motion: Motion, path: Path) -> tuple[float, np.ndarray]:
+    """Pictures per second, and the index of the frame that each picture shows."""
     frame_rate = GIF_FPS if path.suffix == ".gif" else motion.fps
     frames = motion.joint_pos.shape[0]
     times = np.arange(0, frames / motion.fps, 1 / frame_rate)
@@ -109,9 +109,8 @@ def drawing(robot: Robot) -> Iterator[tuple[Draw, str]]:
     """The best way to draw on this machine, and its name."""
     try:
         renderer = _mujoco_renderer(robot)
-    except Exception as error:  # no OpenGL: every platform and driver says so in its own way
-        with _stick_figure(robot) as draw:
-            yield draw, f"matplotlib, because MuJoCo cannot draw here: {type(error).__name__} {error}"
+    except Exception as error:  # without OpenGL, the kind of error depends on the platform and the driver
+        yield _stick_figure(robot), f"matplotlib, because MuJoCo cannot draw here: {type(error).__name__} {error}"
         return
     try:
         yield _mujoco_draw(renderer, _scale(robot)), "MuJoCo"
@@ -120,7 +119,7 @@ def drawing(robot: Robot) -> Iterator[tuple[Draw, str]]:
 
 
 def _scale(robot: Robot) -> float:
-    """How large a robot is beside the one that the camera suits."""
+    """The size of a robot in units of the one that the camera suits."""
     return round(-float(_feet.ground_height(robot.standing_joint_pos[None], robot)[0]), 2) / HEIGHT
 
 
@@ -183,12 +182,10 @@ def _mujoco_draw(renderer: Any, scale: float) -> Draw:
     return draw
 
 
-@contextlib.contextmanager
-def _stick_figure(robot: Robot) -> Iterator[Draw]:
+def _stick_figure(robot: Robot) -> Draw:
     import mujoco
 
-    plt = pyplot()
-    figure = plt.figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
+    figure = _plot.new_figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
     axis: Any = figure.add_subplot(projection="3d")
     model, data = robot.mj_model, mujoco.MjData(robot.mj_model)
     scale = _scale(robot)
@@ -214,10 +211,7 @@ def _stick_figure(robot: Robot) -> Iterator[Draw]:
         figure.canvas.draw()
         return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
-    try:
-        yield draw
-    finally:
-        plt.close(figure)
+    return draw
 
 
 def _smooth(path: np.ndarray, width: int) -> np.ndarray:
@@ -257,7 +251,7 @@ def _write_gif(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
 def _write_mp4(path: Path, frames: Iterator[Any], frame_rate: float) -> None:
     from imageio_ffmpeg import write_frames
 
-    # Otherwise it starts ffmpeg by a bare fork, which may hang in a process with threads and of which jax warns.
+    # Otherwise it starts ffmpeg by a bare fork, which may hang in a process with threads; jax warns of it.
     os.environ.setdefault("IMAGEIO_FFMPEG_NO_PREVENT_SIGINT", "1")
     first = next(frames)
     writer = write_frames(str(path), first.size, fps=frame_rate, quality=7, macro_block_size=2)  # pyright: ignore
