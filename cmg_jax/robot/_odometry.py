@@ -72,6 +72,8 @@ def root_from_feet(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.
 
 
 class Contacts(NamedTuple):
+    """How the feet touch the floor over a motion."""
+
     sliding: float
     """m/s, mean speed of the points of the soles that touch the floor."""
     steps_per_second: float
