@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from cmg_jax import _card
-from cmg_jax.model import _checkpoint
 from cmg_jax.cli import _options
+from cmg_jax.model import _checkpoint
 
 SUMMARY = "print a model's card: network, robot, trained range of commands, joints"
 
