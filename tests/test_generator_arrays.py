@@ -142,7 +142,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
     np.testing.assert_array_equal(again[~DONE], first[~DONE])
     assert (again[DONE] != first[DONE]).any()
     for command, model, words in (
-        (None, pooled, "as num_envs how many"),
+        (None, pooled, "or num_envs for the number"),
         (None, pooled.replace(bank=None), "pass the commands"),
         (COMMANDS[0], pooled, r"must be \[3, 3\]"),
     ):
