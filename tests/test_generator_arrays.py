@@ -10,7 +10,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot import Robot
+from cmg_jax.robot._g1 import robot_of
 from tests.generator_tools import BATCH, flat
 from tests.test_generators import ALL, CONTRACT, MODES
 
@@ -18,25 +18,18 @@ RNG = np.random.default_rng(2)
 COMMANDS = RNG.uniform((-1.0, -0.5, -2.0), (1.5, 0.5, 2.0), (4, BATCH, 3))  # float64
 MOTION = RNG.normal(size=(BATCH, 6))
 DONE = np.arange(BATCH) % 3 == 0
-MJCF = """<mujoco><worldbody><body name="hip"><freejoint/><geom size="0.1"/>
-<body name="chest"><joint name="waist" axis="0 0 1"/><geom size="0.1"/></body>
-<body name="left_thigh"><joint name="left_knee" axis="0 1 0"/><geom size="0.1"/></body>
-<body name="right_thigh"><joint name="right_knee" axis="0 1 0"/><geom size="0.1"/></body>
-</body></worldbody></mujoco>"""
 FUNCTIONS = ("init", "drawn", "reset", "drawn again", "start", "set_command", "step", "lookahead", "at_time")
 
 
 @pytest.fixture(scope="module")
-def pooled(tiny_model, tmp_path_factory):
-    """A tiny model of a robot with a mirror image, with a bank of 17 motions of 20 frames and first frames."""
-    path = tmp_path_factory.mktemp("robot") / "tiny.xml"
-    path.write_text(MJCF)
-    robot = Robot.from_mjcf(path, feet=("left_thigh", "right_thigh"))
-    tiny_model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, robot=robot))
+def pooled(tiny_model):
+    """A tiny model with a bank of 17 motions of 20 frames, and a pool of first frames."""
 
     def draw(key, number):
         return jax.random.uniform(key, (number, 3), jnp.float32)
 
+    joints = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))  # they can be mirrored
+    tiny_model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, robot=joints))
     bank = cmg_jax.build_bank(tiny_model, jax.random.key(9), 17, 20, draw)
     return tiny_model.replace(bank=bank, initial_motion=bank.frames[3])
 
@@ -149,7 +142,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
     np.testing.assert_array_equal(again[~DONE], first[~DONE])
     assert (again[DONE] != first[DONE]).any()
     for command, model, words in (
-        (None, pooled, "num_envs for the number"),
+        (None, pooled, "or num_envs for the number"),
         (None, pooled.replace(bank=None), "pass the commands"),
         (COMMANDS[0], pooled, r"must be \[3, 3\]"),
     ):
