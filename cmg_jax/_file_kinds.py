@@ -52,7 +52,9 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
 _PICKLE = FileKind("pickle", "a pickle")
 _TORCH = FileKind("torch", "a PyTorch file (torch.save)")
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The magic number of files of torch before 1.6, after the two bytes of the pickle's protocol."""
+"""The magic number of files of torch before 1.6, behind the two bytes of the pickle's protocol."""
+_LEGACY_TORCH_TEXT = b"L119547037146038801333356L\n."
+"""The same in the protocols 0 and 1, which write it as text and have no such bytes."""
 
 
 def file_kind(path: Path) -> FileKind:
@@ -76,7 +78,7 @@ def file_kind(path: Path) -> FileKind:
         return FileKind("mp4", "a video")
     if head[:4] == b"RIFF":
         return FileKind("riff", "a sound, picture or video")
-    if head[2:].startswith(_LEGACY_TORCH):
+    if head[2:].startswith(_LEGACY_TORCH) or head.startswith(_LEGACY_TORCH_TEXT):
         return _TORCH
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32 and not head.startswith(b"{"):
         return FileKind("safetensors", "a safetensors file")

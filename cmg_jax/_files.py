@@ -63,10 +63,19 @@ def require_file_target(path: Path, reads: Iterable[Path] = ()) -> None:
         raise InputError(f"{path}: is also an input, which would be lost; choose another name")
 
 
-def files_in(directory: Path) -> list[str]:
-    """Everything in `directory`, at any depth, except plain directories: sorted paths relative to it."""
-    found = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(directory).as_posix() for path in found)
+def files_in(directory: Path, *, empty_directories: bool = False) -> list[str]:
+    """All that `directory` holds at any depth but plain directories, as paths relative to it, sorted.
+
+    With `empty_directories`, also the directories that hold nothing, their names with a slash at the end.
+    """
+    found = []
+    for path in directory.rglob("*"):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink() or not path.is_dir():
+            found.append(name)
+        elif empty_directories and not any(path.iterdir()):
+            found.append(f"{name}/")
+    return sorted(found)
 
 
 @contextlib.contextmanager

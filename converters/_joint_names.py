@@ -38,7 +38,7 @@ def find(content: Any) -> tuple[str, ...] | None:
     """The joint names in the content of a file; None where it has none."""
     for leaf in _tree.leaves(content):
         if leaf.name.rpartition(".")[2] in KEYS and isinstance(leaf.value, list | tuple | np.ndarray):
-            names = list(leaf.value)
+            names = list(np.atleast_1d(leaf.value) if isinstance(leaf.value, np.ndarray) else leaf.value)
             if names and all(isinstance(name, str) for name in names):
                 return tuple(map(str, names))
     return None

@@ -72,9 +72,11 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     leaves = _tree.leaves(content)
     arrays = [leaf for leaf in leaves if isinstance(leaf.value, Tensor | np.ndarray)]
     groups: dict[str, list[_tree.Leaf]] = {}
-    for leaf in arrays:
+    unread: dict[str, list[_tree.Leaf]] = {}
+    for leaf in leaves:
         if match := CMG_KEY.fullmatch(leaf.name):
-            groups.setdefault(leaf.name[: match.start(1)], []).append(leaf)
+            found = groups if isinstance(leaf.value, Tensor | np.ndarray) else unread
+            found.setdefault(leaf.name[: match.start(1)], []).append(leaf)
     whole = [where for where, group in groups.items() if len({_part(where, leaf) for leaf in group}) == 2]
     places = whole or list(groups)
     if chosen is not None:
@@ -83,14 +85,18 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
         places = [chosen] if chosen in places else places
     if not groups and isinstance(content, dict) and "samples" in content:
         raise InputError("a training data set, not a checkpoint; give the checkpoint and pass this file as --stats")
+    if unread and not groups:
+        raise _unread_error(next(iter(unread.values())))
     if not groups:
         raise InputError(
             f"not a CMG: no tensors gating.gating_network.* and layers.*.expert_*; {_tree.listing(leaves)}"
         )
     if len(places) != 1:
-        found = ", ".join(repr(where.rstrip(".") or ".") for where in (places or groups))
-        raise InputError(f"holds the weights of a CMG in {found}; choose one with --weights NAME")
+        names = ", ".join(repr(where.rstrip(".") or ".") for where in (places or groups))
+        raise InputError(f"holds the weights of a CMG in {names}; choose one with --weights NAME")
     (where,) = places
+    if where in unread:
+        raise _unread_error(unread[where])
     nodes = {leaf.node for leaf in groups[where]}
     weights: dict[str, Tensor | np.ndarray] = {}
     for leaf in [*groups[where], *filter(_may_be_weights, arrays)]:
@@ -102,6 +108,14 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
                 raise InputError(f"two entries mean the same parameter {leaf.name!r}")
             weights[name] = leaf.value
     return where.rstrip("."), weights
+
+
+def _unread_error(leaves: list[_tree.Leaf]) -> InputError:
+    leaf, others = leaves[0], len(leaves) - 1
+    return InputError(
+        f"{leaf.name}{f' and {others} more weights are' if others else ' is'} stored as {_tree.kind(leaf.value)}, "
+        "which is not read; save dense tensors of float32, float16, bfloat16 or float64 with torch.save"
+    )
 
 
 def _may_be_weights(leaf: _tree.Leaf) -> bool:

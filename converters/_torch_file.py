@@ -118,6 +118,12 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     return Tensor(storage, min(offset, storage.size), tuple(shape), strides)
 
 
+def _rebuild_newer(_storage: Any, _offset: Any, _shape: Any, _strides: Any, *rest: Any) -> Placeholder:
+    """A tensor of a dtype that has no storage class of its own: float8, unsigned integers."""
+    dtype = rest[2].name if len(rest) > 2 and isinstance(rest[2], Placeholder) else "an unknown dtype"
+    return Placeholder(f"torch.Tensor of {dtype}")
+
+
 def _first(data: Any, *_: Any) -> Any:
     """Read a parameter, or a tensor that was moved to another device, as its data."""
     return data
@@ -129,9 +135,26 @@ def _subclass(function: Any, _kind: Any, arguments: Any, _state: Any) -> Any:
     return Placeholder(f"torch.Tensor by {function.name}") if handler is None else handler(*arguments)
 
 
+UNREAD = {
+    "sparse_tensor": "a sparse torch.Tensor",
+    "sparse_csr_tensor": "a sparse torch.Tensor",
+    "nested_tensor": "a nested torch.Tensor",
+    "meta_tensor_no_storage": "a torch.Tensor without numbers (on the device meta)",
+    "qtensor": "a quantized torch.Tensor",
+    "wrapper_subclass": "an instance of a subclass of torch.Tensor",
+}
+"""Kinds of tensors by the function of torch._utils that makes them."""
+
+
+def _unread(kind: str) -> pickles.Handler:
+    return lambda *_: Placeholder(kind)
+
+
 TORCH_GLOBALS: dict[str, pickles.Handler] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v3": _rebuild_newer,
+    **{f"torch._utils._rebuild_{function}": _unread(kind) for function, kind in UNREAD.items()},
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
     "torch._utils._rebuild_device_tensor_from_numpy": _first,
@@ -141,13 +164,22 @@ TORCH_GLOBALS: dict[str, pickles.Handler] = {
 }
 
 
-def _storage_of(persistent_id: Any) -> tuple[np.dtype | None, str, int]:
-    """The dtype (None where unknown), the key and the number of elements that a storage's persistent id names."""
-    kind, storage_type, key, _location, size = persistent_id[:5]
-    fits = isinstance(storage_type, Placeholder) and isinstance(key, str) and type(size) is int
-    if kind != "storage" or not fits or size < 0:
+def _storage_of(persistent_id: Any) -> Placeholder | tuple[np.dtype | None, str, int]:
+    """dtype, None for an unknown one, key and number of elements from a storage's persistent id.
+
+    The older format also has such ids for classes of modules, with their source; the class is the placeholder in it.
+    """
+    if isinstance(persistent_id, str):
+        raise PickleError("is a pickle of protocol 0, which PyTorch itself cannot read; save it again with torch.save")
+    kind, described, *rest = persistent_id if isinstance(persistent_id, tuple) and persistent_id[1:] else (None, None)
+    if kind == "module" and isinstance(described, Placeholder):
+        return described
+    if kind != "storage" or not isinstance(described, Placeholder) or len(rest) < 3:
         raise PickleError("refers to data that is no tensor storage")
-    return DTYPES.get(storage_type.name.rpartition(".")[2].removesuffix("Storage")), key, size
+    key, _location, size = rest[:3]
+    if not isinstance(key, str) or type(size) is not int or size < 0:
+        raise PickleError("refers to data that is no tensor storage")
+    return DTYPES.get(described.name.rpartition(".")[2].removesuffix("Storage")), key, size
 
 
 def load(path: Path) -> Any:
@@ -190,7 +222,10 @@ class _Archive:
         return pickles.load(self.record("data.pkl"), allowed=TORCH_GLOBALS, persistent_load=self._persistent_load)
 
     def _persistent_load(self, persistent_id: Any) -> Storage | Placeholder:
-        dtype, key, size = _storage_of(persistent_id)
+        found = _storage_of(persistent_id)
+        if isinstance(found, Placeholder):
+            return found
+        dtype, key, size = found
         if dtype is None:
             return Placeholder(persistent_id[1].name)
         return Storage(dtype, size, lambda: self.record(f"data/{key}", size * dtype.itemsize), self.big_endian)
@@ -240,8 +275,11 @@ def _load_legacy(file: BinaryIO) -> Any:
     pickles.load(file)  # about the machine; the numbers are little-endian on any
     storages: dict[str, Storage] = {}
 
-    def persistent_load(persistent_id: Any) -> Storage:
-        dtype, key, size = _storage_of(persistent_id)
+    def persistent_load(persistent_id: Any) -> Storage | Placeholder:
+        found = _storage_of(persistent_id)
+        if isinstance(found, Placeholder):
+            return found
+        dtype, key, size = found
         if len(persistent_id) > 5 and persistent_id[5] is not None:
             raise PickleError("uses storage views of PyTorch < 0.4; save it again")
         if dtype is None:

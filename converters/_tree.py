@@ -66,4 +66,9 @@ def listing(found: Sequence[Leaf]) -> str:
 def _kind(value: Any) -> str:
     if isinstance(value, Tensor | np.ndarray):
         return f"[{', '.join(map(str, value.shape))}]"
-    return f"({value.name if isinstance(value, Placeholder) else type(value).__name__})"
+    return f"({kind(value)})"
+
+
+def kind(value: Any) -> str:
+    """What a value that is no array is, for a message."""
+    return value.name if isinstance(value, Placeholder) else type(value).__name__

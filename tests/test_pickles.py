@@ -67,11 +67,13 @@ def test_an_object_does_not_keep_what_is_beside_it_from_being_read(name, protoco
 def test_dictionaries_and_arrays_of_other_classes_are_read_as_plain_ones(protocol):
     content = [collections.defaultdict(list, a=[1]), collections.Counter("aab"), np.array([[1, 2]]).view(np.memmap)]
     content += [np.array([None, "hip", [1, 2], {"a": 1}], object), np.array({"a": np.arange(2)}, object)]
-    defaults, counts, array, objects, single = pickles.load(pickle.dumps(content, protocol))
+    content += [np.array(None, object), np.array(np.float32(2.5), object)]
+    defaults, counts, array, objects, dictionary, nothing, number = pickles.load(pickle.dumps(content, protocol))
     assert (defaults, counts) == ({"a": [1]}, {"a": 2, "b": 1})
     assert array.tolist() == [[1, 2]]
     assert objects.tolist() == [None, "hip", [1, 2], {"a": 1}]
-    assert (single.shape, single.item()["a"].tolist()) == ((), [0, 1])
+    assert dictionary["a"].tolist() == [0, 1]
+    assert (nothing, number) == (None, 2.5)
 
 
 def test_keys_that_are_not_plain_become_placeholders():
@@ -114,11 +116,14 @@ def test_joblib_files_are_read(protocol, packer):
 
 
 def test_an_array_of_an_npy_file_is_read_whatever_is_in_it():
-    for array in (np.arange(6).reshape(2, 3), np.array(["hip", None, [1]], object), np.array({"a": 1}, object)):
+    for array in (np.arange(6).reshape(2, 3), np.array(["hip", None, [1]], object), np.array({"a": 1}, object), None):
         stream = io.BytesIO()
-        np.save(stream, array, allow_pickle=True)
+        np.save(stream, np.asarray(array), allow_pickle=True)
         loaded = pickles.load_npy(stream.getvalue())
-        assert (loaded.shape, loaded.tolist()) == (array.shape, array.tolist())
+        if array is None or array.ndim == 0:
+            assert loaded == (None if array is None else array.item())
+        else:
+            assert (loaded.shape, loaded.tolist()) == (array.shape, array.tolist())
         with pytest.raises(PickleError):
             pickles.load_npy(stream.getvalue()[:-9])
 

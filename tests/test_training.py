@@ -2,6 +2,7 @@
 """Loss, steps and runs of the trainer."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -119,6 +120,20 @@ def test_training_lowers_the_loss_and_is_the_same_every_time(dataset):
     assert run_steps(dataset, dataclasses.replace(QUICK, seed=1), 10)[1] != losses[:10]
     behind = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.params, state.ema_params)
     assert 0 < max(jax.tree.leaves(behind)) < 0.1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedule, dataset):
+    config = dataclasses.replace(QUICK, schedule=schedule)
+    _, losses = run_steps(dataset, config, 5, chunk=5)
+    with warnings.catch_warnings(action="error"), jax.enable_x64(True):
+        functions = training.trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
+        state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
+        windows = make_windows(dataset, config.window, stride=config.stride)
+        state, metrics = functions.run(state, training.frames(dataset), windows, length=5)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state._replace(key=None), metrics))}
+    assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
 
 
 def test_devices_that_share_a_batch_train_alike(dataset):

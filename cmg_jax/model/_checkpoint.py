@@ -31,8 +31,13 @@ from cmg_jax.robot import _saved
 FORMAT = "cmg_jax model 4"
 WITHOUT_DIGESTS = "cmg_jax model 3"
 
-_FILES = re.compile(r"config\.json|arrays/(_[A-Z_]+|[\w.]+/(zarr\.json|c(/\d+)*))")
-"""What a model directory consists of."""
+_LISTING_SINCE = 4
+"""The first number of a format in which config.json lists the files of arrays/."""
+
+_UNLISTED = re.compile(
+    r"arrays/(|_METADATA|_CHECKPOINT_METADATA|((params|stats)(\.\w+)+|initial_motion)/(|zarr\.json|c(/\d+)*/?))"
+)
+"""What arrays/ consists of in the formats before, which list no files; a directory ends with a slash."""
 
 
 def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
@@ -133,14 +138,20 @@ def _write_config(directory: Path, model: CMGModel) -> None:
 
 
 def _require_ours(path: Path) -> None:
-    """Raise InputError unless `path` is a model directory, of any format, that holds nothing else."""
+    """Raise InputError unless `path` is a model directory, of any format, that holds nothing else.
+
+    Files that are missing do not matter: a damaged model is replaced too.
+    """
     content = _read_json(path) if (path / "config.json").is_file() else None
-    if not isinstance(content, dict) or not re.fullmatch(r"cmg_jax model \d+", str(content.get("format"))):
+    number = re.fullmatch(r"cmg_jax model (\d{1,9})", str(content.get("format"))) if isinstance(content, dict) else None
+    if content is None or number is None:
         raise InputError(f"{path} exists and is not a model directory; it is not replaced, choose another one")
     listed = content.get("files")
-    listed = {f"arrays/{name}" for name in listed} if isinstance(listed, dict) else set()
-    for name in files_in(path):
-        if name not in listed and not _FILES.fullmatch(name):
+    ours = {"config.json", *(f"arrays/{name}" for name in (listed if isinstance(listed, dict) else ()))}
+    ours |= {f"{parent}/" for name in ours for parent in Path(name).parents}
+    without_list = int(number[1]) < _LISTING_SINCE
+    for name in files_in(path, empty_directories=True):
+        if name not in ours and not (without_list and _UNLISTED.fullmatch(name)):
             raise InputError(
                 f"{path} also holds {name}, which is not part of a model; it is not replaced, move that file first"
             )

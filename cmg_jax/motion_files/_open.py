@@ -30,7 +30,7 @@ def load(path: Path, robot: Robot = G1) -> Mapping[str, Mapping[str, Any]]:
         raise MotionFileError(f"unknown format {path.suffix!r}; known are {', '.join(SUFFIXES)} (it is {kind.text})")
     try:
         if kind.name == "npz":
-            return {path.stem: {key: _plain(value) for key, value in pickles.load_npz(path).items()}}
+            return {path.stem: pickles.load_npz(path)}
         if kind.name in ("pickle", "zlib", "gzip", "bzip2", "xz"):
             return _motions(path.stem, pickles.load(path.read_bytes()))
     except PickleError as error:
@@ -39,12 +39,6 @@ def load(path: Path, robot: Robot = G1) -> Mapping[str, Mapping[str, Any]]:
         return {path.stem: _csv.read(path, robot)}
     remedy = ": write its arrays with np.savez" if kind.name in ("torch", "npy", "safetensors") else ""
     raise MotionFileError(f"is {kind.text}{remedy}")
-
-
-def _plain(value: Any) -> Any:
-    """The object of an array that holds one alone, such as None."""
-    single = isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 0
-    return value.item() if single else value
 
 
 def _motions(name: str, content: Any) -> Mapping[str, Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from cmg_jax.pickles._globals import Global, dictionary_key
-from cmg_jax.pickles._numpy import Array, Dtype, JoblibArray
+from cmg_jax.pickles._numpy import UNSET, Array, Dtype, JoblibArray
 from cmg_jax.pickles._placeholder import Handler, PickleError, Placeholder
 
 OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
@@ -32,7 +32,7 @@ class _Mark:
 def _finished(value: Any) -> Any:
     """The value of a stack item, once something uses it."""
     if isinstance(value, Array):
-        if value.value is None:
+        if value.value is UNSET:
             raise PickleError("is damaged: an array without its state")
         return value.value
     if isinstance(value, _Mark):
@@ -274,7 +274,8 @@ class Machine:
             if not isinstance(state, tuple):
                 raise PickleError("is damaged: an array without its state")
             target.set_state(state)
-            self._counted(_finished(target))
+            if isinstance(value := _finished(target), np.ndarray):
+                self._counted(value)
         elif type(target) is Placeholder:
             target.state = state
         else:  # Attributes of a dictionary and the like are left out.

@@ -10,6 +10,8 @@ from cmg_jax.pickles._placeholder import Handler, PickleError, Placeholder
 
 MAX_CODE = 32  # characters of a dtype's code
 NUMBERS_AND_TEXT = "biufSU"
+UNSET = object()
+"""The value of an array before its state."""
 
 
 class Dtype(Placeholder):
@@ -41,7 +43,7 @@ class Dtype(Placeholder):
 class Array:
     """`numpy.ndarray` under construction: shape and bytes come with its state."""
 
-    value: Any = None
+    value: Any = UNSET
 
     def set_state(self, state: Any) -> None:
         _, shape, dtype, is_fortran, raw = state
@@ -75,7 +77,10 @@ def count(shape: Any) -> int:
 
 
 def array(raw: Any, dtype: Any, shape: Any, order: str) -> Any:
-    """The array of these bytes or, of dtype object, of this list; a placeholder for any other dtype."""
+    """The array of these bytes or, of dtype object, of this list; a placeholder for any other dtype.
+
+    An array without axes of dtype object, as NumPy makes one of a dictionary or of None, is the object in it.
+    """
     if not isinstance(dtype, Placeholder):
         raise PickleError("is damaged: an array without a dtype")
     if not isinstance(dtype, Dtype) or dtype.dtype is None:
@@ -84,6 +89,8 @@ def array(raw: Any, dtype: Any, shape: Any, order: str) -> Any:
     if dtype.dtype.kind == "O":
         if not isinstance(raw, list) or len(raw) != size:
             raise PickleError(f"is damaged: an array of objects that do not fill shape {shape}")
+        if shape == ():
+            return raw[0]
         objects = np.empty(size, object)
         for index, item in enumerate(raw):
             objects[index] = item

@@ -50,6 +50,8 @@ def load(
 def load_npy(data: bytes) -> Any:
     """The array in an `.npy` file or in a member of an `.npz` file; one of objects is read as `load` does.
 
+    An array of objects without axes is the object in it.
+
     Raises:
       PickleError: damaged.
     """
@@ -64,7 +66,7 @@ def load_npy(data: bytes) -> Any:
     except (*DAMAGE, tokenize.TokenError, SyntaxError) as error:
         raise PickleError(f"is damaged: {first_line(error)}") from error
     value = load(stream)
-    if isinstance(value, np.ndarray) and value.shape != shape:
+    if isinstance(value, np.ndarray) and value.shape != shape != ():
         raise PickleError(f"is damaged: an array of shape {value.shape} where its header says {shape}")
     return value
 

@@ -184,7 +184,7 @@ def _legs(robot: Robot) -> _Legs:
     joints, zero, offset, rotation, axis = ([[link[part] for link in leg] for leg in filled] for part in range(5))
     names = list(robot.joint_names)
     return _Legs(
-        np.array([[names.index(name) if name in names else -1 for name in leg] for leg in joints]),
+        np.array([[names.index(name) if name in names else -1 for name in leg] for leg in joints], np.int32),
         np.where(np.array([[name in names for name in leg] for leg in joints]), np.array(zero), 0.0),
         np.array(offset),
         np.array(rotation),

@@ -151,17 +151,17 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
     def draw(data: Frames, windows: Windows, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Draw one batch: normalized frames [n+1, b, D] and commands [n, b, C]."""
         window_key, mirror_key, noise_key = jax.random.split(key, 3)
-        chosen = jnp.searchsorted(windows.cumulative, jax.random.uniform(window_key, (config.batch_size,)))
+        chosen = jnp.searchsorted(windows.cumulative, jax.random.uniform(window_key, (config.batch_size,), jnp.float32))
         chosen = jnp.minimum(chosen, len(windows.start) - 1)
-        index = windows.start[chosen][None] + jnp.arange(config.window + 1)[:, None]
+        index = windows.start[chosen][None] + jnp.arange(config.window + 1, dtype=windows.start.dtype)[:, None]
         motion, command = data.motion[index], data.command[index[:-1]]
-        mirror = jax.random.uniform(mirror_key, (config.batch_size,)) < config.mirror
+        mirror = jax.random.uniform(mirror_key, (config.batch_size,), jnp.float32) < config.mirror
         rule = windows.mirror[chosen]
         mirror = ((rule == ALWAYS) | ((rule == MAYBE) & mirror))[None, :, None]
         motion = jnp.where(mirror, _joints.mirror_motion(motion, model_config.robot), motion)
         command = jnp.where(mirror, _joints.mirror_command(command), command)
         motion = _normalization.normalize_motion(stats, motion)
-        noise = config.noise * jax.random.normal(noise_key, motion.shape[1:])
+        noise = config.noise * jax.random.normal(noise_key, motion.shape[1:], motion.dtype)
         return share(motion.at[0].add(noise)), share(_normalization.normalize_command(stats, command))
 
     def loss_of(
@@ -189,7 +189,7 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
         draw_key, teacher_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         motion, command = draw(data, windows, draw_key)
         probability = teacher_probability(config, state.step)
-        teacher = jax.random.uniform(teacher_key, (config.window, config.batch_size)) < probability
+        teacher = jax.random.uniform(teacher_key, (config.window, config.batch_size), jnp.float32) < probability
         (loss, metrics), gradient = jax.value_and_grad(loss_of, has_aux=True)(state.params, motion, command, teacher)
         # optax itself does not follow the strict promotion rules that a caller may have set.
         with jax.numpy_dtype_promotion("standard"):
@@ -253,6 +253,6 @@ def teacher_probability(config: TrainConfig, step: jax.Array) -> jax.Array:
 
 
 def initial_params(model_config: CMGConfig, key: jax.Array) -> Any:
-    """Random parameters of a network."""
-    motion, command = jnp.zeros((1, model_config.motion_dim)), jnp.zeros((1, model_config.command_dim))
-    return model_config.network.init(key, motion, command)["params"]
+    """Random weights of a network."""
+    inputs = (jnp.zeros((1, size), jnp.float32) for size in (model_config.motion_dim, model_config.command_dim))
+    return model_config.network.init(key, *inputs)["params"]
