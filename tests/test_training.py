@@ -127,10 +127,10 @@ def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedu
     config = dataclasses.replace(QUICK, schedule=schedule)
     _, losses = run_steps(dataset, config, 5, chunk=5)
     with warnings.catch_warnings(action="error"), jax.enable_x64(True):
-        functions = training.trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
-        state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
+        functions = _trainer.make_trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
+        state = functions.init(_trainer.initial_params(SMALL, jax.random.key(0)))
         windows = make_windows(dataset, config.window, stride=config.stride)
-        state, metrics = functions.run(state, training.frames(dataset), windows, length=5)
+        state, metrics = functions.run(state, _trainer.to_device(dataset), windows, length=5)
     dtypes = {leaf.dtype for leaf in jax.tree.leaves((state._replace(key=None), metrics))}
     assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
