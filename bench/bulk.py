@@ -1,10 +1,10 @@
-"""A bulk run killed in the middle and resumed, beside one that was not: checksums, peak memory and rates.
+"""A bulk run that is killed in the middle and resumed, against one that is not: checksums, peak memory and rates.
 
-    python bench/bulk.py [--envs 200000] [--steps 20] [--dtype float32] [--directory DIR] [--memory-envs 20000]
+    python -m bench.bulk [--envs 200000] [--steps 20] [--dtype float32] [--directory DIR] [--memory-envs 20000]
 
-Runs `cmg-jax generate --out DIR.zarr` as a user does: once in one go; then once more into another directory, killed
-(SIGKILL) when half of its chunks are there, and the same command again. The stores need 2 x 0.97 GB at the defaults, in
-a temporary directory that is removed afterwards. The rate is set beside that of the same program without --out
+Runs `cmg-jax generate --out DIR.zarr` as a user does: first without interruption; then into another directory, killed
+(SIGKILL) when half of its chunks exist, and resumed by the same command. At the defaults, the stores need 2 x 0.97 GB
+in a temporary directory that is removed afterwards. The rate is compared with that of the same program without --out
 (`--memory-envs` environments, before and after).
 """
 
@@ -20,19 +20,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from cmg_jax import checkpoint, motion_store
+from cmg_jax.model import _checkpoint
+from cmg_jax.store import open_store
+from cmg_jax.store._store import configure
 
 PROGRAM = Path(sys.executable).with_name("cmg-jax")
 
 
 def run(*arguments: object, kill_at: Path | None = None) -> str:
-    """What was printed, memory and time told; killed when the file `kill_at` appears."""
+    """The program's output; prints its time and memory. It is killed when the file `kill_at` appears."""
     start = time.perf_counter()
     with subprocess.Popen([PROGRAM, "generate", *map(str, arguments)], stdout=subprocess.PIPE, text=True) as program:
         if kill_at is not None:
             while not kill_at.is_file():
                 if program.poll() is not None:
-                    raise SystemExit("it ended before it could be killed")
+                    raise SystemExit("the program ended before it could be killed")
                 time.sleep(0.001)
             program.send_signal(signal.SIGKILL)
         assert program.stdout is not None
@@ -41,7 +43,7 @@ def run(*arguments: object, kill_at: Path | None = None) -> str:
         program.returncode = os.waitstatus_to_exitcode(status)
     if program.returncode != (-signal.SIGKILL if kill_at else 0):
         raise SystemExit(f"exit code {program.returncode}")
-    # Processor time tells what writing costs on a machine that others use too.
+    # Processor time shows the cost of writing on a machine that other programs use too.
     print(
         f"  {time.perf_counter() - start:.1f} s ({usage.ru_utime + usage.ru_stime:.1f} s of processor time), "
         f"peak memory {usage.ru_maxrss * 1024 / 1e6:.0f} MB",
@@ -61,7 +63,7 @@ def checksum(store: Path) -> str:
 
 
 def rate(printed: str) -> float:
-    """Frames a second, compilation not counted."""
+    """Frames a second, without compilation."""
     found = re.search(r"([\d,]+) frames/s", printed)
     assert found is not None, printed
     return float(found[1].replace(",", ""))
@@ -75,9 +77,9 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the temporary directory is made")
     parser.add_argument("--memory-envs", type=int, default=20_000)
     options = parser.parse_args()
-    model = checkpoint.default_model()
+    model = _checkpoint.default_model()
     seconds = options.steps / model.config.fps
-    config = motion_store.configure(model, options.envs, options.steps, 0, None, options.dtype, None)
+    config = configure(model, options.envs, options.steps, dtype=options.dtype)
     print(f"{options.envs} environments x {options.steps} frames, {options.dtype}: {config.num_chunks} chunks")
 
     print("without --out:")
@@ -89,20 +91,20 @@ def main() -> None:
             command = ("--envs", options.envs, "--seconds", seconds, "--dtype", options.dtype, "--out", out)
             return run(*command, kill_at=kill_at)
 
-        print("in one go:")
+        print("without interruption:")
         with_out = rate(generate(whole))
         print(f"    {sum(path.stat().st_size for path in whole.rglob('*')) / 1e6:.0f} MB on disk")
         print("killed:")
         middle = config.num_chunks // 2
         generate(killed, kill_at=killed / f"motion/c/{middle - 1}/0/0")
-        left = len(motion_store.open_store(killed).missing())
-        print(f"    {config.num_chunks - left} of {config.num_chunks} chunks are there")
+        left = len(open_store(killed).missing())
+        print(f"    {config.num_chunks - left} of {config.num_chunks} chunks exist")
         print("and resumed by the same command:")
         generate(killed)
         sums = [checksum(store) for store in (whole, killed)]
-        print(
-            f"sha256 in one go {sums[0]}\nsha256 resumed   {sums[1]}\n{'EQUAL' if sums[0] == sums[1] else 'DIFFERENT'}"
-        )
+        print(f"sha256 without interruption {sums[0]}")
+        print(f"sha256 resumed              {sums[1]}")
+        print("EQUAL" if sums[0] == sums[1] else "DIFFERENT")
     print("without --out:")
     without.append(rate(run("--envs", options.memory_envs, "--seconds", seconds)))
     memory = statistics.mean(without)

@@ -1,13 +1,13 @@
-"""What the readers make of damaged files: they refuse them with InputError, or read what the whole file holds.
+"""Damages files and reads them: a reader must raise InputError, or read the content of the undamaged file.
 
-    python bench/damaged_files.py [--files 10000] [--seed 0] [--jobs 2] [--kind NAME ...]
+    python -m bench.damaged_files [--files 10000] [--seed 0] [--jobs 2] [--kind NAME ...]
 
-Files of every kind that this project reads are damaged by a bit or several that flip, by what is cut off, zeroed,
-swapped, doubled or left out, and by members and files that are emptied or deleted; then they are read. The exit
-code is 1 where a reader raised anything but InputError or Rejected, took longer than 20 seconds, or gave other
-content without a word. Kinds without checksums (CSV, pickles, safetensors, PyTorch's older format) are counted apart:
-there, other content is no failure, because nothing in the file shows it. A store has checksums of each shard, so that
-one whole shard in the place of another is not noticed; that is not tried.
+Files of every kind that this project reads are damaged, by flipped bits, by bytes that are cut off, zeroed, swapped,
+duplicated or removed, and by members and files that are emptied or deleted; then they are read. The exit code is 1 if a
+reader raised anything but InputError, took longer than 20 seconds, or returned other content without an
+error. Kinds without checksums (CSV, pickles, safetensors, PyTorch's older format) are counted separately: there, other
+content is not a failure, because nothing in the file reveals the damage. A store has checksums of each shard, so one
+whole shard in the place of another cannot be noticed; that is not tried.
 """
 
 import argparse
@@ -39,20 +39,20 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
-from cmg_jax import bulk, digests, motion_file, motion_store
-from cmg_jax.data import dataset, readers
-from cmg_jax.data.clips import Rejected
-from cmg_jax.data.dataset import Dataset
-from cmg_jax.export.torch_file import state_dict, torch_file
-from cmg_jax.model import CMGConfig, CMGModel
-from cmg_jax.motion_file import Motion
-from cmg_jax.normalization import MotionStats
+from cmg_jax import _digests, motion_files
+from cmg_jax.data import _dataset
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.export import state_dict, torch_file
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.motion_files import Motion
 from cmg_jax.robot import G1, Robot
-from converters import cli as convert
+from cmg_jax.store import create_store, fill
+from converters import load_model
 
 SECONDS = 20
 BATCH = 200
-"""Files of one kind that a process damages before it reports."""
+"""Number of files of one kind that a process damages before it reports."""
 
 TORCH_FILES = Path(__file__).parents[1] / "tests" / "data"
 REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical", "different", "other error", "hang")
@@ -60,14 +60,14 @@ REFUSED, IDENTICAL, DIFFERENT, ERROR, HANG = OUTCOMES = ("refused", "identical",
 
 class Kind(NamedTuple):
     make: Callable[[Path, CMGModel], Any]
-    """Writes a whole one."""
+    """Writes an undamaged file or directory."""
     read: Callable[[Path, CMGModel], Any]
-    """Its content, as a pytree of arrays and other values."""
+    """Reads the content as a pytree of arrays and other values."""
     name: str
     """Of the file."""
     checksums: bool = True
     parts: bool = True
-    """Whether members of an archive may be deleted too, because each is needed, and files of a directory exchanged."""
+    """Whether members of an archive are deleted too (all of them are needed), and files of a directory exchanged."""
 
 
 def small_model(robot: Robot = G1) -> CMGModel:
@@ -103,8 +103,7 @@ def frames() -> Dataset:
 
 
 def make_store(path: Path, model: CMGModel) -> None:
-    config = motion_store.configure(model, 40, 6, seed=1, commands=None, dtype="float32", chunk=16)
-    bulk.fill(model, motion_store.create_or_open(path, config, None), None, range(config.num_chunks))
+    fill(model, create_store(path, model, 40, 6, seed=1, chunk_envs=16))
 
 
 def make_safetensors(path: Path, model: CMGModel) -> None:
@@ -121,7 +120,7 @@ def make_safetensors(path: Path, model: CMGModel) -> None:
 
 def converted(path: Path, _: CMGModel, names: tuple[str, ...] | None = None) -> Any:
     stats = path.with_name("stats.pt")
-    model = convert.load_model(path, stats if stats.exists() else None, names=names)[0]
+    model = load_model(path, stats if stats.exists() else None, names=names)[0]
     return model.params, model.stats, model.initial_motion, repr(dataclasses.replace(model.config, provenance=()))
 
 
@@ -131,18 +130,18 @@ def loaded(path: Path, _: CMGModel) -> Any:
 
 
 def clips_of(path: Path, _: CMGModel) -> Any:
-    return [clip._asdict() for clip in readers.read(path).clips]
+    return [clip._asdict() for clip in motion_files.read(path).clips]
 
 
 def motion_kind(name: str, format_name: str, **kwargs: Any) -> Kind:
     def make(path: Path, _: CMGModel) -> None:
-        motion_file.write(path, walk(), format_name, bodies=True)
+        motion_files.write(path, walk(), format_name, bodies=True)
 
     return Kind(make, clips_of, name, **kwargs)
 
 
 def compressed_motion(path: Path, _: CMGModel) -> None:
-    motion_file.write(path, walk(), "npz", bodies=True)
+    motion_files.write(path, walk(), "npz", bodies=True)
     with np.load(path) as arrays:
         np.savez_compressed(path, **arrays)
 
@@ -167,7 +166,9 @@ KINDS = {
     ),
     "tracking NPZ": motion_kind("walk.npz", "mjlab", parts=False),
     "data set": Kind(
-        lambda path, _: dataset.save(path, frames()), lambda path, _: dataclasses.asdict(dataset.load(path)), "data.npz"
+        lambda path, _: _dataset.save(path, frames()),
+        lambda path, _: dataclasses.asdict(_dataset.load(path)),
+        "data.npz",
     ),
     "store": Kind(make_store, lambda path, model: cmg_jax.load_bank(path, model)._asdict(), "bank.zarr", parts=False),
     "checkpoint, older format": Kind(copy_of("final_legacy.pt"), of_two_joints, "final.pt", checksums=False),
@@ -178,7 +179,7 @@ KINDS = {
 
 
 def damage(content: bytes, random: np.random.Generator) -> tuple[str, bytes]:
-    """One kind of damage to the bytes of a file."""
+    """Damage of a random kind to the bytes of a file."""
     size = len(content)
     out = bytearray(content)
     how = random.choice(
@@ -211,11 +212,11 @@ def damage(content: bytes, random: np.random.Generator) -> tuple[str, bytes]:
 
 
 def damage_member(content: bytes, delete: bool, random: np.random.Generator) -> tuple[str, bytes]:
-    """A zip archive with a member emptied or deleted; its checksums are right."""
+    """A zip archive with a member emptied or deleted and correct checksums."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
         infos = old.infolist()
-        # That torch notes more than it needs is its own affair.
+        # Members that torch writes and does not read do not matter.
         chosen = [info for info in infos if info.filename.endswith((".npy", ".pkl")) or "/data/" in info.filename]
         hit = chosen[int(random.integers(len(chosen)))].filename
         for info in infos:
@@ -228,13 +229,13 @@ def damage_member(content: bytes, delete: bool, random: np.random.Generator) -> 
 
 @dataclasses.dataclass
 class Damaged:
-    """A file of a kind, or a directory, that one damage after another is done to."""
+    """A file or directory of a kind, which is damaged in one way after another."""
 
     kind: Kind
     path: Path
 
     def hit(self, random: np.random.Generator) -> tuple[str, Callable[[], None]]:
-        """Does the damage; what was done, and a function that undoes it."""
+        """Damage it at random; returns a description and a function that restores the content."""
         inside = sorted(path for path in self.path.rglob("*") if path.is_file()) or [self.path]
         target = inside[int(random.integers(len(inside)))]
         content = target.read_bytes()
@@ -264,11 +265,11 @@ class Outcome(NamedTuple):
     kind: str
     number: int
     what: str
-    said: str
+    message: str
 
 
 def run(name: str, first: int, last: int, seed: int) -> Iterator[Outcome]:
-    """Damages and reads the files `first` to `last` of a kind; each depends on the seed and its index alone."""
+    """Damage and read the files `first` to `last` of a kind; each one depends on the seed and its index alone."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda _: None
     warnings.simplefilter("ignore")
@@ -282,9 +283,9 @@ def run(name: str, first: int, last: int, seed: int) -> Iterator[Outcome]:
         for index in range(first, last):
             random = np.random.default_rng([seed, index, sum(name.encode())])
             how, undo = damaged.hit(random)
-            what, said = _read(kind, path, model, whole)
+            what, message = _read(kind, path, model, whole)
             undo()
-            yield Outcome(name, index, what, f"{how}: {said}")
+            yield Outcome(name, index, what, f"{how}: {message}")
         assert _digest(kind.read(path, model)) == whole
 
 
@@ -292,11 +293,11 @@ def _read(kind: Kind, path: Path, model: CMGModel, whole: str) -> tuple[str, str
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
         return (IDENTICAL if _digest(kind.read(path, model)) == whole else DIFFERENT), ""
-    except (cmg_jax.InputError, Rejected) as error:
+    except cmg_jax.InputError as error:
         return (REFUSED, str(error)) if len(str(error).splitlines()) == 1 else (ERROR, f"several lines: {error}")
     except TimeoutError:
         return HANG, ""
-    except Exception as error:  # that is what is looked for
+    except Exception as error:  # the failures that this program looks for
         return ERROR, f"{type(error).__name__} {error} in {traceback.extract_tb(error.__traceback__)[-1]}"
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -310,7 +311,7 @@ def _digest(content: Any) -> str:
     leaves = jax.tree.leaves_with_path(content, is_leaf=lambda leaf: leaf is None)
     text = [f"{jax.tree_util.keystr(path)} {leaf!r}" for path, leaf in leaves if not hasattr(leaf, "dtype")]
     arrays = {jax.tree_util.keystr(path): leaf for path, leaf in leaves if hasattr(leaf, "dtype")}
-    return digests.of_arrays(arrays) + digests.of_arrays(np.array(text))
+    return _digests.of_arrays(arrays) + _digests.of_arrays(np.array(text))
 
 
 def _batch(arguments: tuple[str, int, int, int]) -> list[Outcome]:
@@ -318,7 +319,7 @@ def _batch(arguments: tuple[str, int, int, int]) -> list[Outcome]:
 
 
 def readable(names: list[str]) -> list[str]:
-    """Those kinds that are read when they are whole."""
+    """The kinds that this version reads when they are undamaged."""
     model, out = small_model(), []
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
@@ -326,20 +327,20 @@ def readable(names: list[str]) -> list[str]:
             KINDS[name].make(path, model)
             try:
                 KINDS[name].read(path, model)
-            except (cmg_jax.InputError, Rejected) as error:
-                print(f"{name}: is not read by this version ({error}); left out")
+            except cmg_jax.InputError as error:
+                print(f"{name}: is not read by this version ({error}) and is omitted")
                 continue
         out.append(name)
     return out
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Read damaged files, and count what becomes of them.")
+    parser = argparse.ArgumentParser(description="Read damaged files, and count the outcomes.")
     parser.add_argument("--files", type=int, default=1000, help="of all kinds together (default 1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--all", action="store_true", help="print what was done to each file and what was said")
+    parser.add_argument("--all", action="store_true", help="print the damage and the message of every file")
     arguments = parser.parse_args()
     start = time.perf_counter()
     names = readable(arguments.kind)
@@ -357,7 +358,7 @@ def main() -> int:
                 if outcome.what in bad:
                     failures.append(outcome)
                 if arguments.all or outcome.what in bad:
-                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.said}", flush=True)
+                    print(f"{outcome.kind} {outcome.number}: {outcome.what}: {outcome.message}", flush=True)
     print(f"{'':<26}" + "".join(f"{text:>13}" for text in ("files", *OUTCOMES)))
     for checksums, title in ((True, "with checksums"), (False, "without checksums: other content is not noticed")):
         print(title)

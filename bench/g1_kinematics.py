@@ -1,7 +1,7 @@
-"""Hold our G1 against a public one: kinematics over random poses, ranges, masses.
+"""Compare our G1 with a public model: kinematics over random poses, joint ranges, masses.
 
 pip download --no-deps mjlab -d wheel && unzip -q wheel/mjlab-*.whl -d wheel
-python bench/g1_kinematics.py wheel/mjlab/asset_zoo/robots/unitree_g1/xmls/g1.xml
+python -m bench.g1_kinematics wheel/mjlab/asset_zoo/robots/unitree_g1/xmls/g1.xml
 """
 
 # pyright: reportAttributeAccessIssue=false

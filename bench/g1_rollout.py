@@ -1,9 +1,9 @@
-"""A long rollout of the tracking G1 under its reference: whether every number stays finite, and how fast it is.
+"""A long rollout of the tracking G1 with its reference: whether every number stays finite, and how fast it is.
 
-    python bench/g1_rollout.py [--fixed] [--envs 64] [--steps 2000] [--noise 0.2]
+    python -m bench.g1_rollout [--fixed] [--envs 64] [--steps 2000] [--noise 0.2]
 
-Actions are normal with a standard deviation of `--noise`; robots that fall begin anew. Needs the extra `rl`. The exit
-code is 1 where a number is not finite.
+Actions are normal with a standard deviation of `--noise`; robots that fall start again. Needs the extra `rl`. The exit
+code is 1 if a number is not finite.
 """
 
 import argparse
@@ -16,16 +16,16 @@ import jax
 import jax.numpy as jnp
 
 import cmg_jax
-from cmg_jax.bench.measure import compile_program, device, draw_commands
-from cmg_jax.envs.g1_tracking import G1Tracking
-from cmg_jax.envs.wrapper import wrap_env_fn
+from bench._measure import compile_program, device, draw_commands
+from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
+from cmg_jax.rl import G1Tracking
 
 EPISODE = 1000
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fixed", action="store_true", help="the pelvis stands fast; by default it is free")
+    parser.add_argument("--fixed", action="store_true", help="a fixed base; by default it is floating")
     parser.add_argument("--envs", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--noise", type=float, default=0.2)
@@ -34,12 +34,13 @@ def main() -> int:
     steps = min(arguments.chunk, arguments.steps)
     model, env = cmg_jax.default_model(), G1Tracking(config_overrides={"floating": not arguments.fixed})
     generator = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), 5)
-    wrapped = wrap_env_fn(model, generator, functools.partial(draw_commands, model), **env.wrapping)(env, EPISODE)
+    source = ReferenceSource(model, generator, functools.partial(draw_commands, model), **env.wrapping)
+    wrapped = make_wrap_env_fn(source)(env, EPISODE)
 
     def step(state: Any, key: jax.Array) -> tuple[Any, Any]:
         state = wrapped.step(state, arguments.noise * jax.random.normal(key, (arguments.envs, env.action_size)))
-        seen = state.obs, state.reward, state.data.qpos, state.data.qvel, state.info["reference"]
-        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(seen)]).all()
+        numbers = state.obs, state.reward, state.data.qpos, state.data.qvel, state.info["reference"]
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(numbers)]).all()
         return state, (finite, state.metrics["reward/termination"] < 0, state.reward)
 
     def run(state: Any, key: jax.Array) -> tuple[Any, Any]:

@@ -1,10 +1,9 @@
-"""Bytes of each generator's state, and what a half-precision store costs in accuracy.
+"""Bytes of each generator's state, and the accuracy that a half-precision store loses.
 
-    python bench/generator_memory.py [--envs 4096] [--steps 500]
+    python -m bench.generator_memory [--envs 4096] [--steps 500]
 
-The PyTorch original states 476 MB for 500 frames and 95 MB for a buffer of 100, at 4096 environments. The
-errors are those of the frames served over the whole run, against a float32 store, on 64 rows under commands
-that are held.
+The PyTorch original states 476 MB for 500 frames and 95 MB for a buffer of 100, at 4096 environments. The errors are
+those of all frames of a run against a float32 store, in 64 environments whose commands are held.
 """
 
 import argparse
@@ -14,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 import cmg_jax
-from cmg_jax.commands import sampler
-from cmg_jax.model import CMGModel
+from cmg_jax.commands import _sampler
+from cmg_jax.model._model import CMGModel
 
 MAKE: dict[str, Any] = {
     "pregenerated(500)": lambda dtype: cmg_jax.pregenerated(500, dtype=dtype),
@@ -25,16 +24,16 @@ MAKE: dict[str, Any] = {
 }
 
 
-def state_bytes(generator: cmg_jax.Generator, model: CMGModel, envs: int) -> int:
-    command = jax.ShapeDtypeStruct((envs, model.config.command_dim), jnp.float32)
+def state_bytes(generator: cmg_jax.Generator, model: CMGModel, num_envs: int) -> int:
+    command = jax.ShapeDtypeStruct((num_envs, model.config.command_dim), jnp.float32)
     state = jax.eval_shape(generator.init, model, jax.random.key(0), command)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 def serve(generator: cmg_jax.Generator, model: CMGModel, steps: int) -> jax.Array:
     key, command_key = jax.random.split(jax.random.key(0))
-    trained = sampler.trained_range(model)
-    command = sampler.uniform(command_key, trained, 64)
+    trained = _sampler.trained_range(model)
+    command = _sampler.uniform(command_key, trained, 64)
 
     @jax.jit
     def run(model: CMGModel) -> jax.Array:

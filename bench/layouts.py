@@ -1,10 +1,10 @@
-"""Why the network is arranged as it is: the arrangements of a layer's product that were tried, for each size of batch.
+"""Rates of several memory layouts of a layer's product, for each batch size: why the network has the one that it has.
 
-    python bench/layouts.py [--envs 1 8 64 512] [--repeats 30]
+    python -m bench.layouts [--envs 1 8 64 512] [--repeats 30]
 
-One product of the middle layer, all experts at once, fed back in a scan so that nothing can be taken out of it:
-rows first with the weights on the right, as they are and transposed, and features first with the weights on the
-left. Printed are GFLOP/s, medians.
+The product of the middle layer, all experts at once, fed back in a scan so that XLA cannot move it out of the loop:
+rows first with the weights on the right, as they are and transposed, and features first with the weights on the left.
+Prints medians of GFLOP/s.
 """
 
 import argparse
@@ -59,12 +59,12 @@ def main() -> None:
 
                 return jax.lax.scan(step, x, None, length=STEPS)[0]
 
-            given = x if rows_first else x.T
-            run(given, held).block_until_ready()
+            inputs = x if rows_first else x.T
+            run(inputs, held).block_until_ready()
             seconds = []
             for _ in range(arguments.repeats):
                 start = time.perf_counter()
-                run(given, held).block_until_ready()
+                run(inputs, held).block_until_ready()
                 seconds.append((time.perf_counter() - start) / STEPS)
             rate = 2 * envs * FEATURES_IN * FEATURES_OUT / statistics.median(seconds)
             print(f"B {envs:5d}  {name}  {rate / 1e9:7.1f}")

@@ -1,11 +1,11 @@
-"""Does the motion stay a motion? Random commands for 100 000 steps on 256 rows.
+"""Whether motion stays natural over a long run: random commands for 100 000 steps in 256 environments.
 
-    python bench/long_run.py [--model DIR] [--envs 256] [--steps 100000]
+    python -m bench.long_run [--model DIR] [--envs 256] [--steps 100000]
 
-No row is ever reset. Commands are drawn from the trained range and held for 1 to 6 s; 5 % of them are to stand.
-Prints, for every tenth of the run, frames that are not finite or beyond a joint's limits (from the guards),
-how far the worst joint goes, and the amplitude: the standard deviation of a joint's position over 1000 steps,
-averaged over rows and leg joints.
+No environment is ever reset. Commands are drawn from the trained range and held for 1 to 6 s; 5 % of them are standing.
+Prints, for every tenth of the run, the number of frames that are not finite or outside a joint's limits (from the
+guards), the largest distance of a joint outside its limits, and the amplitude: the standard deviation of a joint's
+position over 1000 steps, averaged over environments and leg joints.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
-from cmg_jax.commands import sampler
-from cmg_jax.model import CMGModel
+from cmg_jax.commands import _sampler
+from cmg_jax.model._model import CMGModel
 
 CHUNK = 1000
 INTERVAL = (50, 300)
@@ -37,15 +37,15 @@ def main() -> None:
 
     def draw(key: jax.Array) -> jax.Array:
         command_key, standing_key = jax.random.split(key)
-        trained = sampler.trained_range(model)
-        return sampler.with_standing(standing_key, sampler.uniform(command_key, trained, arguments.envs), 0.05)
+        trained = _sampler.trained_range(model)
+        return _sampler.with_standing(standing_key, _sampler.uniform(command_key, trained, arguments.envs), 0.05)
 
     @jax.jit
     def run(model: CMGModel, carry: Any, keys: jax.Array) -> tuple[Any, Any]:
         def step(carry: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             state, held = carry
             hold_key, command_key = jax.random.split(key)
-            held, changed = sampler.next_held(hold_key, held, draw(command_key), INTERVAL)
+            held, changed = _sampler.next_held(held, hold_key, draw(command_key), INTERVAL)
             state = generator.set_command(model, state, held.requested, changed)
             state, frame = generator.step(model, state)
             return (state, held), frame.joint_pos
@@ -57,7 +57,7 @@ def main() -> None:
     init_key, hold_key, command_key, key = jax.random.split(jax.random.key(0), 4)
     command = draw(command_key)
     state = jax.jit(generator.init)(model, init_key, command)
-    carry = (state, sampler.hold(hold_key, command, INTERVAL))
+    carry = (state, _sampler.hold(hold_key, command, INTERVAL))
     start, chunks = time.perf_counter(), max(arguments.steps // CHUNK, 1)
     print(f"{arguments.envs} rows x {chunks * CHUNK} steps on {jax.devices()[0].device_kind}, jax {jax.__version__}")
     seen, rows = [], []

@@ -1,6 +1,6 @@
-"""What the feet tell of recorded rollouts: how near odometry is to the true root, and the robot to its commands.
+"""Odometry of the feet in recorded rollouts: how close it is to the true root, and the robot to its commands.
 
-python bench/odometry.py ROLLOUTS.npz
+python -m bench.odometry ROLLOUTS.npz
 """
 
 import argparse
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmg_jax.data import clips, readers
-from cmg_jax.robot import odometry
+from cmg_jax import motion_files
+from cmg_jax.motion_files import _clips
+from cmg_jax.robot import _odometry
 
 STRIDE = 0.6  # s
 
@@ -19,10 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rollouts", type=Path)
     rows = []
-    for clip in readers.read(parser.parse_args().rollouts).clips:
+    for clip in motion_files.read(parser.parse_args().rollouts).clips:
         assert clip.command is not None
-        feet = np.asarray(odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
-        root = clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]
+        feet = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
+        root = _clips.yaw_frame_velocity(clip, 1 / clip.fps)[:-1]
         changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
         for first, last in pairwise([0, *changes.tolist(), len(feet)]):
             settled = first + round(1.0 * clip.fps)

@@ -1,6 +1,6 @@
-"""What lower precision costs and gives, for a model of the G1.
+"""Accuracy and speed of a G1 model in lower precision.
 
-    python bench/precision.py [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
+    python -m bench.precision [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
 
 For each precision: size of the weights, error of one frame against float32, of 500 frames of feedback, of the
 velocity walked (evaluation grid), and the rate relative to float32, measured in turn with it.
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
-from cmg_jax import evaluation
-from cmg_jax.precision import Precision, with_precision
+from cmg_jax.evaluation import _held, _measure
+from cmg_jax.model._precision import Precision, with_precision
 
 
 def main() -> None:
@@ -30,14 +30,14 @@ def main() -> None:
     arguments = parser.parse_args()
     model = cmg_jax.load(arguments.model) if arguments.model else cmg_jax.default_model()
     assert model.initial_motion is not None
-    joints, settings = model.config.num_joints, evaluation.Settings()
+    joints, settings = model.config.num_joints, _measure.Settings()
     rng = np.random.default_rng(0)
     motion = model.initial_motion[rng.integers(len(model.initial_motion), size=arguments.envs)]
     low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
     command = jnp.asarray(rng.uniform(low, high, size=(arguments.envs, len(low))).astype(np.float32))
     held = jnp.broadcast_to(command[:, None], (arguments.envs, arguments.steps, len(low)))
-    grid = np.asarray(evaluation.DEFAULT_GRID, np.float32)
-    grid_commands = np.repeat(grid[:, None], settings.frames, axis=1)
+    grid = np.asarray(_measure.DEFAULT_GRID, np.float32)
+    grid_commands = np.repeat(grid[:, None], settings.num_frames, axis=1)
     one_frame, generate = jax.jit(cmg_jax.apply), jax.jit(cmg_jax.generate, static_argnames="time_major")
 
     def seconds(model: cmg_jax.CMGModel) -> float:
@@ -47,19 +47,19 @@ def main() -> None:
 
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}; errors are root mean squares against float32")
     print("precision  weights     one frame [rad, rad/s]   500 frames [rad]   walked RMSE vx, vy, yaw   rate")
-    frame, trajectory = one_frame(model, motion, command), evaluation.generate(model, grid_commands)
+    frame, trajectory = one_frame(model, motion, command), _measure.generate(model, grid_commands)
     for precision in get_args(Precision):
         changed = with_precision(model, precision)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(changed.params))
         error = np.asarray(one_frame(changed, motion, command) - frame)
         position, velocity = (np.sqrt(np.square(part).mean()) for part in np.split(error, [joints], axis=-1))
-        walk = evaluation.generate(changed, grid_commands)
+        walk = _measure.generate(changed, grid_commands)
         apart = np.sqrt(np.square((walk - trajectory)[..., :joints]).mean())
-        walked = evaluation.tracking(changed, walk, grid, settings)["rmse"]
+        tracking = _held.tracking(changed, walk, grid, settings)["rmse"]
         for each in (changed, model):
             seconds(each)  # compiles
         ratios = [seconds(model) / seconds(changed) for _ in range(arguments.repeats)]
-        errors = ", ".join(f"{value:.3f}" for value in walked.values())
+        errors = ", ".join(f"{value:.3f}" for value in tracking.values())
         print(
             f"{precision:9}  {size / 1e6:4.1f} MB     {position:.1e}, {velocity:.1e}         {apart:.4f}"
             f"             {errors}       {statistics.median(ratios):.2f} ({min(ratios):.2f} .. {max(ratios):.2f})"

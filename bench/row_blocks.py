@@ -1,6 +1,6 @@
-"""How many rows to take through time together on a CPU: the rate of `generate` for several block sizes.
+"""How many rows a CPU should generate together: the rate of `generate` for several block sizes.
 
-    python bench/row_blocks.py [--envs 4096] [--steps 50] [--block-rows 256 512 1024 4096] [--repeats 3]
+    python -m bench.row_blocks [--envs 4096] [--steps 50] [--block-rows 256 512 1024 4096] [--repeats 3]
 
 Sizes are timed in turn; the rates printed are medians, relative to that of the first size.
 """
@@ -10,7 +10,7 @@ import functools
 import statistics
 
 import cmg_jax
-from cmg_jax.bench.measure import compile_program, device, inputs, seconds
+from bench._measure import compile_program, device, inputs, seconds
 
 
 def main() -> None:
@@ -21,15 +21,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     model = cmg_jax.default_model()
-    given = (model, *inputs(model, arguments.envs, arguments.steps))
+    arguments_of_generate = (model, *inputs(model, arguments.envs, arguments.steps))
     programs = {
-        rows: compile_program(functools.partial(cmg_jax.generate, time_major=True, block_rows=rows), *given)
+        rows: compile_program(
+            functools.partial(cmg_jax.generate, time_major=True, block_rows=rows), *arguments_of_generate
+        )
         for rows in arguments.block_rows
     }
     times: dict[int, list[float]] = {rows: [] for rows in programs}
     for _ in range(arguments.repeats + 1):
         for rows, program in programs.items():
-            times[rows].append(seconds(lambda program=program: program.call(*given)))
+            times[rows].append(seconds(lambda program=program: program.call(*arguments_of_generate)))
     median = {rows: statistics.median(taken[1:]) for rows, taken in times.items()}
     print("  ".join(f"{key} {value}" for key, value in device().items()))
     first = median[arguments.block_rows[0]]

@@ -1,9 +1,9 @@
-"""Rate of training steps beside the machine's own matrix products.
+"""Rate of training steps, relative to the machine's peak of matrix products.
 
-    python bench/training.py --data data.npz [--batch-size 256 512] [--window 30] [--repeats 5]
+    python -m bench.training --data data.npz [--batch-size 256 512] [--window 30] [--repeats 5]
 
-A step is a forward and a backward pass, counted as three times the forward pass's matrix products; the
-optimizer, the drawing of windows and activations are not counted. Compile time apart.
+A step is a forward and a backward pass, counted as three times the forward pass's matrix products; the optimizer, the
+drawing of windows and the activations are not counted. Compilation is timed separately.
 """
 
 import argparse
@@ -14,12 +14,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from cmg_jax.bench.measure import matmul_peak, products_per_frame
-from cmg_jax.data import dataset
-from cmg_jax.data.windows import make_windows
-from cmg_jax.model import CMGConfig
-from cmg_jax.training import trainer as training
-from cmg_jax.training.trainer import TrainConfig
+from bench._measure import matmul_peak, products_per_frame
+from cmg_jax.data import _dataset
+from cmg_jax.data._windows import make_windows
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.training import TrainConfig, _trainer
 
 
 def main() -> None:
@@ -30,15 +29,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of one timing")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    data = dataset.load(arguments.data)
+    data = _dataset.load(arguments.data)
     model_config = CMGConfig(data.motion.shape[1], 3, 4, (512,), (512, 512), data.robot, data.fps)
     stats = jax.tree.map(jnp.asarray, data.stats())
     print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}")
     for batch_size in arguments.batch_size:
         config = TrainConfig(batch_size=batch_size, window=arguments.window)
-        functions = training.trainer(config, model_config, stats)
-        windows, frames = make_windows(data, config.window), training.frames(data)
-        state = functions.init(training.initial_params(model_config, jax.random.key(0)))
+        functions = _trainer.make_trainer(config, model_config, stats)
+        windows, frames = make_windows(data, config.window), _trainer.to_device(data)
+        state = functions.init(_trainer.initial_params(model_config, jax.random.key(0)))
         start = time.perf_counter()
         state, _ = jax.block_until_ready(functions.run(state, frames, windows, length=arguments.steps))
         first = time.perf_counter() - start

@@ -1,9 +1,10 @@
-"""What reference motion costs around the G1's environment, and what it would cost inside of its `vmap`.
+"""The cost of reference motion around the G1's environment, and what it would be inside of its `vmap`.
 
-    python bench/wrapper_cost.py [--envs 1024] [--steps 20] [--repeats 5]
+    python -m bench.wrapper_cost [--envs 1024] [--steps 20] [--repeats 5]
 
-Each case is a jitted rollout of the fixed-base G1 with auto-reset, episodes and changes of command spread evenly over
-time; the times printed are over that of the environment alone, in turn with it. Needs the extra `rl`.
+Each case is a jitted rollout of the fixed-base G1 with auto-reset, with episodes and changes of command spread evenly
+over time. Prints the time of each case relative to that of the environment alone, measured in turn. Needs the extra
+`rl`.
 """
 
 import argparse
@@ -18,12 +19,12 @@ from brax.envs.wrappers.training import VmapWrapper
 from mujoco_playground import wrapper as playground
 
 import cmg_jax
-from cmg_jax.bench.measure import Section, compile_program, device, draw_commands, seconds
-from cmg_jax.bench.report import text
-from cmg_jax.bench.rollout import pool
-from cmg_jax.envs.g1_tracking import G1Tracking
-from cmg_jax.envs.wrapper import STATE, ReferenceMotionWrapper, wrap_env_fn
-from cmg_jax.robot.kinematics import kinematics
+from bench._measure import Section, compile_program, device, draw_commands, seconds
+from bench._report import table_text
+from bench._rollout import pool
+from cmg_jax.envs import ReferenceMotionWrapper, ReferenceSource, make_wrap_env_fn
+from cmg_jax.envs._wrapper import STATE
+from cmg_jax.rl import G1Tracking
 
 EPISODE = 250
 HOLD = (1, 300)
@@ -39,54 +40,52 @@ COLUMNS = {
 
 
 class Inside(Wrapper):
-    """What not to do: the whole of the wrapper around one environment, for an outer `vmap`.
+    """What not to do: the wrapper around a single environment, for an outer `vmap`.
 
     Every decision of the generator becomes a select, in which both sides run. The weights are kept out of the state,
     or each row would have a copy of them.
     """
 
-    def __init__(self, env: Any, model: cmg_jax.CMGModel, *arguments: Any, **options: Any):
+    def __init__(self, env: Any, source: ReferenceSource):
         super().__init__(env)
-        self._model = model
-        self._one = ReferenceMotionWrapper(VmapWrapper(env), model, *arguments, **options)
+        self._model = source.model
+        self._single = ReferenceMotionWrapper(VmapWrapper(env), source)
 
     def reset(self, rng: jax.Array) -> Any:
-        return self._hand_out(self._one.reset(rng[None]))
+        return self._without_axis(self._single.reset(rng[None]))
 
     def step(self, state: Any, action: jax.Array) -> Any:
-        own = state.info.pop(STATE)
+        reference_state = state.info.pop(STATE)
         state = jax.tree.map(lambda leaf: leaf[None], state)
-        state.info[STATE] = own._replace(model=self._model)
-        return self._hand_out(self._one.step(state, action[None]))
+        state.info[STATE] = reference_state._replace(model=self._model)
+        return self._without_axis(self._single.step(state, action[None]))
 
-    def _hand_out(self, state: Any) -> Any:
-        own = state.info.pop(STATE)._replace(model=None)
+    def _without_axis(self, state: Any) -> Any:
+        reference_state = state.info.pop(STATE)._replace(model=None)
         state = jax.tree.map(lambda leaf: leaf[0], state)
-        state.info[STATE] = own
+        state.info[STATE] = reference_state
         return state
 
 
 def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
-    """Environments that are vectorised and reset themselves."""
+    """Vectorised environments with auto-reset, by name."""
     sampler = functools.partial(draw_commands, model)
     streaming = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), TICK)
-    bank = cmg_jax.bank(lookahead_frames=max(env.wrapping["lookahead"]))
-    options: dict[str, Any] = {"hold_interval": HOLD, "lookahead": env.wrapping["lookahead"]}
-    bodies = env.wrapping["key_bodies"]
-    robot = kinematics(model.config.robot, bodies=bodies)
-    inside: Any = Inside(env, model, streaming, sampler, robot=robot, **options)
+    bank = cmg_jax.replay(lookahead_frames=max(env.wrapping["lookahead"]))
+    network = ReferenceSource(model, streaming, sampler, hold_interval=HOLD, **env.wrapping)
+    pool_model = model.replace(bank=pool(model))
+    played = ReferenceSource(pool_model, bank, sampler, hold_interval=HOLD, **env.wrapping)
+    inside: Any = Inside(env, network)
     return {
         "environment alone": playground.wrap_for_brax_training(env, episode_length=EPISODE),
-        "around it, bank": wrap_env_fn(model.replace(bank=pool(model)), bank, sampler, key_bodies=bodies, **options)(
-            env, EPISODE
-        ),
-        "around it, streaming": wrap_env_fn(model, streaming, sampler, key_bodies=bodies, **options)(env, EPISODE),
+        "around it, bank": make_wrap_env_fn(played)(env, EPISODE),
+        "around it, streaming": make_wrap_env_fn(network)(env, EPISODE),
         "inside of vmap, streaming": playground.wrap_for_brax_training(inside, episode_length=EPISODE),
     }
 
 
 def rollout(env: Any, steps: int) -> Callable[..., Any]:
-    """(state, key) -> state and something of every step, so that none can be left out."""
+    """(state, key) -> the state, and a number from every step, so that XLA can omit none."""
 
     def run(state: Any, key: jax.Array) -> Any:
         def step(state: Any, key: jax.Array) -> Any:
@@ -140,7 +139,7 @@ def main() -> None:
         f"{arguments.envs} environments, {arguments.steps} steps, median of {arguments.repeats}",
         f"episodes of {EPISODE} steps and commands held for {HOLD[0]} to {HOLD[1]}, ramps of 25; tick of {TICK} steps",
     )
-    print(text(Section("wrapper", COLUMNS, rows, notes)))
+    print(table_text(Section("wrapper", COLUMNS, rows, notes)))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,42 @@
-"""Velocity commands to humanoid reference motion, inside your JAX rollout."""
+"""Velocity commands to humanoid reference motion, inside your JAX rollout.
 
-from cmg_jax.checkpoint import default_model, load, save
-from cmg_jax.compilation import compilation_cache, compile_ahead
-from cmg_jax.errors import InputError
-from cmg_jax.generators.bank import bank
-from cmg_jax.generators.bank_file import load_bank
-from cmg_jax.generators.base import Generator, GeneratorState, MotionFrame, at_time, standing_frame, switch
-from cmg_jax.generators.guarded import guarded
-from cmg_jax.generators.mirrored import mirrored
-from cmg_jax.generators.motion_bank import build_bank
-from cmg_jax.generators.on_tick import on_tick
-from cmg_jax.generators.pregenerated import pregenerated
-from cmg_jax.generators.rolling import realtime, streaming
-from cmg_jax.model import CMGConfig, CMGModel, MotionBank, apply
-from cmg_jax.motion_generator import CMGMotionGenerator
-from cmg_jax.normalization import MotionStats
-from cmg_jax.rollout import generate
-from cmg_jax.version import __version__
+    import jax
+    import jax.numpy as jnp
+    import cmg_jax
+
+    model, generator = cmg_jax.default_model(), cmg_jax.streaming(20)
+    command = jnp.broadcast_to(jnp.array([0.8, 0.0, 0.0]), (64, 3))  # vx, vy [m/s], yaw rate [rad/s]
+    state = generator.init(model, jax.random.key(0), command)
+    state, frame = generator.step(model, state)  # inside your jitted step
+
+Here are the names that most programs need. `cmg_jax.generators`, `cmg_jax.commands` and `cmg_jax.model` have more of
+their kind, and the other packages the rest; modules that begin with an underscore may change at any time.
+"""
+
+from cmg_jax._errors import InputError
+from cmg_jax._rollout import generate
+from cmg_jax._version import __version__
+from cmg_jax.generators import (
+    CMGMotionGenerator,
+    Generator,
+    GeneratorState,
+    MotionFrame,
+    at_time,
+    build_bank,
+    compilation_cache,
+    compile_ahead,
+    guarded,
+    mirrored,
+    on_tick,
+    pregenerated,
+    realtime,
+    replay,
+    standing_frame,
+    streaming,
+    switch,
+)
+from cmg_jax.model import CMGConfig, CMGModel, MotionBank, MotionStats, apply, default_model, load, save
+from cmg_jax.store._load_bank import load_bank
 
 __all__ = [
     "CMGConfig",
@@ -31,7 +51,6 @@ __all__ = [
     "__version__",
     "apply",
     "at_time",
-    "bank",
     "build_bank",
     "compilation_cache",
     "compile_ahead",
@@ -44,6 +63,7 @@ __all__ = [
     "on_tick",
     "pregenerated",
     "realtime",
+    "replay",
     "save",
     "standing_frame",
     "streaming",

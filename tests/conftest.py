@@ -26,8 +26,8 @@ import pytest
 from hypothesis import settings
 
 import cmg_jax
-from cmg_jax.model import CMGConfig, CMGModel
-from cmg_jax.normalization import MotionStats
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import Robot
 from tests.generator_tools import sampler
 
@@ -97,7 +97,7 @@ def small_model() -> CMGModel:
 @pytest.fixture(scope="session")
 def motions(reference_model: CMGModel) -> cmg_jax.MotionBank:
     """17 motions of 20 frames."""
-    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, chunk=6)
+    return cmg_jax.build_bank(reference_model, jax.random.key(9), 17, 20, sampler, block_rows=6)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cmg_jax.data.clips import Clip
-from cmg_jax.data.dataset import RIGHT, Dataset
-from cmg_jax.robot import G1, odometry
-from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax.data._dataset import RIGHT, Dataset
+from cmg_jax.motion_files import Clip
+from cmg_jax.robot import G1, _odometry
+from cmg_jax.robot._g1 import G1_29_JOINTS
 
 FPS = 50.0
 
@@ -48,5 +48,5 @@ def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
             joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += phase * scale * swing
         joint_pos[:, G1_29_JOINTS.index(f"{side}_knee_joint")] += 0.4
         joint_pos[:, G1_29_JOINTS.index(f"{side}_elbow_joint")] = 1.3 + 0.2 * phase * swing
-    root_pos, root_quat = odometry.walked_root(joint_pos, G1, fps)
+    root_pos, root_quat = _odometry.root_from_feet(joint_pos, G1, fps)
     return Clip("walk", fps, G1, joint_pos, None, root_pos.astype(float), root_quat.astype(float))

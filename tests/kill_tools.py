@@ -1,4 +1,4 @@
-"""A process that is killed while it replaces a directory, at a moment that is named, not timed."""
+"""A process that is killed while it replaces a directory, at a named moment instead of a time."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 MOMENTS = ("before the exchange", "after the exchange", "while the old one is deleted")
-"""In the first the old directory is left, in the others the new one."""
+"""At the first the old directory is left, at the others the new one."""
 
 HOOKS = """
 import os, shutil, signal, sys
-from cmg_jax import files
+from cmg_jax import _files as files
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,13 +6,13 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.generators.base import to_frame
+from cmg_jax.generators._base import to_frame
 from tests.generator_tools import BATCH, commands, first, flat, jitted, play, sampler
 
 
 def test_a_bank_holds_what_the_network_makes(model, motions):
     assert motions.frames.shape == (20, 17, 58)
-    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, chunk=17)
+    again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, block_rows=17)
     np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
     following = flat(to_frame(model, motions.frames[1:]))
     held = jnp.broadcast_to(motions.command, (19, 17, 3))
@@ -21,7 +21,7 @@ def test_a_bank_holds_what_the_network_makes(model, motions):
 
 
 def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motions):
-    generator, model = cmg_jax.bank(lookahead_frames=3), model.replace(bank=motions)
+    generator, model = cmg_jax.replay(lookahead_frames=3), model.replace(bank=motions)
     state = generator.init(model, jax.random.key(0), None, num_envs=400)
     played = flat(to_frame(model, motions.frames))
     seen = set()
@@ -39,7 +39,7 @@ def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motio
 
 
 def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
-    generator = cmg_jax.bank()
+    generator = cmg_jax.replay()
     reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
     state = generator.init(model.replace(bank=motions), jax.random.key(0), None, num_envs=300)
     everything = jnp.ones(300, bool)
@@ -55,7 +55,7 @@ def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
 
 
 def test_a_command_takes_the_nearest_motion(model, motions):
-    generator, model = cmg_jax.bank(), model.replace(bank=motions)
+    generator, model = cmg_jax.replay(), model.replace(bank=motions)
     state = generator.init(model, jax.random.key(0), motions.command[jnp.array([3, 3, 8])] + 0.001)
     np.testing.assert_array_equal(state.motion_index, [3, 3, 8])
     state = generator.set_command(model, state, motions.command[jnp.array([5, 6, 7])], jnp.array([True, False, True]))
@@ -64,7 +64,7 @@ def test_a_command_takes_the_nearest_motion(model, motions):
 
 
 def test_a_given_frame_is_followed_by_what_follows_the_frame_most_like_it(model, motions):
-    generator, model = cmg_jax.bank(lookahead_frames=2), model.replace(bank=motions)
+    generator, model = cmg_jax.replay(lookahead_frames=2), model.replace(bank=motions)
     played = flat(to_frame(model, motions.frames))
     motion, frame = np.array([4, 4, 9, 12]), np.array([0, 6, 11, 16])
     given = jnp.asarray(played[frame, motion]) + 1e-3
@@ -133,7 +133,7 @@ def test_draws_from_the_bank_keep_to_its_range(model, motions):
 
 @pytest.mark.parametrize(
     "generator",
-    [cmg_jax.streaming(20, from_bank=True), cmg_jax.realtime(21, from_bank=True), cmg_jax.bank(lookahead_frames=20)],
+    [cmg_jax.streaming(20, from_bank=True), cmg_jax.realtime(21, from_bank=True), cmg_jax.replay(lookahead_frames=20)],
 )
 def test_a_bank_that_is_missing_or_too_short_is_refused(generator, model, motions):
     for each, words in (

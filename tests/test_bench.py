@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from cmg_jax.bench import measure, report
-from cmg_jax.bench.measure import Section
-from cmg_jax.networks import CMG
+from bench import _measure, _report
+from bench._measure import Section
+from cmg_jax.model._networks import CMG
 from tests.conftest import refused_line, run_program
 
 
@@ -17,7 +17,9 @@ def bench(tmp_path, *arguments):
 
 
 def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path):
-    result = bench(tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--plot", "plots", "--profile", "trace")
+    result = bench(
+        tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--pictures", "plots", "--profile", "trace"
+    )
     assert result.returncode == 0, result.stderr
     for words in ("matrix-product peak", "time to first frame", "of peak", "one read ms", "state MB"):
         assert words in result.stdout
@@ -36,7 +38,7 @@ def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path)
 
 def test_peers_compute_the_same_before_they_are_timed(tmp_path):
     pytest.importorskip("onnxruntime")
-    result = bench(tmp_path, "--mode", "peers", "--envs", 3, "--repeats", 1, "--save", "a.json", "--plot", "plots")
+    result = bench(tmp_path, "--mode", "peers", "--envs", 3, "--repeats", 1, "--save", "a.json", "--pictures", "plots")
     assert result.returncode == 0, result.stderr
     (table,) = json.loads((tmp_path / "a.json").read_text())["sections"]
     rows = {row["peer"]: row for row in table["rows"]}
@@ -74,7 +76,7 @@ def test_rollout_names_its_bars(tmp_path):
         (("--save", "a.txt"), ".json"),
         (("--save", "absent/a.json"), "create it first"),
         (("--generators", "bank-256x500"), "--mode rollout"),
-        (("--plot", "file"), "not a directory"),
+        (("--pictures", "file"), "not a directory"),
         (("--model", "absent"), "not a model directory"),
     ],
 )
@@ -95,11 +97,11 @@ def test_products_of_a_frame_are_those_of_the_traced_network(model):
         if equation.primitive.name == "dot_general":
             kernel, x = (variable.aval.shape for variable in equation.invars)
             counted += int(np.prod(kernel)) * x[1]
-    assert measure.products_per_frame(model.config) == counted
+    assert _measure.products_per_frame(model.config) == counted
 
 
 def test_growth_exponent_and_tables():
-    assert measure.growth_exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
-    assert measure.growth_exponent([1, 10], [1, 100]) == pytest.approx(2)
+    assert _measure.growth_exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
+    assert _measure.growth_exponent([1, 10], [1, 100]) == pytest.approx(2)
     section = Section("s", {"a": "name|s", "b": "ms|,.1f", "c": "never|d"}, [{"a": "x", "b": 1234.56}, {"a": "yy"}])
-    assert report.text(section) == "s\n  name       ms\n  x     1,234.6\n  yy"
+    assert _report.table_text(section) == "s\n  name       ms\n  x     1,234.6\n  yy"

@@ -1,4 +1,4 @@
-"""Motion past memory: stores that survive a kill, are shared by processes, and become a bank."""
+"""Motion larger than memory: stores that survive a kill, are shared by processes, and become a bank."""
 
 import dataclasses
 import json
@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, bulk, motion_store
+from cmg_jax import InputError
 from cmg_jax.cli.main import main
-from cmg_jax.generators.base import to_frame
+from cmg_jax.generators._base import to_frame
+from cmg_jax.store import chunks_of_part, create_store, open_store, read
+from cmg_jax.store._fill import draw
+from cmg_jax.store._store import CHUNK_BYTES, configure
 from tests.conftest import assert_one_clear_line, take_interrupts
 from tests.generator_tools import flat
 
@@ -77,8 +80,8 @@ def whole(tiny):
 
 
 def test_it_holds_what_generate_makes(tiny_model, whole):
-    store = motion_store.open_store(whole)
-    motion, command = (motion_store.read(store, array) for array in (store.motion, store.command))
+    store = open_store(whole)
+    motion, command = (read(store, array) for array in (store.motion, store.command))
     assert motion.shape == (ENVS, STEPS + 1, 6)
     held = np.broadcast_to(command[:, None], (ENVS, STEPS, 3))
     np.testing.assert_allclose(motion, jax.jit(cmg_jax.generate)(tiny_model, motion[:, 0], held), atol=1e-5)
@@ -99,12 +102,12 @@ def test_it_holds_what_generate_makes(tiny_model, whole):
 def test_an_environment_depends_on_seed_and_index_alone(tiny, tiny_model, whole, tmp_path, capsys):
     assert main(arguments(tiny, tmp_path / "few.zarr", "--envs", 50, "--seconds", 0.5, "--seed", 7)) == 0
     assert "in 1 chunks" in capsys.readouterr().out
-    few, many = motion_store.open_store(tmp_path / "few.zarr"), motion_store.open_store(whole)
-    np.testing.assert_array_equal(motion_store.read(few, few.command), motion_store.read(many, many.command[:50]))
-    expected = motion_store.read(many, many.motion[:50, :16])
-    np.testing.assert_allclose(motion_store.read(few, few.motion), expected, atol=1e-5)
-    other = bulk.draw(tiny_model, jax.random.key(8), jnp.arange(50, dtype=jnp.uint32))
-    assert np.abs(other[1] - motion_store.read(few, few.command)).min() > 0
+    few, many = open_store(tmp_path / "few.zarr"), open_store(whole)
+    np.testing.assert_array_equal(read(few, few.command), read(many, many.command[:50]))
+    expected = read(many, many.motion[:50, :16])
+    np.testing.assert_allclose(read(few, few.motion), expected, atol=1e-5)
+    other = draw(tiny_model, jax.random.key(8), jnp.arange(50, dtype=jnp.uint32))
+    assert np.abs(other[1] - read(few, few.command)).min() > 0
 
 
 def stop_at(tiny, store, chunks, how):
@@ -119,7 +122,7 @@ def stop_at(tiny, store, chunks, how):
 
 def done_chunks(store):
     """Those whose motion and commands are both there."""
-    missing = motion_store.open_store(store).missing()
+    missing = open_store(store).missing()
     return [chunk for chunk in range(CHUNKS) if chunk not in missing]
 
 
@@ -157,7 +160,7 @@ def test_two_processes_make_it_together(tiny, whole, tmp_path):
 def test_parts_are_disjoint_and_whole():
     for chunks in (1, 5, 16):
         for parts in (1, 3, 8):
-            made = [chunk for k in range(parts) for chunk in bulk.part_of(chunks, (k + 1, parts))]
+            made = [chunk for k in range(parts) for chunk in chunks_of_part(chunks, (k + 1, parts))]
             assert made == list(range(chunks))
 
 
@@ -187,12 +190,12 @@ def test_a_finished_one_says_so(tiny, whole, capsys):
 def test_a_bank_loads_and_plays_it(tiny_model, whole):
     motions = cmg_jax.load_bank(whole, tiny_model, num_motions=40, num_frames=12)
     assert motions.frames.shape == (12, 40, 6)
-    store = motion_store.open_store(whole)
-    expected = motion_store.read(store, store.motion[:40, 1:13]).swapaxes(0, 1)
+    store = open_store(whole)
+    expected = read(store, store.motion[:40, 1:13]).swapaxes(0, 1)
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), expected, atol=1e-5)
-    np.testing.assert_array_equal(motions.command, motion_store.read(store, store.command[:40]))
+    np.testing.assert_array_equal(motions.command, read(store, store.command[:40]))
     np.testing.assert_array_equal(motions.command_high, motions.command.max(0))
-    generator, playing = cmg_jax.bank(), tiny_model.replace(bank=motions)
+    generator, playing = cmg_jax.replay(), tiny_model.replace(bank=motions)
     state = generator.init(playing, jax.random.key(0), motions.command[jnp.array([31, 2])])
     index = int(state.frame_index[0])
     _, frame = generator.step(playing, state)
@@ -207,10 +210,10 @@ def test_half_precision_under_a_held_command_becomes_a_bank(tiny, tiny_model, tm
     options = ("--envs", 20, "--seconds", 0.4, "--dtype", "float16")
     held = np.array([1, 0.5, -1], np.float32)
     assert main(arguments(tiny, tmp_path / "half.zarr", *options, "--command", *held)) == 0
-    store = motion_store.open_store(tmp_path / "half.zarr")
-    motion = motion_store.read(store, store.motion)
+    store = open_store(tmp_path / "half.zarr")
+    motion = read(store, store.motion)
     assert motion.dtype == np.float16
-    np.testing.assert_array_equal(motion_store.read(store, store.command), np.tile(held, (12, 1)))
+    np.testing.assert_array_equal(read(store, store.command), np.tile(held, (12, 1)))
     motions = cmg_jax.load_bank(tmp_path / "half.zarr", tiny_model)
     np.testing.assert_array_equal(motions.command, np.tile(held, (20, 1)))
     np.testing.assert_allclose(flat(to_frame(tiny_model, motions.frames)), motion[:, 1:].swapaxes(0, 1), atol=1e-3)
@@ -289,18 +292,17 @@ def begun(tiny, tiny_model, tmp_path_factory):
     (path / "file.zarr").write_text("something")
     (path / "foreign.zarr").mkdir()
     (path / "foreign.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
-    config = motion_store.configure(tiny_model, 4, 300, 0, None, "float32", None)
-    motion_store.create_or_open(path / "begun.zarr", config, None)
+    create_store(path / "begun.zarr", tiny_model, 4, 300)
     return path
 
 
 def test_sizes_that_memory_cannot_hold_are_refused(tiny_model):
     with pytest.raises(InputError, match="ask for fewer"):
-        motion_store.configure(tiny_model, 1, 60_000_000, 0, None, "float32", None)
+        configure(tiny_model, 1, 60_000_000)
     for steps, chunk in ((20, 133_152), (500, 5_576), (100_000, 27)):
-        config = motion_store.configure(tiny_model, 10**6, steps, 0, None, "float32", None)
-        assert config.chunk * (steps + 1) * 6 * 4 <= motion_store.CHUNK_BYTES
-        assert 0.5 * chunk <= config.chunk <= chunk
+        config = configure(tiny_model, 10**6, steps)
+        assert config.chunk_envs * (steps + 1) * 6 * 4 <= CHUNK_BYTES
+        assert 0.5 * chunk <= config.chunk_envs <= chunk
 
 
 @pytest.mark.parametrize(("options", "words"), BAD_ARGUMENTS)

@@ -4,14 +4,16 @@ import logging
 import re
 import shutil
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, checkpoint, digests
+from cmg_jax import InputError, _digests
 from cmg_jax.cli.main import main
+from cmg_jax.model import _checkpoint
 from tests.kill_tools import MOMENTS, kill_at
 
 
@@ -33,7 +35,7 @@ def test_a_model_comes_back_as_it_was(small_model, directory):
 
 
 def test_no_file_of_a_model_names_a_path_of_the_machine_that_wrote_it(directory):
-    for path in (*directory.rglob("*"), *checkpoint.default_model_path().rglob("*")):
+    for path in (*directory.rglob("*"), *_checkpoint.default_model_path().rglob("*")):
         assert path.is_dir() or b"/arrays" not in path.read_bytes(), path
 
 
@@ -69,18 +71,55 @@ def test_a_directory_that_is_no_model_is_never_replaced(small_model, tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
-def test_only_what_is_ours_is_replaced(small_model, directory):
-    original = cmg_jax.load(directory)
-    for name in ("notes.txt", "arrays/notes.txt", "arrays/params.layers_0.kernel/c/old/0", ".git/config"):
-        path = directory / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("years of work")
+FOREIGN = (
+    "notes.txt",
+    "arrays/notes.txt",
+    "arrays/_MY_NOTES",
+    "arrays/mine/c/0",
+    "arrays/data.v2/zarr.json",
+    "arrays/params.mine/zarr.json",
+    "arrays/params.layers_0.kernel/c/9/9",
+    "arrays/params.layers_0.kernel/c/old/0",
+    "arrays/.DS_Store",
+    ".git/config",
+    "empty/sub/",
+    "arrays/mine/",
+    "arrays/params.layers_0.kernel/c/old/",
+)
+PASSES_FOR_OURS_WITHOUT_A_LIST = {"arrays/params.mine/zarr.json", "arrays/params.layers_0.kernel/c/9/9"}
+
+
+def without_digests(directory):
+    """The directory as the format before has it."""
+    content = json.loads((directory / "config.json").read_text()) | {"format": "cmg_jax model 3"}
+    del content["files"], content["sha256"]
+    (directory / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+def test_only_what_is_ours_is_replaced(is_older, small_model, directory, tmp_path):
+    if is_older:
+        without_digests(directory)
+    for name in sorted(set(FOREIGN) - (PASSES_FOR_OURS_WITHOUT_A_LIST if is_older else set())):
+        mixed = Path(shutil.copytree(directory, tmp_path / "mixed"))
+        path = mixed / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_text("years of work")
         with pytest.raises(InputError, match=f"also holds {re.escape(name)}"):
-            cmg_jax.save(small_model, directory, overwrite=True)
-        assert path.read_text() == "years of work"
-        path.unlink()
-    assert_same(cmg_jax.load(directory), original)
+            cmg_jax.save(small_model, mixed, overwrite=True)
+        assert path.is_dir() or path.read_text() == "years of work"
+        shutil.rmtree(mixed)
     cmg_jax.save(small_model, directory, overwrite=True)
+    assert_same(cmg_jax.load(directory), small_model)
+
+
+@pytest.mark.parametrize("files", [None, [], "all"])
+def test_a_model_whose_list_of_files_is_lost_is_not_replaced(files, small_model, directory):
+    """Nothing then says which of them are ours."""
+    edit_config(directory, files=files)
+    with pytest.raises(InputError, match="also holds arrays/"):
+        cmg_jax.save(small_model, directory, overwrite=True)
 
 
 def test_a_folder_of_another_program_is_not_replaced(small_model, directory, tmp_path):
@@ -94,7 +133,10 @@ def test_a_folder_of_another_program_is_not_replaced(small_model, directory, tmp
         assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_a_damaged_model_is_replaced_too(small_model, directory):
+@pytest.mark.parametrize("is_older", [False, True])
+def test_a_damaged_model_is_replaced_too(is_older, small_model, directory):
+    if is_older:
+        without_digests(directory)
     (directory / "arrays/stats.motion_std/c/0").unlink()
     cmg_jax.save(small_model, directory, overwrite=True)
     assert_same(cmg_jax.load(directory), small_model)
@@ -111,20 +153,18 @@ def edit_config(directory, **changes):
     path = directory / "config.json"
     content = json.loads(path.read_text()) | changes
     content.pop("sha256")
-    path.write_text(json.dumps(digests.sealed(content)))
+    path.write_text(json.dumps(_digests.sealed(content)))
 
 
 def test_models_of_the_format_before_are_read_with_a_warning(small_model, directory, tmp_path, capsys):
-    content = json.loads((directory / "config.json").read_text()) | {"format": "cmg_jax model 3"}
-    del content["files"], content["sha256"]
-    (directory / "config.json").write_text(json.dumps(content))
+    without_digests(directory)
     with pytest.warns(UserWarning, match="older format") as warned:
         loaded = cmg_jax.load(directory)
     assert [warning.filename for warning in warned] == [__file__]
     assert_same(loaded, small_model)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert main(["info", str(directory)]) == 0
+        assert main(["info", "--model", str(directory)]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"cmg-jax info: warning: {directory} is of an older format")
     cmg_jax.save(loaded, directory, overwrite=True)
@@ -203,7 +243,7 @@ def test_a_damaged_directory_is_one_clear_line(directory, damage, words):
 
 
 def test_the_bundled_model_is_small_and_names_its_origin():
-    path = checkpoint.default_model_path()
+    path = _checkpoint.default_model_path()
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) <= 6_000_000
     model = cmg_jax.default_model()
     assert len(model.config.provenance) >= 4

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.robot.g1 import G1_29_JOINTS, ROBOTS
-from converters import joint_names, safetensors_file, source
-from converters.cli import load_model, main
+from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS
+from converters import _joint_names, _safetensors_file, _source, load_model
+from converters.cli import main
 from tests.conftest import DATA
 from tests.torch_files import Tensor, write, write_older
 
@@ -227,7 +227,7 @@ def test_the_byte_order_of_the_file_is_heeded(tmp_path):
 
 
 def without_checksums(path: Path) -> None:
-    """Every CRC-32 zero, as torch writes them when it is told to compute none."""
+    """Set every CRC-32 to zero, as torch writes them when it computes none."""
     data = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         entry = archive.start_dir
@@ -301,7 +301,7 @@ def test_a_damaged_safetensors_file_is_one_clear_line(how, tmp_path):
     arrays = {"a": np.array([1, 2], np.float32), "b": np.array([3, 4], np.float32)}
     path = write_safetensors(tmp_path / "a.safetensors", arrays, BROKEN_SAFETENSORS[how])
     with pytest.raises(InputError, match="damaged safetensors file") as raised:
-        safetensors_file.load(path)
+        _safetensors_file.load(path)
     assert "\n" not in str(raised.value)
 
 
@@ -313,7 +313,7 @@ def test_a_safetensors_file_cut_short_or_with_flipped_bits_is_data_or_one_clear_
         damaged[int(rng.integers(500))] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged if trial % 3 else data[: int(rng.integers(len(data)))])
         try:
-            safetensors_file.load(path)
+            _safetensors_file.load(path)
         except InputError as error:
             assert "\n" not in str(error)
 
@@ -357,15 +357,15 @@ def test_joints_that_nothing_names_are_asked_for(tmp_path, capsys):
     assert main([str(path), "--out", str(tmp_path / "out")]) == 2
     assert "3 joints, and nothing names them; pass --joint-names" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("hip\nknee\nankle\n")
-    for given in ("hip,knee,ankle", " hip , knee, ankle ", str(tmp_path / "names.txt")):
-        assert joint_names.parse(given) == NAMES
+    for text in ("hip,knee,ankle", " hip , knee, ankle ", str(tmp_path / "names.txt")):
+        assert _joint_names.parse(text) == NAMES
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
-    for given in ("hip,knee", "hip,knee,knee", "g1-23"):
+    for text in ("hip,knee", "hip,knee,knee", "g1-23"):
         with pytest.raises(InputError, match="has 3 joints, but"):
-            load_model(path, names=joint_names.parse(given))
+            load_model(path, names=_joint_names.parse(text))
     with pytest.raises(InputError, match="no file"):
-        joint_names.parse(str(tmp_path / "absent.txt"))
+        _joint_names.parse(str(tmp_path / "absent.txt"))
 
 
 @pytest.mark.parametrize("key", ["joint_names", "dof_names"])
@@ -379,17 +379,17 @@ def test_joints_are_named_by_the_checkpoint_or_its_data_set(key, tmp_path):
 
 
 def test_only_29_joints_are_taken_for_those_of_the_g1_and_that_is_said():
-    names, origin = joint_names.choose(29, None, {})
+    names, origin = _joint_names.choose(29, None, {})
     assert names == G1_29_JOINTS
     assert "taken as the G1's 29" in origin
     with pytest.raises(InputError, match="--joint-names g1-23-no-wrists or g1-23, or their names"):
-        joint_names.choose(23, None, {})
+        _joint_names.choose(23, None, {})
     with pytest.raises(InputError, match="--joint-names g1-27, or"):
-        joint_names.choose(27, None, {})
-    assert joint_names.choose(23, joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
+        _joint_names.choose(27, None, {})
+    assert _joint_names.choose(23, _joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
     spelled = [name.removesuffix("_joint") for name in reversed(G1_29_JOINTS)]
-    assert joint_names.choose(29, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
+    assert _joint_names.choose(29, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
 
 
 def test_every_reader_is_of_a_kind_that_there_is():
-    assert {"torch", "safetensors", "pickle", "npz"} <= set(source.READERS)
+    assert {"torch", "safetensors", "pickle", "npz"} <= set(_source.READERS)

@@ -50,7 +50,7 @@ def test_a_generator_compiled_ahead(model, compilations):
 def test_the_state_is_donated_unless_told_otherwise(model):
     for donate in (True, False):
         model = model.replace(bank=small_pool(model))
-        generator = cmg_jax.compile_ahead(model, ENVS, generator=cmg_jax.bank(), donate=donate)
+        generator = cmg_jax.compile_ahead(model, ENVS, generator=cmg_jax.replay(), donate=donate)
         state = generator.init(model, jax.random.key(0), commands(1, ENVS))
         generator.step(model, state)
         assert state.frame_index.is_deleted() == donate

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.model import apply_normalized
-from cmg_jax.networks import pack_experts, unpack_experts
-from converters import reference, torch_file
-from converters.cli import check, load_model
+from cmg_jax.model._model import apply_normalized
+from cmg_jax.model._networks import pack_experts, unpack_experts
+from converters import _reference, _torch_file, check, load_model
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.kill_tools import MOMENTS, kill_at
 from tests.torch_files import Tensor, read_tensors, write, write_pickle
@@ -49,7 +48,7 @@ def test_every_format_computes_what_pytorch_does(source, expected):
     assert (config.gate_dims, config.hidden_dims) == ((6,), (7, 5))
     output = apply_normalized(model, expected["x"][:, :4], expected["x"][:, 4:])
     np.testing.assert_allclose(output, expected["y"], rtol=1e-5, atol=1e-5)
-    independent = reference.forward(tensors, expected["x"][:, :4], expected["x"][:, 4:])
+    independent = _reference.forward(tensors, expected["x"][:, :4], expected["x"][:, 4:])
     np.testing.assert_allclose(independent, expected["y"], rtol=1e-4, atol=1e-4)
     for name, array in model.stats._asdict().items():
         np.testing.assert_array_equal(array, expected[name])
@@ -76,7 +75,7 @@ def test_a_data_set_gives_first_frames(expected):
 
 
 def test_a_large_data_set_gives_4096_frames_spread_over_it(tmp_path):
-    stats = read_tensors(torch_file.load(DATA / "final.pt"))["stats"]
+    stats = read_tensors(_torch_file.load(DATA / "final.pt"))["stats"]
     samples = [{"motion": np.full((2, 4), index, np.float32)} for index in range(5000)]
     path = write(tmp_path / "data.pt", {"samples": samples, "stats": stats})
     pool = np.asarray(load_model(DATA / "best.pt", path, names=JOINTS)[0].initial_motion)
@@ -148,7 +147,7 @@ def test_a_swapped_transpose_would_be_noticed(tmp_path):
 
 def final(tmp_path: Path, change) -> Path:
     """final.pt with one thing changed."""
-    content = read_tensors(torch_file.load(DATA / "final.pt"))
+    content = read_tensors(_torch_file.load(DATA / "final.pt"))
     change(content["model_state_dict"], content["stats"])
     return write(tmp_path / "bad.pt", content)
 
@@ -281,7 +280,7 @@ def test_the_program_converts_and_prints_its_table(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
-    content = torch_file.load(DATA / "final.pt")["model_state_dict"]
+    content = _torch_file.load(DATA / "final.pt")["model_state_dict"]
     for key, tensor in content.items():
         (line,) = [line for line in result.stdout.splitlines() if line.startswith(f"{key} ")]
         assert " x ".join(map(str, tensor.shape)) in line
@@ -342,8 +341,8 @@ def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(moment, tmp
     old = load_model(DATA / "best.pt", DATA / "stats.yaml", fps=30.0, names=JOINTS)[0]
     cmg_jax.save(old, tmp_path / "model")
     program = "from converters.cli import main\nsys.exit(main(sys.argv[1:]))"
-    given = ("--force", "--fps", 60, "--joint-names", "hip,knee")
-    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *given)
+    options = ("--force", "--fps", 60, "--joint-names", "hip,knee")
+    kill_at(moment, program, DATA / "final.pt", "--out", tmp_path / "model", *options)
     found = cmg_jax.load(tmp_path / "model")
     expected = old if moment == MOMENTS[0] else load_model(DATA / "final.pt", fps=60.0, names=JOINTS)[0]
     assert found.config == expected.config
@@ -363,7 +362,7 @@ def test_the_real_checkpoints_convert(source):
     error = check(model, tensors)
     print(f"{source}: {error:.1e}")
     assert error < 1e-5
-    data_set = torch_file.load(folder / "cmg_training_data.pt")["stats"]
+    data_set = _torch_file.load(folder / "cmg_training_data.pt")["stats"]
     for name, array in model.stats._asdict().items():
         np.testing.assert_array_equal(array, data_set[name])
 
@@ -380,7 +379,7 @@ def test_the_bundled_model_is_the_real_checkpoint(model):
 @needs_shared
 def test_real_weights_in_every_format_are_the_same_model(tmp_path):
     folder = SHARED / "torch_cmg"
-    final = read_tensors(torch_file.load(folder / "cmg_final.pt"))
+    final = read_tensors(_torch_file.load(folder / "cmg_final.pt"))
     state, stats = final["model_state_dict"], final["stats"]
     variants = {
         "bare": state,

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, bulk, digests, motion_store
-from cmg_jax.data import dataset
-from cmg_jax.training.checkpoints import Checkpoints
-from cmg_jax.training.metrics import MetricsLog
-from cmg_jax.training.trainer import TrainState
+from cmg_jax import InputError, _digests
+from cmg_jax.data import _dataset
+from cmg_jax.store import create_store, fill
+from cmg_jax.training._checkpoints import Checkpoints
+from cmg_jax.training._metrics import MetricsLog
+from cmg_jax.training._trainer import TrainState
 from tests.data_tools import walking
 
 
@@ -18,7 +19,7 @@ def content(value):
     """Of something read, to be compared."""
     leaves = jax.tree.leaves(value)
     text = [str(leaf) for leaf in leaves if not hasattr(leaf, "dtype")]
-    return digests.of_arrays([leaf for leaf in leaves if hasattr(leaf, "dtype")]), text
+    return _digests.of_arrays([leaf for leaf in leaves if hasattr(leaf, "dtype")]), text
 
 
 def assert_flips_are_noticed(path, read, flips, files=100):
@@ -44,16 +45,14 @@ def assert_flips_are_noticed(path, read, flips, files=100):
 
 def test_in_a_data_set(tmp_path):
     path = tmp_path / "data.npz"
-    dataset.save(path, walking(clips=3, frames=30))
-    assert assert_flips_are_noticed(path, lambda: vars(dataset.load(path)), flips=200) > 150
+    _dataset.save(path, walking(clips=3, frames=30))
+    assert assert_flips_are_noticed(path, lambda: vars(_dataset.load(path)), flips=200) > 150
 
 
 @pytest.mark.parametrize("commands", [None, np.array([[0.5, -0.2, 0.1]] * 4, np.float32)])
 def test_in_a_store(tiny_model, tmp_path, commands):
     path = tmp_path / "bank.zarr"
-    config = motion_store.configure(tiny_model, 11, 4, seed=1, commands=commands, dtype="float32", chunk=4)
-    store = motion_store.create_or_open(path, config, commands)
-    bulk.fill(tiny_model, store, commands, range(config.num_chunks))
+    fill(tiny_model, create_store(path, tiny_model, 11, 4, seed=1, commands=commands, chunk_envs=4))
     assert assert_flips_are_noticed(path, lambda: cmg_jax.load_bank(path, tiny_model), flips=25) > 100
 
 
@@ -108,20 +107,20 @@ def test_in_the_policies_of_a_run(tmp_path):
     from brax.training.acme import running_statistics, specs
     from brax.training.agents.ppo import networks
 
-    from cmg_jax.envs import rl_run
+    from cmg_jax.rl import _run
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         network = networks.make_ppo_networks(5, 2, policy_hidden_layer_sizes=(3,), value_hidden_layer_sizes=(3,))
         statistics = running_statistics.init_state(specs.Array((5,), jnp.dtype("float32")))
         weights = (part.init(jax.random.key(1)) for part in (network.policy_network, network.value_network))
         (tmp_path / "checkpoints").mkdir()
-        rl_run._keep(tmp_path, 20, (statistics, *weights))
+        _run._save_policy(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
-        assert assert_flips_are_noticed(path, lambda: rl_run._restore(tmp_path, network, 5), flips=2, files=12) > 5
+        assert assert_flips_are_noticed(path, lambda: _run._restore(tmp_path, network, 5), flips=2, files=12) > 5
 
 
 def test_damaged_figures_do_not_stop_a_run(tmp_path):
-    """metrics.csv has no checksum, because nothing goes on from it."""
+    """metrics.csv has no checksum, because no run depends on it."""
     log = MetricsLog(tmp_path, 0)
     for step in (100, 200, 300):
         log.write({"step": step, "loss": 1 / step})

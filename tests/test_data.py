@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmg_jax import InputError
-from cmg_jax.data import build, clips, dataset, readers
-from cmg_jax.data.build import Options
-from cmg_jax.data.clips import Clip, Rejected
-from cmg_jax.data.dataset import LEFT, RIGHT
-from cmg_jax.robot import G1, Robot, odometry
-from cmg_jax.robot.g1 import G1_29_JOINTS
-from cmg_jax.robot.joints import mirror_motion
+from cmg_jax import InputError, motion_files
+from cmg_jax.data import _build, _dataset
+from cmg_jax.data._build import Options
+from cmg_jax.data._dataset import LEFT, RIGHT
+from cmg_jax.motion_files import Clip, MotionFileError, _clips
+from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot._g1 import G1_29_JOINTS
+from cmg_jax.robot._joints import mirror_motion
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.data_tools import walking
 
@@ -35,20 +35,20 @@ def circle(fps=30.0, seconds=4.0, speed=0.8, turn=0.5, **changes):
 
 
 def test_resampling_follows_the_motion():
-    exact, clip = circle(fps=50.0), clips.resample(circle(fps=30.0), 50.0)
+    exact, clip = circle(fps=50.0), _clips.resample(circle(fps=30.0), 50.0)
     frames = len(clip.joint_pos)
     assert frames == 1 + int((4 * 30 - 1) / 30 * 50)
     np.testing.assert_allclose(clip.joint_pos, exact.joint_pos[:frames], atol=3e-3)
     np.testing.assert_allclose(clip.joint_vel, exact.joint_vel[:frames], atol=3e-2)
     np.testing.assert_allclose(clip.root_pos, exact.root_pos[:frames], atol=1e-3)
     np.testing.assert_allclose(clip.root_quat, exact.root_quat[:frames], atol=1e-5)
-    derived = clips.resample(circle(fps=30.0, joint_vel=None), 50.0)
+    derived = _clips.resample(circle(fps=30.0, joint_vel=None), 50.0)
     np.testing.assert_allclose(derived.joint_vel[2:-2], exact.joint_vel[2 : frames - 2], atol=0.15)
 
 
 def test_a_command_is_held_and_not_mixed():
     command = np.repeat(np.array([[0.0, 0, 0], [1.0, 0.5, -0.5]]), 60, axis=0)
-    clip = clips.resample(circle(command=command), 50.0)
+    clip = _clips.resample(circle(command=command), 50.0)
     assert {tuple(row) for row in clip.command} == {(0.0, 0.0, 0.0), (1.0, 0.5, -0.5)}
     assert (clip.command[:100] == 0).all()
     assert (clip.command[100:, 0] == 1).all()
@@ -58,13 +58,13 @@ def test_slerp_turns_evenly_and_the_shorter_way():
     angle = np.array([0.0, 0.0, 1e-6, 0.0])
     to = np.array([1.0, 3.0, 1.1e-6, 1.0])
     first, second = (np.stack([np.cos(a / 2), 0 * a, np.sin(a / 2), 0 * a], axis=-1) for a in (angle, to))
-    out = clips.slerp(first, np.array([1, 1, 1, -1.0])[:, None] * second, np.array([0.25, 0.5, 0.5, 0.25]))
+    out = _clips.slerp(first, np.array([1, 1, 1, -1.0])[:, None] * second, np.array([0.25, 0.5, 0.5, 0.25]))
     expected = angle + (to - angle) * np.array([0.25, 0.5, 0.5, 0.25])
     np.testing.assert_allclose(2 * np.arctan2(out[:, 2], out[:, 0]), expected, atol=1e-9)
 
 
 def test_the_velocity_of_a_root_is_that_of_its_yaw_frame():
-    velocity = clips.yaw_frame_velocity(clips.resample(circle(), 50.0), smoothing=0.6)
+    velocity = _clips.yaw_frame_velocity(_clips.resample(circle(), 50.0), smoothing=0.6)
     np.testing.assert_allclose(velocity[5:-5], np.tile([0.8, 0.0, 0.5], (len(velocity) - 10, 1)), atol=0.01)
 
 
@@ -76,12 +76,12 @@ def test_joints_go_by_name():
         joint_pos=clip.joint_pos[:, order],
         joint_vel=clip.joint_vel[:, order],
     )
-    taken = clips.take_joints(shuffled, G1)
+    taken = _clips.take_joints(shuffled, G1)
     np.testing.assert_array_equal(taken.joint_pos, clip.joint_pos)
     np.testing.assert_array_equal(taken.joint_vel, clip.joint_vel)
     missing = tuple("x" + name if "knee" in name else name for name in G1_29_JOINTS)
-    with pytest.raises(Rejected, match="has no joint left_knee_joint and 1 more"):
-        clips.take_joints(clip._replace(robot=Robot("other", missing)), G1)
+    with pytest.raises(MotionFileError, match="has no joint left_knee_joint and 1 more"):
+        _clips.take_joints(clip._replace(robot=Robot("other", missing)), G1)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,13 @@ def test_joints_go_by_name():
         (lambda clip: clip._replace(root_quat=clip.root_quat * 1.2), "not of length 1"),
         (lambda clip: clip._replace(root_pos=clip.root_pos[:-1]), "root_pos has 119 frames, joint_pos 120"),
         (lambda clip: clip._replace(fps=0.0), "fps 0"),
-        (lambda clip: clips.cut(clip, 0, 2), "only 2 frames"),
+        (lambda clip: _clips.cut(clip, 0, 2), "only 2 frames"),
     ],
 )
 def test_a_clip_that_teaches_nonsense_is_refused(change, reason):
-    clips.check(circle())
-    with pytest.raises(Rejected, match=reason):
-        clips.check(change(circle()))
+    _clips.check(circle())
+    with pytest.raises(MotionFileError, match=reason):
+        _clips.check(change(circle()))
 
 
 def with_nan(array, frame):
@@ -112,7 +112,7 @@ def test_a_recording_is_cut_where_it_jumps():
     joint_pos, root_pos = clip.joint_pos.copy(), clip.root_pos.copy()
     joint_pos[:4] += 2.0
     root_pos[70:] += [1.0, 0, 0]
-    pieces = clips.split_at_jumps(clip._replace(joint_pos=joint_pos, root_pos=root_pos))
+    pieces = _clips.split_at_jumps(clip._replace(joint_pos=joint_pos, root_pos=root_pos))
     assert [len(piece.joint_pos) for piece in pieces] == [4, 66, 50]
 
 
@@ -155,7 +155,7 @@ def write_all(path, clip):
 def test_every_format_reads_the_same_motion(name, tmp_path):
     clip = circle()
     write_all(tmp_path, clip)
-    (read,) = readers.read(tmp_path / name).clips
+    (read,) = motion_files.read(tmp_path / name).clips
     assert read.joint_names == G1_29_JOINTS
     assert read.fps == 30
     for field in ("joint_pos", "root_pos", "root_quat"):
@@ -170,15 +170,15 @@ def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
     result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
     assert result.returncode == 0, result.stderr
     command = np.float32([0.9, 0, 0.3])
-    made, rows = build.build([out], build.Options(walked=False))
+    made, rows = _build.build([out], _build.Options(measure_commands=False))
     assert rows[0].kept == 101
     np.testing.assert_allclose(made.command, np.tile(command, (101, 1)))
-    walked, _ = build.build([out])
-    assert (walked.command == walked.command[0]).all()
-    assert 0 < np.abs(walked.command[0] - command).max() < 0.1
+    measured, _ = _build.build([out])
+    assert (measured.command == measured.command[0]).all()
+    assert 0 < np.abs(measured.command[0] - command).max() < 0.1
 
 
-def test_commands_become_what_is_walked_under_them():
+def test_commands_become_the_velocity_that_is_measured_under_them():
     still = G1.standing_joint_pos
     # Stands, strides at 1.5 Hz, and strides half as far: 3, 4 and 2 s; the last command is held for a moment only.
     time = np.arange(450) / 50
@@ -190,14 +190,14 @@ def test_commands_become_what_is_walked_under_them():
     command[440:] = [0.7, 0.0, 0.0]
     quat = np.tile([1.0, 0, 0, 0], (450, 1))
     clip = Clip("steps", 50.0, G1, joint_pos, None, np.zeros((450, 3)), quat, command)
-    walked = clips.walked_command(clip, smoothing=0.6)
-    velocity = np.asarray(odometry.stance_velocity(joint_pos, G1, 50.0))
-    np.testing.assert_array_equal(walked[:150], 0)
+    measured = _clips.measured_command(clip, smoothing=0.6)
+    velocity = np.asarray(_odometry.stance_velocity(joint_pos, G1, 50.0))
+    np.testing.assert_array_equal(measured[:150], 0)
     # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
-    np.testing.assert_allclose(walked[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
-    np.testing.assert_allclose(walked[350:440], np.tile(velocity[380:440].mean(axis=0), (90, 1)), atol=1e-6)
-    np.testing.assert_array_equal(walked[440:], command[440:])
-    assert np.abs(walked - command)[150:440].min(axis=0).max() > 0.01
+    np.testing.assert_allclose(measured[150:350], np.tile(velocity[230:350].mean(axis=0), (200, 1)), atol=1e-6)
+    np.testing.assert_allclose(measured[350:440], np.tile(velocity[380:440].mean(axis=0), (90, 1)), atol=1e-6)
+    np.testing.assert_array_equal(measured[440:], command[440:])
+    assert np.abs(measured - command)[150:440].min(axis=0).max() > 0.01
 
 
 class Evil:
@@ -224,28 +224,28 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         "other.npz": "has no joint positions",
         "motion.bvh": "unknown format '.bvh'",
     }.items():
-        with pytest.raises(Rejected, match=reason):
-            readers.read(tmp_path / name)
+        with pytest.raises(MotionFileError, match=reason):
+            motion_files.read(tmp_path / name)
 
 
-def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
+def test_a_data_set_reports_what_became_of_every_clip(tmp_path):
     write_all(tmp_path, circle(joint_vel=circle().joint_vel * 2))
     (tmp_path / "good").mkdir()
     write_all(tmp_path / "good", circle())
     (tmp_path / "broken.csv").write_text("1,2\n")
     sources = [tmp_path / "original.npz", tmp_path / "broken.csv", *sorted((tmp_path / "good").iterdir())]
-    made, rows = build.build(sources, Options(percentiles=(0, 100)))
-    told = {row.name: (row.frames, row.kept, row.reason) for row in rows}
+    made, rows = _build.build(sources, Options(percentiles=(0, 100)))
+    reports = {row.name: (row.frames, row.kept, row.reason) for row in rows}
     refused, good = (f"{directory}/original.npz" for directory in (tmp_path.name, "good"))
-    assert told[refused][:2] == (120, 0)
-    assert told[good][0] == 120, "a row for each of two files of one name"
-    assert told["broken.csv"] == (
+    assert reports[refused][:2] == (120, 0)
+    assert reports[good][0] == 120, "a row for each of two files of one name"
+    assert reports["broken.csv"] == (
         0,
         0,
         "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
     )
-    assert told["lafan"] == (120, 199, "")
-    assert told["rollouts[0]"][1] == 199
+    assert reports["lafan"] == (120, 199, "")
+    assert reports["rollouts[0]"][1] == 199
     assert len(made.motion) == 4 * 199
     np.testing.assert_array_equal(np.unique(made.clip), range(4))
     assert made.fps == 50
@@ -254,11 +254,11 @@ def test_a_data_set_tells_what_became_of_every_clip(tmp_path):
 def test_velocities_beyond_the_percentiles_are_cut_out(tmp_path):
     clip = circle(seconds=10.0)
     write_all(tmp_path, clip)
-    whole, _ = build.build([tmp_path / "lafan.csv"], Options(percentiles=(0, 100)))
-    part, rows = build.build([tmp_path / "lafan.csv"], Options(percentiles=(5, 95)))
+    whole, _ = _build.build([tmp_path / "lafan.csv"], Options(percentiles=(0, 100)))
+    part, rows = _build.build([tmp_path / "lafan.csv"], Options(percentiles=(5, 95)))
     assert 0 < len(part.motion) < len(whole.motion)
     assert rows[0].reason == "velocity beyond the percentiles"
-    _, rows = build.build([tmp_path / "rollouts.npz"], Options(percentiles=(5, 95)))
+    _, rows = _build.build([tmp_path / "rollouts.npz"], Options(percentiles=(5, 95)))
     assert rows[0].reason == ""
 
 
@@ -267,10 +267,10 @@ def test_starts_are_found_with_their_foot():
     for clip in range(3):
         rows = slice(120 * clip, 120 * clip + 120)
         pose = Clip("", 50.0, G1, made.motion[rows, :29], None, np.zeros((120, 3)), np.zeros((120, 4)))
-        found = build.first_feet(pose._replace(command=made.command[rows]), recorded=True)
+        found = _build.first_feet(pose._replace(command=made.command[rows]), recorded=True)
         np.testing.assert_array_equal(found != 0, made.first_foot[rows] != 0)
         image = np.asarray(mirror_motion(jnp.asarray(made.motion[rows]), G1))[:, :29]
-        other = build.first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
+        other = _build.first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
         np.testing.assert_array_equal(other, np.where(found == 0, 0, LEFT + RIGHT - found))
 
 
@@ -285,11 +285,11 @@ def test_statistics_are_those_of_the_frames_and_their_mirror_images():
     assert stats.command_min[0] == 0
 
 
-def test_a_data_set_survives_the_disk_and_damage_is_told(tmp_path):
+def test_a_data_set_survives_the_disk_and_damage_is_reported(tmp_path):
     made = walking(clips=2, frames=60)
     path = tmp_path / "data.npz"
-    dataset.save(path, made)
-    loaded = dataset.load(path)
+    _dataset.save(path, made)
+    loaded = _dataset.load(path)
     for field in ("motion", "command", "clip", "first_foot"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(made, field))
     assert (loaded.clip_names, loaded.robot, loaded.fps) == (made.clip_names, made.robot, made.fps)
@@ -301,13 +301,13 @@ def test_a_data_set_survives_the_disk_and_damage_is_told(tmp_path):
     ):
         np.savez(tmp_path / "bad.npz", **{**content, **change})
         with pytest.raises(InputError, match=words):
-            dataset.load(tmp_path / "bad.npz")
+            _dataset.load(tmp_path / "bad.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(InputError, match="it lacks motion, command"):
-        dataset.load(tmp_path / "other.npz")
+        _dataset.load(tmp_path / "other.npz")
     (tmp_path / "text.npz").write_text("nothing")
     with pytest.raises(InputError, match="no data set"):
-        dataset.load(tmp_path / "text.npz")
+        _dataset.load(tmp_path / "text.npz")
 
 
 def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
@@ -318,7 +318,7 @@ def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
     assert "notes.csv" in result.stdout
     assert "dropped: is no table of numbers" in result.stdout
     assert (tmp_path / "out.png").stat().st_size > 5000
-    assert len(dataset.load(tmp_path / "out.npz").motion) == 4 * 199
+    assert len(_dataset.load(tmp_path / "out.npz").motion) == 4 * 199
 
 
 def test_mistakes_are_one_clear_line(tmp_path):
@@ -339,16 +339,16 @@ def test_mistakes_are_one_clear_line(tmp_path):
 def test_real_files_of_every_origin(tmp_path):
     walks = sorted((SHARED / "twist2_walks").glob("*.pkl"))
     trap = SHARED / "cmg_original" / "autoregressive_motion.npz"
-    made, rows = build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
-    told = {row.name: row for row in rows}
-    assert told["autoregressive_motion"].kept == 0
-    assert "declares 60 fps, but its velocities agree" in told["autoregressive_motion"].reason
+    made, rows = _build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
+    reports = {row.name: row for row in rows}
+    assert reports["autoregressive_motion"].kept == 0
+    assert "declares 60 fps, but its velocities agree" in reports["autoregressive_motion"].reason
     for name in ("walk_004", "walk_009", "walk_010"):
-        assert "between jumps" in told[name].reason
-        assert told[name].kept > 0.5 * told[name].frames
+        assert "between jumps" in reports[name].reason
+        assert reports[name].kept > 0.5 * reports[name].frames
     assert sum(row.kept > 0 for row in rows) == 11
     assert np.abs(made.motion[:, :29]).max() < 3.2
-    rollouts, rows = build.build([SHARED / "rollouts" / "g1_velocity_policy_starts_40x60s_50hz.npz"])
+    rollouts, rows = _build.build([SHARED / "rollouts" / "g1_velocity_policy_starts_40x60s_50hz.npz"])
     assert [row.kept for row in rows] == [3000] * 40
     feet = [(rollouts.first_foot == foot).sum() for foot in (LEFT, RIGHT)]
     assert feet[1] > 0.9 * sum(feet) > 250

@@ -2,14 +2,17 @@
 """The figures of an evaluation, and the odometry they rest on."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, evaluation
-from cmg_jax.robot import G1, odometry
-from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax import InputError
+from cmg_jax.evaluation import Settings, evaluate
+from cmg_jax.evaluation._measure import generate
+from cmg_jax.robot import G1, _odometry
+from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.conftest import SHARED, needs_shared, refused_line, run_here
 
 
@@ -24,9 +27,9 @@ def striding(speed, frames=100, fps=50.0):
     return joint_pos
 
 
-def test_the_lower_foot_tells_the_velocity():
+def test_the_velocity_is_measured_at_the_lower_foot():
     for speed in (-0.3, 0.1, 0.4):
-        velocity = odometry.stance_velocity(striding(speed, frames=40), G1, 50.0)
+        velocity = _odometry.stance_velocity(striding(speed, frames=40), G1, 50.0)
         assert velocity.shape == (39, 3)
         assert velocity[:, 0].mean() == pytest.approx(speed, rel=0.05)
         np.testing.assert_allclose(velocity[:, 1:], 0, atol=0.02)
@@ -37,27 +40,27 @@ def test_a_turning_stance_leg_turns_the_root():
     joint_pos[:, :, G1_29_JOINTS.index("right_knee_joint")] = 1.2
     angle = 0.5 * np.arange(20) / 50
     joint_pos[0, :, G1_29_JOINTS.index("left_hip_yaw_joint")] = -angle
-    velocity = odometry.stance_velocity(joint_pos, G1, 50.0)
+    velocity = _odometry.stance_velocity(joint_pos, G1, 50.0)
     np.testing.assert_allclose(velocity[0, :, 2], 0.5, atol=0.02)
     np.testing.assert_allclose(velocity[1], 0, atol=1e-9)
 
 
 def test_feet_that_stand_do_not_slide_and_a_walk_steps():
-    still = odometry.contacts(np.tile(G1.standing_joint_pos, (20, 1)), G1, 50.0)
+    still = _odometry.contacts(np.tile(G1.standing_joint_pos, (20, 1)), G1, 50.0)
     assert still == (0.0, 0.0)
     model = cmg_jax.default_model()
-    walk = evaluation.generate(model, np.tile(np.float32([1.0, 0, 0]), (1, 200, 1)))
-    moving = odometry.contacts(walk[:, 50:, :29], G1, 50.0)
+    walk = generate(model, np.tile(np.float32([1.0, 0, 0]), (1, 200, 1)))
+    moving = _odometry.contacts(walk[:, 50:, :29], G1, 50.0)
     assert 2 < moving.steps_per_second < 6
     assert 0 < moving.sliding < 0.3
 
 
 def test_smoothing_is_a_centred_average():
     values = np.random.default_rng(0).normal(size=(2, 30, 3))
-    smooth = odometry.smooth(values, 5)
+    smooth = _odometry.smooth(values, 5)
     np.testing.assert_allclose(smooth[:, 10], values[:, 8:13].mean(axis=1))
     np.testing.assert_allclose(smooth[:, 0], values[:, :3].mean(axis=1))
-    np.testing.assert_array_equal(odometry.smooth(values, 1).round(9), values.round(9))
+    np.testing.assert_array_equal(_odometry.smooth(values, 1).round(9), values.round(9))
 
 
 @needs_shared
@@ -72,32 +75,32 @@ def test_odometry_agrees_with_the_true_velocity_of_real_rollouts():
     cos, sin = np.cos(yaw), np.sin(yaw)
     turn = np.gradient(yaw, axis=1) * 50
     true = np.stack([forward * cos + left * sin, left * cos - forward * sin, turn], axis=-1)
-    walked = odometry.stance_velocity(joint_pos, G1, 50.0)
+    measured = _odometry.stance_velocity(joint_pos, G1, 50.0)
     means = []
     for episode in range(10):
         edges = np.flatnonzero((np.diff(command[episode], axis=0) != 0).any(-1)) + 1
         for first, last in zip([0, *edges], [*edges, 2999], strict=True):
             if last - first >= 75:  # a held command, without its first half second
-                means.append([part[episode, first + 25 : last].mean(axis=0) for part in (walked, true)])
+                means.append([part[episode, first + 25 : last].mean(axis=0) for part in (measured, true)])
     means = np.array(means)
     correlation = [np.corrcoef(means[:, 0, index], means[:, 1, index])[0, 1] for index in range(3)]
     print(len(means), np.round(correlation, 4))
     assert min(correlation) >= 0.99
 
 
-SETTINGS = evaluation.Settings(frames=300, drift_frames=1500, switches=3)
+SETTINGS = Settings(num_frames=300, num_drift_frames=1500, num_holds=3)
 GRID = [(0.0, 0, 0), (0.9, 0, 0), (1.2, 0, 0.5), (0.2, 0.0, 0.0), (0.0, 0.2, 0.0), (-0.2, 0.0, 0.0), (0.0, 0.0, -0.2)]
 
 
 @pytest.fixture(scope="module")
 def report():
-    return evaluation.evaluate(cmg_jax.default_model(), GRID, SETTINGS)
+    return evaluate(cmg_jax.default_model(), grid=GRID, settings=SETTINGS)
 
 
 def test_the_bundled_model_obeys_from_standing_to_walking(report):
     tracking = report["tracking"]
-    walked, command = (np.array([row[key] for row in tracking["rows"]]) for key in ("walked", "command"))
-    np.testing.assert_allclose(walked, command, atol=0.1)
+    measured, command = (np.array([row[key] for row in tracking["rows"]]) for key in ("walked", "command"))
+    np.testing.assert_allclose(measured, command, atol=0.1)
     rmse = tracking["rmse"]
     assert rmse["vx"] <= 0.10
     assert rmse["vy"] <= 0.08
@@ -109,7 +112,7 @@ def test_the_bundled_model_obeys_from_standing_to_walking(report):
 
 
 def test_the_fault_of_a_model_of_the_original_recipe_is_found(model):
-    slow = evaluation.evaluate(model, GRID[:4], SETTINGS._replace(drift_frames=900))
+    slow = evaluate(model, grid=GRID[:4], settings=SETTINGS._replace(num_drift_frames=900))
     assert slow["tracking"]["rows_that_do_not_move"] == 1  # 0.2 m/s
     assert None in slow["start_stop"]["seconds_to_half_speed"]
     np.testing.assert_allclose(slow["tracking"]["rows"][1]["walked"], [0.9, 0, 0], atol=0.15)
@@ -128,14 +131,15 @@ def test_all_figures_are_there_and_finite(report):
 
 def test_models_that_cannot_be_measured_are_refused(small_model, model):
     with pytest.raises(InputError, match="needs commands vx, vy and yaw rate"):
-        evaluation.evaluate(small_model)
+        evaluate(small_model)
     with pytest.raises(InputError, match="frames 60 are too few"):
-        evaluation.evaluate(model, settings=evaluation.Settings(frames=60))
+        evaluate(model, settings=Settings(num_frames=60))
 
 
-def test_the_program_prints_and_writes_a_report(tmp_path, capsys):
+def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pictures are drawn without it
     out = tmp_path / "report"
-    arguments = ["--grid=0,0.9:0:0", "--frames", 150, "--drift-frames", 500, "--report", out]
+    arguments = ["--grid=0,0.9:0:0", "--seconds", 3, "--drift-seconds", 10, "--report", out]
     result = run_here(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
@@ -143,4 +147,4 @@ def test_the_program_prints_and_writes_a_report(tmp_path, capsys):
     assert len(written["tracking"]["rows"]) == 2
     assert (out / "report.png").stat().st_size > 20_000
     assert "numbers separated by commas" in refused_line(capsys, "evaluate", "--grid=a:0:0")
-    assert "not a model directory" in refused_line(capsys, "evaluate", tmp_path / "none")
+    assert "not a model directory" in refused_line(capsys, "evaluate", "--model", tmp_path / "none")

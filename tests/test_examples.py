@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmg_jax.commands import sampler
-from cmg_jax.generators.base import is_traced
+from cmg_jax import commands
+from cmg_jax.generators._base import is_traced
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "docs" / "examples").glob("*.py"))
 EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # run by test_rl_program.py
@@ -15,8 +15,8 @@ EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # run by test_r
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, bundled, monkeypatch):
-    """It runs, and asks only for commands that its model was trained on."""
-    trained, draw, checked = sampler.trained_range(bundled), sampler.uniform, []
+    """It runs, and draws only commands from the trained range of its model."""
+    trained, draw, checked = commands.trained_range(bundled), commands.uniform, []
 
     def uniform(key, command_range, num_envs):
         if not is_traced(command_range):
@@ -26,8 +26,8 @@ def test_example(path, bundled, monkeypatch):
             assert (high <= np.asarray(trained.high)).all()
         return draw(key, command_range, num_envs)
 
-    monkeypatch.setattr(sampler, "uniform", uniform)
-    joint_pos = np.asarray(runpy.run_path(str(path))["main"](envs=24, steps=30))
+    monkeypatch.setattr(commands, "uniform", uniform)
+    joint_pos = np.asarray(runpy.run_path(str(path))["main"](num_envs=24, steps=30))
     assert checked or path.stem == "many_devices"
     assert joint_pos.shape == (30, 24, 29)
     assert np.isfinite(joint_pos).all()

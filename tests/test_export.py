@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.export.onnx_model import onnx_model
-from cmg_jax.model import apply_normalized
+from cmg_jax.export import onnx_model
+from cmg_jax.model._model import apply_normalized
 
 
 @pytest.fixture(params=["real", "small"])
@@ -14,10 +14,10 @@ def any_model(request, model, small_model):
     return model if request.param == "real" else small_model
 
 
-@pytest.mark.parametrize("normalization", [False, True])
-def test_onnxruntime_makes_the_same_frame_for_any_number_of_rows(normalization, any_model):
+@pytest.mark.parametrize("physical", [False, True])
+def test_onnxruntime_makes_the_same_frame_for_any_number_of_rows(physical, any_model):
     onnxruntime = pytest.importorskip("onnxruntime")
-    graph = onnx_model(any_model, normalization=normalization)
+    graph = onnx_model(any_model, physical=physical)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     assert [value.name for value in session.get_inputs()] == ["prev_motion", "command"]
     assert [value.name for value in session.get_outputs()] == ["motion"]
@@ -26,11 +26,11 @@ def test_onnxruntime_makes_the_same_frame_for_any_number_of_rows(normalization, 
         motion = rng.normal(size=(rows, config.motion_dim)).astype(np.float32)
         command = rng.uniform(-1, 1, size=(rows, config.command_dim)).astype(np.float32)
         scale = np.ones(config.motion_dim, np.float32)
-        if normalization:
+        if physical:
             scale = np.asarray(stats.motion_std)
             motion = motion * scale + np.asarray(stats.motion_mean)
             command = command + (np.asarray(stats.command_max) + np.asarray(stats.command_min)) / 2
         frame = session.run(None, {"prev_motion": motion, "command": command})[0]
-        function = cmg_jax.apply if normalization else apply_normalized
+        function = cmg_jax.apply if physical else apply_normalized
         expected = np.asarray(jax.jit(function)(any_model, motion, command))
         np.testing.assert_allclose(frame / scale, expected / scale, rtol=0, atol=1e-5)

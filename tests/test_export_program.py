@@ -10,11 +10,11 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.export.stablehlo import stablehlo
-from cmg_jax.export.torch_file import ALIGNMENT, state_dict, torch_file
-from cmg_jax.precision import with_precision
-from converters import torch_file as reader
-from converters.cli import load_model
+from cmg_jax.export import stablehlo, state_dict, torch_file
+from cmg_jax.export._torch_file import ALIGNMENT
+from cmg_jax.model._precision import with_precision
+from converters import _torch_file as reader
+from converters import load_model
 from tests.conftest import DATA, refused_line, run_here, run_program
 from tests.torch_files import read_tensors
 
@@ -107,7 +107,7 @@ def test_a_process_with_jax_alone_runs_it_for_any_number_of_rows(model, tmp_path
     commands = rng.uniform(-0.3, 0.8, size=(6, 7, 3)).astype(np.float32)
     np.savez(tmp_path / "inputs.npz", motion=motion, step=commands[:, 0], steps=commands)
     (tmp_path / "step.jax").write_bytes(stablehlo(model).serialize())
-    (tmp_path / "steps.jax").write_bytes(stablehlo(model, 7).serialize())
+    (tmp_path / "steps.jax").write_bytes(stablehlo(model, num_frames=7).serialize())
     result = subprocess.run([sys.executable, "-c", JAX_ONLY], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     expected = np.asarray(jax.jit(cmg_jax.generate)(model, motion, commands))
@@ -136,7 +136,7 @@ def test_the_program_writes_and_checks_what_it_wrote(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("absent", "--format", "onnx", "--out", "a.onnx"), "not a model directory"),
+        (("--model", "absent", "--format", "onnx", "--out", "a.onnx"), "not a model directory"),
         (("--format", "onnx", "--out", "absent/a.onnx"), "create it first"),
         (("--format", "onnx", "--out", "."), "is a directory"),
         (("--format", "onnx", "--out", "a", "--steps", 4), "--steps: belongs to --format stablehlo"),

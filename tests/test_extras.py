@@ -1,5 +1,7 @@
 """What an extra brings is asked for before the work, in one line that names it; `.ci/extras` installs each alone."""
 
+import importlib
+import re
 import sys
 
 import pytest
@@ -24,8 +26,8 @@ def without(monkeypatch):
         ("matplotlib", "inspect walk.npz --plot a.png", VIZ),
         ("matplotlib", "data walk.npz --out a.npz --plot a.png", VIZ),
         ("matplotlib", "evaluate --report a", VIZ),
-        ("matplotlib", "dataset --out a", VIZ),
-        ("matplotlib", "bench --plot a", VIZ),
+        ("matplotlib", "motions --out a", VIZ),
+        ("matplotlib", "bench --pictures a", VIZ),
         ("onnxruntime torch", "bench --mode peers", "pip install 'cmg_jax[bench]'"),
         ("onnx", "export --format onnx --out a.onnx", EXPORT),
         ("viser", "view", VIEW),
@@ -49,3 +51,14 @@ def test_a_data_set_without_its_plot_is_made_all_the_same(without, tmp_path, cap
     assert result.returncode == 0, result.stderr
     assert VIZ in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.npz", "walk.npz"]
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "module"),
+    [("cmg_jax.envs", "make_wrap_env_fn", "_wrapper"), ("cmg_jax.rl", "set_up", "_run")],
+)
+def test_a_public_name_whose_extra_is_missing_says_so(package, name, module, without, monkeypatch):
+    without("brax", "brax.envs.base", "brax.training.acme", "brax.training.agents.ppo")
+    monkeypatch.delitem(sys.modules, f"{package}.{module}", raising=False)
+    with pytest.raises(ImportError, match=re.escape(f"{package}.{name} needs brax: {RL}")):
+        getattr(importlib.import_module(package), name)

@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cmg_jax.file_kinds import file_kind
+from cmg_jax._file_kinds import file_kind
 from tests.conftest import refused_line
 
 

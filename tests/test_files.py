@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.files import atomic_directory, atomic_path, read_npz, require_file_target
+from cmg_jax._files import atomic_directory, atomic_path, read_npz, require_file_target
 
 
 def names(directory):
@@ -86,7 +86,7 @@ def test_a_file_that_is_read_is_not_written(tmp_path):
     (tmp_path / "in.csv").write_text("0,1,0,0")
     (tmp_path / "link.csv").symlink_to(tmp_path / "in.csv")
     require_file_target(tmp_path / "in.csv", [tmp_path / "other.csv"])
-    with pytest.raises(InputError, match=r"link\.csv: is a file to read"):
+    with pytest.raises(InputError, match=r"link\.csv: is also an input"):
         require_file_target(tmp_path / "link.csv", [tmp_path / "other.csv", tmp_path / "in.csv"])
 
 

@@ -12,32 +12,28 @@ import pytest
 pytest.importorskip("brax")
 
 import cmg_jax
-from cmg_jax import InputError
-from cmg_jax.commands import sampler
-from cmg_jax.envs import g1_model, rewards
-from cmg_jax.envs.g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.envs.reference import empty_reference
-from cmg_jax.envs.wrapper import wrap_env_fn
-from cmg_jax.robot import G1
-from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
-from cmg_jax.robot.joints import indices
+from cmg_jax import InputError, commands
+from cmg_jax.envs import ReferenceSource, empty_reference, make_wrap_env_fn
+from cmg_jax.rl import G1Tracking, _g1_model, _rewards, domain_randomize
+from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, indices
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 BATCH, STEPS = 3, 12
-RANGE = sampler.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
+RANGE = commands.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
 
 
 def tracking(model, env):
     model = dataclasses.replace(model, initial_motion=None)
     generator = cmg_jax.streaming(max(env.wrapping["lookahead"]))
-    return wrap_env_fn(
-        model, generator, lambda key, n: sampler.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
+    source = ReferenceSource(
+        model, generator, lambda key, n: commands.uniform(key, RANGE, n), hold_interval=(5, 9), **env.wrapping
     )
+    return make_wrap_env_fn(source)
 
 
 @pytest.fixture(scope="module")
 def rollout(bundled):
-    """Robots of their own with the pelvis fast, some actions, and one row whose simulation breaks."""
+    """Randomized robots with a fixed base, some actions, and one row whose simulation diverges."""
     env = G1Tracking()
     keys = jax.random.split(jax.random.PRNGKey(2), BATCH)
     wrapped = tracking(bundled, env)(env, 100, randomization_fn=lambda model: domain_randomize(model, keys))
@@ -81,7 +77,7 @@ def test_the_robot_follows_and_is_rewarded_for_it(rollout):
     assert len(np.unique(metrics["reward/effort"][0])) == BATCH, "no robot differs from another"
 
 
-def test_a_simulation_that_breaks_begins_anew(rollout):
+def test_a_simulation_that_diverges_starts_again(rollout):
     env, _, (first, (obs, reward, done, metrics, qpos, _)) = rollout
     np.testing.assert_array_equal(done[-1], [0, 1, 0])
     assert all(np.isfinite(array).all() for array in (obs, reward, qpos, *metrics.values()))
@@ -132,7 +128,7 @@ def test_targets():
 
 
 def test_the_floating_g1_stands_on_its_eight_soles():
-    robot = g1_model.build(floating=True, sim_dt=0.005)
+    robot = _g1_model.build(floating=True, sim_dt=0.005)
     data = mujoco.MjData(robot)
     data.qpos[:] = G1.mj_model.key("stand").qpos
     data.ctrl[:] = data.qpos[7:]
@@ -143,13 +139,13 @@ def test_the_floating_g1_stands_on_its_eight_soles():
     assert (np.abs(data.qfrc_actuator[6:]) <= G1.mj_model.jnt_actfrcrange[1:, 1] + 1e-6).all()
 
 
-def test_likeness_and_costs():
-    np.testing.assert_allclose(rewards.likeness(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
-    assert rewards.likeness(jnp.zeros(4), 0.1) == 1
+def test_tracking_rewards_and_penalties():
+    np.testing.assert_allclose(_rewards.tracking_reward(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
+    assert _rewards.tracking_reward(jnp.zeros(4), 0.1) == 1
     limits = jnp.array([[-1.0, 1.0], [0.0, 2.0]])
-    np.testing.assert_allclose(rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
-    np.testing.assert_allclose(rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)
-    np.testing.assert_allclose(rewards.effort(jnp.array([5.0, 0.0]), jnp.array([10.0, 1.0])), 0.125)
+    np.testing.assert_allclose(_rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
+    np.testing.assert_allclose(_rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)
+    np.testing.assert_allclose(_rewards.effort(jnp.array([5.0, 0.0]), jnp.array([10.0, 1.0])), 0.125)
 
 
 def test_impossible_settings_are_refused():

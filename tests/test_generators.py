@@ -30,10 +30,10 @@ MODES = {
     "streaming 0": lambda: cmg_jax.streaming(0),
 }
 POOLED = {
-    "bank": lambda: cmg_jax.bank(lookahead_frames=3),
+    "bank": lambda: cmg_jax.replay(lookahead_frames=3),
     "streaming from a bank": lambda: cmg_jax.streaming(4, from_bank=True),
     "wrapped": lambda: cmg_jax.guarded(
-        cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, from_bank=True), frames=3))
+        cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, from_bank=True), num_frames=3))
     ),
 }
 ALL = MODES | POOLED
@@ -175,7 +175,7 @@ def test_bad_input_is_one_clear_line(generator, model):
     key = jax.random.key(0)
     for call, words in (
         (lambda: generator.init(model, key, commands(1)[0]), r"command has shape \(3,\)"),
-        (lambda: generator.init(model, key, None), "give the commands"),
+        (lambda: generator.init(model, key, None), "pass the commands"),
         (lambda: generator.init(model, key, commands(1)[:, :1]), r"must be \[11, 3\]"),
         (lambda: generator.init(model, key, commands(1).at[3].set(jnp.nan)), "not finite in row 3"),
         (lambda: generator.reset(model, state, mask[:3], key, commands(1)), "done has shape"),
@@ -374,7 +374,7 @@ def test_a_half_precision_store_takes_half_the_memory(dtype, model):
         lambda: cmg_jax.pregenerated(5, on_end="stop"),  # pyright: ignore
         lambda: cmg_jax.pregenerated(5, on_end="extend", lookahead_frames=5),
         lambda: cmg_jax.pregenerated(5, lookahead_frames=2),
-        lambda: cmg_jax.bank(lookahead_frames=-1),
+        lambda: cmg_jax.replay(lookahead_frames=-1),
         lambda: cmg_jax.streaming(5, dtype="int8"),
     ],
 )

@@ -1,16 +1,15 @@
-"""`cmg-jax inspect`: what files say of themselves, and what they hold."""
+"""`cmg-jax inspect`: what files state about themselves, and what they hold."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cmg_jax import InputError, motion_file
-from cmg_jax.data import inspection
-from cmg_jax.data.inspection import ASK, OK, UNKNOWN, WRONG
-from cmg_jax.motion_file import Motion
+from cmg_jax import InputError, motion_files
+from cmg_jax.motion_files import Motion
+from cmg_jax.motion_files._inspection import ASK, OK, UNKNOWN, WRONG
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot.bodies import breadth_first
-from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot._bodies import breadth_first
+from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 
 NAMES = ("numbers", "fps", "units", "joint order", "limits", "quaternion order", "body order")
@@ -31,13 +30,13 @@ def motion() -> Motion:
 
 
 def verdicts(path, **options) -> dict[str, str]:
-    found = inspection.inspect(path, **options).checks
+    found = motion_files.inspect(path, **options).checks
     assert tuple(check.name for check in found) == NAMES
     return {check.name: check.verdict for check in found}
 
 
 def reason(path, name: str) -> str:
-    return next(check.reason for check in inspection.inspect(path).checks if check.name == name)
+    return next(check.reason for check in motion_files.inspect(path).checks if check.name == name)
 
 
 def save(path, arrays, **changes):
@@ -48,7 +47,7 @@ def save(path, arrays, **changes):
 @pytest.fixture(scope="module")
 def tracking(motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("tracking") / "tracking.npz"
-    motion_file.write(path, motion, "mjlab")
+    motion_files.write(path, motion, "mjlab")
     with np.load(path) as arrays:
         return {key: value for key, value in arrays.items() if not key.endswith("_names")}  # as most have none
 
@@ -56,11 +55,11 @@ def tracking(motion, tmp_path_factory):
 UNKNOWN_IN = {"csv": {"fps", "body order"}, "twist": {"fps"}}
 
 
-@pytest.mark.parametrize(("name", "suffix"), [(name, form.suffix) for name, form in motion_file.FORMATS.items()])
+@pytest.mark.parametrize(("name", "suffix"), [(name, form.suffix) for name, form in motion_files.FORMATS.items()])
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_nothing_is_wrong_with_what_we_write(name, suffix, joints, motion, tmp_path):
     path = tmp_path / f"walk{suffix}"
-    motion_file.write(path, motion.with_joints(joints), name, bodies=True)
+    motion_files.write(path, motion.with_joints(joints), name, bodies=True)
     found = verdicts(path)
     assert {check for check, verdict in found.items() if verdict == UNKNOWN} == UNKNOWN_IN.get(name, set())
     assert {found[check] for check in set(NAMES) - UNKNOWN_IN.get(name, set())} == {OK}
@@ -80,9 +79,9 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
     found = verdicts(path)
     assert found["quaternion order"] == WRONG
     assert "xyzw, where wxyz belongs" in reason(path, "quaternion order")
-    assert found["joint order"] == found["body order"] == OK, "told apart from the orders of joints and bodies"
-    # Without bodies the pelvis tells; 180 degrees about the vertical read the same both ways, and nothing can.
-    motion_file.write(tmp_path / "walk.csv", motion)
+    assert found["joint order"] == found["body order"] == OK, "distinguished from the orders of joints and bodies"
+    # Without bodies the pelvis decides; 180 degrees about the vertical read the same both ways, and nothing can.
+    motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     swapped = table.copy()
     swapped[:, 3:7] = table[:, [6, 3, 4, 5]]
@@ -108,8 +107,8 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     assert (found["joint order"], found["body order"], found["quaternion order"]) == (WRONG, WRONG, OK)
     assert "breadth-first (Isaac Lab's)" in reason(path, "joint order")
     assert "all are in the order breadth-first" in reason(path, "body order")
-    # A table of joints alone: limits that differ from joint to joint tell.
-    motion_file.write(tmp_path / "walk.csv", motion)
+    # A table of joints alone: limits that differ from joint to joint decide.
+    motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     table[:, 7:] = table[:, 7:][:, joints]
     np.savetxt(tmp_path / "isaac.csv", table, delimiter=",")
@@ -117,7 +116,7 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
 
 
 def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
-    motion_file.write(tmp_path / "walk.npz", motion, bodies=True)
+    motion_files.write(tmp_path / "walk.npz", motion, bodies=True)
     with np.load(tmp_path / "walk.npz") as arrays:
         content = dict(arrays)
     names = content["body_names"].tolist()
@@ -139,24 +138,24 @@ def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
 def test_numbers_limits_and_jumps(motion, tmp_path):
     joint_pos = motion.joint_pos.copy()
     joint_pos[60:70, 3] = 3.2
-    motion_file.write(tmp_path / "far.csv", motion._replace(joint_pos=joint_pos))
+    motion_files.write(tmp_path / "far.csv", motion._replace(joint_pos=joint_pos))
     assert "8.3 % of the frames are beyond, furthest left_knee_joint by 0.32 rad" in reason(
         tmp_path / "far.csv", "limits"
     )
     root = motion.root_pos.copy()
     root[50:] += 1
-    motion_file.write(tmp_path / "jump.csv", motion._replace(root_pos=root))
+    motion_files.write(tmp_path / "jump.csv", motion._replace(root_pos=root))
     assert reason(tmp_path / "jump.csv", "numbers") == "1 jumps between frames, the first after frame 49"
     joint_pos[7] = np.nan
-    motion_file.write(tmp_path / "nan.csv", motion._replace(joint_pos=joint_pos))
+    motion_files.write(tmp_path / "nan.csv", motion._replace(joint_pos=joint_pos))
     found = verdicts(tmp_path / "nan.csv")
     assert found.pop("numbers") == WRONG
     assert set(found.values()) == {UNKNOWN}
 
 
-def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_path):
+def test_an_unknown_robot_is_inspected_without_checks_of_its_body(motion, tmp_path):
     stranger = motion.with_joints(("left_knee_joint", "right_knee_joint"))._replace(robot=Robot("dog", ("paw", "tail")))
-    motion_file.write(tmp_path / "walk.npz", stranger)
+    motion_files.write(tmp_path / "walk.npz", stranger)
     found = verdicts(tmp_path / "walk.npz")
     assert (found["fps"], found["joint order"], found["limits"]) == (OK, UNKNOWN, UNKNOWN)
     assert "paw, tail" in reason(tmp_path / "walk.npz", "joint order")
@@ -172,11 +171,11 @@ def test_a_robot_that_is_no_g1_is_shown_without_checks_of_its_body(motion, tmp_p
         ("cut.npz", b"PK\x03\x04", "damaged"),
     ],
 )
-def test_other_files_are_told_in_one_line(name, content, words, tmp_path):
+def test_other_files_are_reported_in_one_line(name, content, words, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises((InputError, OSError), match=words):
-        inspection.inspect(tmp_path / name)
+        motion_files.inspect(tmp_path / name)
 
 
 def test_the_program_prints_draws_and_returns_what_it_found(motion, tracking, tmp_path):

@@ -9,8 +9,8 @@ import pytest
 
 from cmg_jax import InputError
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.robot.kinematics import kinematics
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.robot._kinematics import kinematics
 
 ARM = """<mujoco><worldbody><body name="base" pos="0 0 1">
   <body name="upper" pos="0.1 0 0"><joint name="elbow" type="hinge" axis="0 1 0"/><geom size="0.1"/>
@@ -51,7 +51,9 @@ def test_velocities_of_our_g1_agree_with_mujoco():
         index = divmod(row, 3)
         data.qpos[:] = positions
         mujoco.mju_rotVecQuat(turned, angular[row], root_quat[row] * [1, -1, -1, -1])
-        data.qvel[:] = np.concatenate([linear[row], turned, joint_vel[row]])  # a free joint turns along its own axes
+        data.qvel[:] = np.concatenate(
+            [linear[row], turned, joint_vel[row]]
+        )  # a free joint's angular velocity is along its own axes
         mujoco.mj_forward(model, data)
         for body, name in enumerate(robot.bodies):
             place = model.body(name).id
@@ -61,14 +63,14 @@ def test_velocities_of_our_g1_agree_with_mujoco():
             np.testing.assert_allclose(poses.position[index][body], data.xpos[place], atol=1e-5)
 
 
-def test_velocities_of_a_robot_that_stands_fast(tmp_path):
+def test_velocities_of_a_robot_with_a_fixed_base(tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)
     robot = kinematics(Robot.from_mjcf(path).with_joints(("elbow",)), bodies=("lower",))
     _, velocities = jax.jit(robot.body_velocities)(jnp.array([0.0]), jnp.array([2.0]))
     np.testing.assert_allclose(velocities.linear, [[0.6, 0, 0]], atol=1e-6)
     np.testing.assert_allclose(velocities.angular, [[0, 2, 0]], atol=1e-6)
-    with pytest.raises(InputError, match="no free joint"):
+    with pytest.raises(InputError, match="fixed base"):
         robot.body_velocities(jnp.array([0.0]), jnp.array([2.0]), root_velocity=jnp.zeros(3))
 
 
@@ -88,7 +90,7 @@ def test_chosen_bodies_of_another_robot_by_name(tmp_path):
             np.testing.assert_allclose(poses.rotation[row, index], data.body(body).xquat, atol=1e-6)
 
 
-def test_joints_that_are_not_given_stay_where_the_file_has_them(tmp_path):
+def test_joints_without_values_stay_at_rest(tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)
     some = jax.jit(kinematics(Robot.from_mjcf(path).with_joints(("wrist",))).body_poses)(jnp.array([0.4]))
@@ -120,10 +122,10 @@ def test_of_a_scene_the_robot_is_taken_and_not_the_ball(tmp_path):
     np.testing.assert_allclose(placed["arm"], [5.2, 0, 0], atol=1e-6)
 
 
-def test_a_root_that_stands_fast_cannot_be_placed(tmp_path):
+def test_a_fixed_base_cannot_be_placed(tmp_path):
     path = tmp_path / "arm.xml"
     path.write_text(ARM)
-    with pytest.raises(InputError, match="no free joint"):
+    with pytest.raises(InputError, match="fixed base"):
         kinematics(Robot.from_mjcf(path).with_joints(("wrist",))).body_poses(jnp.array([0.4]), jnp.zeros(3))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax.model import param_shapes
+from cmg_jax.model._model import param_shapes
+from cmg_jax.robot import Robot
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_two_checkpoints_have_one_structure_and_compile_once(checkpoints):
 
 def test_models_of_another_robot_or_rate_differ(checkpoints):
     one = checkpoints[0]
-    for change in ({"joint_names": ("x", "b", "c")}, {"fps": 30.0}):
+    for change in ({"robot": Robot("xbc", ("x", "b", "c"))}, {"fps": 30.0}):
         other = one.replace(config=dataclasses.replace(one.config, **change))
         assert jax.tree.structure(other) != jax.tree.structure(one)
 

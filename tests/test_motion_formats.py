@@ -12,15 +12,13 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, motion_file, plain_pickle, safe_pickle
-from cmg_jax.commands import schedule
-from cmg_jax.data import readers
-from cmg_jax.data.assume import Assume
-from cmg_jax.generators.base import first_frames
-from cmg_jax.motion_file import Motion, twist
-from cmg_jax.robot import G1, odometry, rotation
-from cmg_jax.robot.bodies import body_poses, body_states, breadth_first
-from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax import InputError, motion_files, pickles
+from cmg_jax.commands import _schedule
+from cmg_jax.generators._base import first_frames
+from cmg_jax.motion_files import Assume, Motion, _twist
+from cmg_jax.robot import G1, _feet, _odometry, _rotation
+from cmg_jax.robot._bodies import body_poses, body_states, breadth_first
+from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_here
 
 FORMATS = {
@@ -35,14 +33,14 @@ FORMATS = {
 @pytest.fixture(scope="module")
 def trajectory(bundled) -> tuple[np.ndarray, np.ndarray]:
     """A walk of 2 s on an arc, and its commands."""
-    commands = schedule.hold([[0.9, 0.1, 0.5]], 2, 50)
+    commands = _schedule.hold_each([[0.9, 0.1, 0.5]], 2, 50)
     first = first_frames(bundled, jax.random.key(4), 1)
     return np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0], commands
 
 
 @pytest.fixture(scope="module")
 def motion(bundled, trajectory) -> Motion:
-    return motion_file.of_trajectory(bundled.config, *trajectory)
+    return motion_files.of_trajectory(bundled.config, *trajectory)
 
 
 # The pickles.
@@ -62,9 +60,9 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-@pytest.mark.parametrize("load", [pickle.loads, safe_pickle.load])
+@pytest.mark.parametrize("load", [pickle.loads, pickles.load])
 def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load):
-    pickled = plain_pickle.dumps(PLAIN, protocol=protocol)
+    pickled = pickles.dumps(PLAIN, protocol=protocol)
     read = load(pickled)
     assert list(read) == list(PLAIN)
     for key in ("none", "numbers", "text"):
@@ -81,21 +79,21 @@ def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load
 def test_a_plain_pickle_names_what_every_numpy_has_and_takes_nothing_else():
     names = {
         argument
-        for opcode, argument, _ in pickletools.genops(plain_pickle.dumps(PLAIN))
+        for opcode, argument, _ in pickletools.genops(pickles.dumps(PLAIN))
         if opcode.name in ("GLOBAL", "STACK_GLOBAL")
     }
     core = "numpy.core.multiarray"  # of NumPy 1 and 2 alike
     assert names == {f"{core} _reconstruct", f"{core} scalar", "numpy ndarray", "numpy dtype"}
     for value in (object(), np.array(["text"]), np.array([None])):
         with pytest.raises(TypeError):
-            plain_pickle.dumps([value])
+            pickles.dumps([value])
 
 
 # TWIST.
 
 
 def test_a_twist_file_is_read_by_pickle_and_numpy_alone(motion, tmp_path):
-    motion_file.write(tmp_path / "walk.pkl", motion)
+    motion_files.write(tmp_path / "walk.pkl", motion)
     program = (
         "import pickle, sys; content = pickle.load(open('walk.pkl', 'rb'));"
         "assert not {'jax', 'cmg_jax', 'mujoco'} & set(sys.modules);"
@@ -113,13 +111,13 @@ def test_a_twist_file_is_read_by_pickle_and_numpy_alone(motion, tmp_path):
     }, result.stderr
     content = pickle.loads((tmp_path / "walk.pkl").read_bytes())
     np.testing.assert_array_equal(content["root_rot"][:, [3, 0, 1, 2]], motion.root_quat)
-    assert content["root_rot"][-1, 3] < 0.95, "a walk that turns tells w from x"
+    assert content["root_rot"][-1, 3] < 0.95, "a walk that turns distinguishes w from x"
     np.testing.assert_array_equal(content["dof_pos"], motion.joint_pos)
 
 
 @needs_shared
 def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
-    motion_file.write(tmp_path / "walk.pkl", motion)
+    motion_files.write(tmp_path / "walk.pkl", motion)
     ours = pickle.loads((tmp_path / "walk.pkl").read_bytes())
     for path in sorted((SHARED / "twist2_walks").glob("*.pkl"))[:3]:
         theirs = pickle.loads(path.read_bytes())
@@ -132,7 +130,7 @@ def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
         assert ours["link_body_list"] == theirs["link_body_list"]
         # Their own joints, through our kinematics, give their bodies: order, frame and unit are theirs.
         recorded = motion._replace(joint_pos=theirs["dof_pos"], robot=G1)
-        np.testing.assert_allclose(twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
+        np.testing.assert_allclose(_twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
 
 
 # Tracking tasks.
@@ -156,7 +154,7 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
 
 
 def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
-    motion_file.write(tmp_path / "tracking.npz", motion, "mjlab")
+    motion_files.write(tmp_path / "tracking.npz", motion, "mjlab")
     with np.load(tmp_path / "tracking.npz", allow_pickle=False) as file:
         arrays = dict(file)
     shapes = {"fps": (1,), "joint_pos": (101, 29), "joint_vel": (101, 29), "body_pos_w": (101, 30, 3)}
@@ -171,8 +169,8 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
     seen = np.gradient(arrays["body_pos_w"], 1 / 50, axis=0)[1:-1]
     assert np.sqrt(np.square(seen - arrays["body_lin_vel_w"][1:-1]).mean()) < 0.05
     assert np.abs(arrays["body_lin_vel_w"]).max() > 1.5
-    turned = rotation.angular_velocity(arrays["body_quat_w"][:, 10].astype(float), 50)
-    turned = rotation.rotate(arrays["body_quat_w"][:, 10].astype(float), turned)
+    turned = _rotation.angular_velocity(arrays["body_quat_w"][:, 10].astype(float), 50)
+    turned = _rotation.rotate(arrays["body_quat_w"][:, 10].astype(float), turned)
     assert np.sqrt(np.square(turned - arrays["body_ang_vel_w"][:, 10])[1:-1].mean()) < 0.2
     # The pelvis turns at 0.5 rad/s and walks at 0.9 and 0.1 m/s, whatever its heading.
     np.testing.assert_allclose(arrays["body_ang_vel_w"][:, 0], np.tile([0, 0, 0.5], (101, 1)), atol=1e-3)
@@ -197,7 +195,7 @@ ISAAC_LAB_BODIES = (
 
 def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tmp_path):
     for name in ("mjlab", "beyondmimic"):
-        motion_file.write(tmp_path / FORMATS[name], motion, name)
+        motion_files.write(tmp_path / FORMATS[name], motion, name)
     theirs, ours = (dict(np.load(tmp_path / FORMATS[name])) for name in ("beyondmimic", "mjlab"))
     assert list(ours["joint_names"]) == list(G1_29_JOINTS)
     assert list(ours["body_names"]) == list(G1.body_names)
@@ -215,7 +213,7 @@ def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tm
 
 
 def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
-    motion_file.write(tmp_path / "isaac.npz", motion, "beyondmimic")
+    motion_files.write(tmp_path / "isaac.npz", motion, "beyondmimic")
     arrays = np.load(tmp_path / "isaac.npz")
     model, data, velocity = G1.mj_model, mujoco.MjData(G1.mj_model), np.empty(6)
     for frame in (0, 40, 100):
@@ -233,8 +231,8 @@ def test_beyondmimic_has_the_velocities_of_centres_of_mass(motion, tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
 def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_path):
-    motion_file.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
-    (clip,) = readers.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
+    motion_files.write(tmp_path / FORMATS[name], motion.with_joints(joints), name)
+    (clip,) = motion_files.read(tmp_path / FORMATS[name], Assume(csv_fps=50.0, joints=joints)).clips
     assert clip.fps == 50
     assert clip.joint_names == (breadth_first(G1, joints) if name == "beyondmimic" else joints)
     expected = motion.with_joints(clip.joint_names)
@@ -245,37 +243,44 @@ def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_
         np.testing.assert_allclose(clip.joint_vel, expected.joint_vel, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_writes_is_recognised_as_that_format(name, motion, tmp_path):
+    motion_files.write(tmp_path / FORMATS[name], motion, name, bodies=True)
+    (content,) = motion_files.read(tmp_path / FORMATS[name]).contents
+    assert name in content.format.writers
+
+
 def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
     order = np.random.default_rng(1).permutation(29)
     shuffled = motion.with_joints([G1_29_JOINTS[index] for index in order])
     assert np.abs(shuffled.joint_pos - motion.joint_pos).max() > 0.5
     for name in ("csv", "twist", "mjlab"):
-        motion_file.write(tmp_path / FORMATS[name], shuffled, name)
-        (clip,) = readers.read(tmp_path / FORMATS[name]).clips
+        motion_files.write(tmp_path / FORMATS[name], shuffled, name)
+        (clip,) = motion_files.read(tmp_path / FORMATS[name]).clips
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
 def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajectory):
     states, commands = trajectory
     both = np.stack([states, states * 0.7])
-    motions = motion_file.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
+    motions = motion_files.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
-    walked = np.asarray(odometry.stance_velocity(states[:, :29], G1, 50))
-    stance = np.asarray(odometry.stance_foot(odometry.feet.sole_points(states[:, :29], G1)))
+    velocity = np.asarray(_odometry.stance_velocity(states[:, :29], G1, 50))
+    stance = np.asarray(_odometry.stance_foot(_feet.sole_points(states[:, :29], G1)))
     one = Motion(50.0, G1, *(array[0] for array in motions[2:]))
     states_of_bodies = body_poses(G1, one.qpos())
     slip = {}
     for path in ("odometry", "command"):
-        root = one if path == "odometry" else motion_file.of_trajectory(bundled.config, states, commands)
+        root = one if path == "odometry" else motion_files.of_trajectory(bundled.config, states, commands)
         ankle = [G1.body_names.index(f"{side}_ankle_roll_link") for side in ("left", "right")]
         feet = body_poses(G1, root.qpos()).position[:, ankle, :2]
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
         slip[path] = np.median(step)
     assert slip["odometry"] < 0.6 * slip["command"]
-    # The path's length is what was walked.
+    # The path is as long as the velocity says.
     travelled = np.linalg.norm(np.diff(one.root_pos[:, :2], axis=0), axis=-1) * 50
-    np.testing.assert_allclose(travelled, np.linalg.norm(walked[:, :2], axis=-1), atol=2e-3)
+    np.testing.assert_allclose(travelled, np.linalg.norm(velocity[:, :2], axis=-1), atol=2e-3)
     assert states_of_bodies.position[..., 2].min() > -0.01
 
 
@@ -284,16 +289,16 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
     stranger = motion.with_joints(("left_knee_joint", "tail"))
     for name in ("csv", "twist", "mjlab", "beyondmimic"):
         with pytest.raises(InputError, match="holds one environment"):
-            motion_file.write(tmp_path / FORMATS[name], several, name)
+            motion_files.write(tmp_path / FORMATS[name], several, name)
         with pytest.raises(InputError, match=r"holds the G1's links|needs the robot's MJCF"):
-            motion_file.write(tmp_path / FORMATS[name], stranger, name)
-    motion_file.write(tmp_path / "several.npz", several)
-    motion_file.write(tmp_path / "stranger.npz", stranger)
-    assert len(readers.read(tmp_path / "several.npz").clips) == 2
+            motion_files.write(tmp_path / FORMATS[name], stranger, name)
+    motion_files.write(tmp_path / "several.npz", several)
+    motion_files.write(tmp_path / "stranger.npz", stranger)
+    assert len(motion_files.read(tmp_path / "several.npz").clips) == 2
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 
-def test_the_program_writes_what_it_is_told(tmp_path, capsys):
+def test_the_program_writes_what_its_options_say(tmp_path, capsys):
     arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
     result = run_here(
         capsys,

@@ -8,7 +8,7 @@ import pytest
 import cmg_jax
 from cmg_jax import CMGMotionGenerator, InputError
 from cmg_jax.robot import G1
-from cmg_jax.robot.bodies import body_poses, qpos
+from cmg_jax.robot._bodies import body_poses, qpos
 from tests.generator_tools import BATCH, commands, first, reference
 
 
@@ -113,7 +113,7 @@ def test_bad_input_is_one_clear_line(model):
         (lambda: CMGMotionGenerator(model, 0), "num_envs 0"),
         (lambda: generator.switch_mode("offline"), "mode 'offline'"),
         (lambda: generator.reset([4]), "there are environments 0 to 3"),
-        (lambda: generator.get_motion([0.5]), "env_ids float64"),
+        (lambda: generator.get_motion([0.5]), "env_ids float64"),  # pyright: ignore
         (lambda: generator.reset([1], commands=np.zeros((2, 3))), r"commands has shape \(2, 3\)"),
         (lambda: generator.reset(init_motion=np.full((4, 58), np.nan)), "init_motion is not finite in row 0"),
         (lambda: generator.update_commands(np.zeros(3)), "commands has shape"),

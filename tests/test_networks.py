@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmg_jax.networks import blend_experts, pack_experts, unpack_experts
+from cmg_jax.model._networks import blend_experts, pack_experts, unpack_experts
 from tests.conftest import SHARED, needs_shared
 
 TOLERANCE = 1e-5

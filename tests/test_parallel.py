@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, parallel
+from cmg_jax import InputError
+from cmg_jax.generators import _sharded
 from tests import two_processes
 from tests.conftest import XLA_FLAGS
 from tests.generator_tools import commands, flat, jitted, play
@@ -29,7 +30,7 @@ COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "
 @pytest.fixture(scope="module")
 def devices():
     assert len(jax.devices()) == 8
-    return parallel.mesh()
+    return _sharded.mesh()
 
 
 def rollout(generator):
@@ -56,7 +57,7 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
     done, changed = rng.random((2, STEPS, ROWS)) < 0.2
     command = np.stack([commands(seed, ROWS) for seed in range(STEPS)])
     served = []
-    for kind in (generator, parallel.sharded(generator, devices)):
+    for kind in (generator, _sharded.sharded(generator, devices)):
         state = jax.jit(kind.init)(model, jax.random.key(1), commands(90, ROWS))
         state, (frames, ahead) = rollout(kind)(model, state, done, changed, command)
         served.append((flat(frames), flat(ahead), np.asarray(state.command)))
@@ -67,7 +68,7 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
 
 
 def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, devices):
-    generator, model = parallel.sharded(ALL["wrapped"](), devices), model.replace(bank=motions)
+    generator, model = _sharded.sharded(ALL["wrapped"](), devices), model.replace(bank=motions)
     assert generator.horizon == ALL["wrapped"]().horizon
     functions = jitted(generator)
     state = functions.init(model, jax.random.key(1), commands(3, ROWS))
@@ -93,26 +94,26 @@ def assert_apart_by_rounding(frames, expected):
 @pytest.mark.parametrize("mode", ["loop", "realtime", "streaming"])
 def test_64_rows_a_device_are_apart_by_rounding_alone(mode, model, devices):
     served = []
-    for kind in (MODES[mode](), parallel.sharded(MODES[mode](), devices)):
+    for kind in (MODES[mode](), _sharded.sharded(MODES[mode](), devices)):
         state = jax.jit(kind.init)(model, jax.random.key(1), commands(5, 512))
         served.append(play(kind, model, state, 12)[1])
     assert_apart_by_rounding(*served)
 
 
 def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
-    generator, model = cmg_jax.bank(), model.replace(bank=motions)
+    generator, model = cmg_jax.replay(), model.replace(bank=motions)
     states = [
         kind.init(model, jax.random.key(4), None, num_envs=ROWS)
-        for kind in (generator, parallel.sharded(generator, devices))
+        for kind in (generator, _sharded.sharded(generator, devices))
     ]
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
 @pytest.mark.parametrize("mode", ["realtime", "streaming", *POOLED])
 def test_nothing_passes_between_devices(mode, model, motions, devices):
-    generator = parallel.sharded(ALL[mode](), devices)
-    model = parallel.replicate(model.replace(bank=motions), devices)
-    command, done = parallel.shard_rows((np.asarray(commands(1, ROWS)), np.arange(ROWS) % 3 == 0), devices)
+    generator = _sharded.sharded(ALL[mode](), devices)
+    model = _sharded.replicate(model.replace(bank=motions), devices)
+    command, done = _sharded.shard_rows((np.asarray(commands(1, ROWS)), np.arange(ROWS) % 3 == 0), devices)
     state = jax.jit(generator.init)(model, jax.random.key(0), command)
     for function, arguments in (
         (generator.step, ()),
@@ -128,18 +129,18 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
     motion = model.initial_motion[:512]
     schedule = jnp.stack([commands(seed, 512) for seed in range(20)], axis=1)
     expected = jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, schedule, time_major=time_major)
-    generate = jax.jit(functools.partial(parallel.generate, over=devices, time_major=time_major))
+    generate = jax.jit(functools.partial(_sharded.generate_sharded, over=devices, time_major=time_major))
     trajectory = generate(model, motion, schedule)
     assert_apart_by_rounding(*(a if time_major else np.swapaxes(a, 0, 1) for a in (trajectory, expected)))
-    inputs = parallel.replicate(model, devices), *parallel.shard_rows((motion, schedule), devices)
+    inputs = _sharded.replicate(model, devices), *_sharded.shard_rows((motion, schedule), devices)
     text = str(generate.lower(*inputs).compile().as_text())
     assert [word for word in COLLECTIVES if word in text] == []
 
 
 def test_rows_that_do_not_go_evenly_are_refused(model, devices):
-    with pytest.raises(InputError, match="12 rows do not go evenly over 8 devices"):
-        parallel.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
-    generator = parallel.sharded(cmg_jax.streaming(2), devices)
+    with pytest.raises(InputError, match="12 rows cannot be shared evenly by 8 devices"):
+        _sharded.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
+    generator = _sharded.sharded(cmg_jax.streaming(2), devices)
     state = generator.init(model, jax.random.key(0), commands(0, 16))
     with pytest.raises(InputError, match="command is not finite in row 3"):
         generator.set_command(model, state, commands(0, 16).at[3, 1].set(jnp.nan))
@@ -147,8 +148,8 @@ def test_rows_that_do_not_go_evenly_are_refused(model, devices):
         generator.lookahead(model, state, (-1,))
     with pytest.raises(InputError, match=r"command has shape \(8, 3\); it must be \[16, 3\]"):
         generator.reset(model, state, np.ones(16, bool), jax.random.key(0), commands(0, 8))
-    with pytest.raises(InputError, match="10 rows do not go evenly"):
-        parallel.generate(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
+    with pytest.raises(InputError, match="10 rows cannot be shared evenly"):
+        _sharded.generate_sharded(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
 
 def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
@@ -173,7 +174,7 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], errors
     served = np.concatenate([np.load(tmp_path / f"{process}.npy") for process in range(2)], axis=1)
-    two_devices = parallel.mesh(jax.devices()[:2])
+    two_devices = _sharded.mesh(jax.devices()[:2])
     expected = two_processes.run(two_devices, cmg_jax.streaming(3), cmg_jax.default_model(), slice(None))
     # Another number of devices in a process shares the threads of a matrix product in another way.
     np.testing.assert_allclose(served[0], expected[0], rtol=0, atol=1e-6)

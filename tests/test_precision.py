@@ -6,8 +6,8 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.export.onnx_model import onnx_model
-from cmg_jax.precision import with_precision
+from cmg_jax.export import onnx_model
+from cmg_jax.model._precision import with_precision
 from tests.generator_tools import commands, first, play
 
 # Of one frame, rad and rad/s, root mean square; about twice what was measured.

@@ -20,14 +20,14 @@ import pytest
 from PIL import GifImagePlugin, Image
 
 import cmg_jax
-from cmg_jax import checkpoint
-from cmg_jax.cli import program
+from cmg_jax.cli import _program
 from cmg_jax.cli.main import main
-from cmg_jax.commands import schedule
-from cmg_jax.generators.base import first_frames
+from cmg_jax.commands import _schedule
+from cmg_jax.generators._base import first_frames
+from cmg_jax.model import _checkpoint
 from cmg_jax.robot import G1
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.conftest import assert_one_clear_line, refused_line, run_here, run_program
 
 
@@ -64,7 +64,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
     assert walk["fps"].item() == 50
     assert tuple(walk["dof_names"]) == G1_29_JOINTS
     assert tuple(walk["body_names"]) == G1.body_names
-    expected_commands = schedule.hold([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
+    expected_commands = _schedule.hold_each([[0.8, 0, 0], [-0.2, 0, 0.5]], 2, 50)
     np.testing.assert_array_equal(walk["commands"], expected_commands)
     trajectory = jax.jit(cmg_jax.generate)(
         bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]
@@ -186,7 +186,7 @@ BAD_ARGUMENTS = [
     (("--command", 1, 0, 0, "--schedule", "a.csv"), "not allowed with"),
     (("--schedule", "absent.csv"), "No such file"),
     (("--schedule", "bad.csv"), "bad.csv:1"),
-    (("--envs", 0), "at least one environment"),
+    (("--envs", 0), "at least 1"),
     (("--seconds", "-1"), "positive"),
     (("--seconds", "inf"), "positive"),
     (("--seconds", "0.001"), "hold no frame"),
@@ -194,7 +194,7 @@ BAD_ARGUMENTS = [
     (("--envs", 10**9), "ask for fewer"),
     (("--command", "1e39", 0, 0), "finite"),
     (("--schedule", "large.csv"), "too large"),
-    (("--seed", "-1"), "--seed -1"),
+    (("--seed", "-1"), "--seed: -1"),
     (("--model", "absent"), "not a model directory"),
     (("--out", "a.txt"), ".npz or .csv or .pkl"),
     (("--out", "a.pkl", "--format", "mjlab"), "must end in .npz"),
@@ -223,11 +223,11 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
 def test_the_program_itself_exits_with_2(tmp_path, capsys):
     assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
     assert_one_clear_line(run_here(capsys, "cmg-jax"), "COMMAND")
-    absent = run_here(capsys, "cmg-jax", "info", "absent", cwd=tmp_path)
+    absent = run_here(capsys, "cmg-jax", "info", "--model", "absent", cwd=tmp_path)
     assert_one_clear_line(absent, "absent is not a model directory")
-    shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
+    shutil.copytree(_checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
-    damaged = run_here(capsys, "cmg-jax", "info", "damaged", cwd=tmp_path)
+    damaged = run_here(capsys, "cmg-jax", "info", "--model", "damaged", cwd=tmp_path)
     assert_one_clear_line(damaged, "damaged", "convert the model again")
 
 
@@ -254,7 +254,7 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
             time.sleep(0.05)
 
     try:
-        assert program.run("cmg-jax test", command) == 130
+        assert _program.run("cmg-jax test", command) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "cmg-jax test: interrupted; no file is half written\n"
@@ -279,7 +279,7 @@ def process_settings():
     ("arguments", "code"),
     [
         (("info",), 0),
-        (("info", "damaged"), 2),
+        (("info", "--model", "damaged"), 2),
         (("--compilation-cache", "compiled", "info"), 0),
         (("generate", "--seconds", 0.1, "--plot", "a.png", "--video", "a.gif"), 0),
         (("view", "--schedule", "absent.csv"), 2),
@@ -290,7 +290,7 @@ def test_main_in_a_process_of_someone_else_leaves_it_as_it_was(tmp_path, monkeyp
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
-    shutil.copytree(checkpoint.default_model_path(), tmp_path / "damaged")
+    shutil.copytree(_checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
     main(["info"])  # what is imported late is imported
     matplotlib.use("svg")

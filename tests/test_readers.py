@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmg_jax import InputError, motion_files
 from cmg_jax.cli.main import main
-from cmg_jax.data import build, clips, pace, readers
-from cmg_jax.data.assume import Assume
-from cmg_jax.data.clips import Clip, Rejected
-from cmg_jax.robot import G1, bodies, g1
-from cmg_jax.robot.bodies import breadth_first
-from cmg_jax.robot.g1 import G1_23_JOINTS, G1_29_JOINTS, ROBOTS, g1_spelling
+from cmg_jax.data import _build
+from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, _pace, _reading
+from cmg_jax.robot import G1, _bodies, _g1
+from cmg_jax.robot._bodies import breadth_first
+from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS, ROBOTS, g1_spelling
 from tests.conftest import refused_line
 from tests.data_tools import strides
 
@@ -36,7 +36,7 @@ def qpos(clip):
 @pytest.fixture(scope="module")
 def tracking(clip):
     """Joints and bodies in the world, without names."""
-    poses = bodies.body_poses(clip.robot, bodies.qpos(clip.robot, clip.joint_pos, clip.root_pos, clip.root_quat))
+    poses = _bodies.body_poses(clip.robot, _bodies.qpos(clip.robot, clip.joint_pos, clip.root_pos, clip.root_quat))
     return {
         "fps": np.array([50.0]),
         "joint_pos": clip.joint_pos,
@@ -122,7 +122,7 @@ def test_motions_of_each_program_read_alike(clip, qpos, tracking, tmp_path):
     }
     for name, content in written.items():
         (tmp_path / name).unlink(missing_ok=True)
-        reading = readers.read(save(tmp_path / name, content))
+        reading = motion_files.read(save(tmp_path / name, content))
         assert len(reading.clips) == 1, name
         assert_same(reading.clips[0], clip)
         assert set(reading.clips[0].joint_names) == set(G1_29_JOINTS), name
@@ -133,15 +133,15 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
     several = {"0-walk": asap(clip), "1-stroll": asap(slower)}
     for protocol in range(6):
         (tmp_path / "dict.pkl").write_bytes(pickle.dumps(several, protocol))
-        reading = readers.read(tmp_path / "dict.pkl")
+        reading = motion_files.read(tmp_path / "dict.pkl")
         assert [found.name for found in reading.clips] == ["dict[0-walk]", "dict[1-stroll]"]
         assert_same(reading.clips[0], clip)
         assert_same(reading.clips[1], slower)
-    partly = readers.read(save(tmp_path / "partly.pkl", {**several, "2-cut": {"dof": clip.joint_pos}}))
+    partly = motion_files.read(save(tmp_path / "partly.pkl", {**several, "2-cut": {"dof": clip.joint_pos}}))
     assert len(partly.clips) == 2
     assert partly.notes[0].text.startswith("partly[2-cut] is left out: it has dof but no root under root_rot")
     (tmp_path / "packed.pkl").write_bytes(gzip.compress(pickle.dumps(list(several.values()))))
-    assert [found.name for found in readers.read(tmp_path / "packed.pkl").clips] == ["packed[0]", "packed[1]"]
+    assert [found.name for found in motion_files.read(tmp_path / "packed.pkl").clips] == ["packed[0]", "packed[1]"]
     trajectory = {
         "qpos": qpos,
         "qvel": np.zeros((len(qpos), 35)),
@@ -150,7 +150,7 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
         "split_points": np.array([0, 60, len(qpos)]),
         "metadata": None,
     }
-    found = readers.read(save(tmp_path / "loco.npz", trajectory)).clips
+    found = motion_files.read(save(tmp_path / "loco.npz", trajectory)).clips
     assert [(piece.name, len(piece.joint_pos)) for piece in found] == [("loco[0]", 60), ("loco[1]", len(qpos) - 60)]
     np.testing.assert_allclose(found[1].joint_pos, clip.joint_pos[60:], atol=1e-6)
 
@@ -159,30 +159,30 @@ def test_names_go_before_places_in_pickles_and_archives(clip, tracking, tmp_path
     named = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "dof_names": list(ISAACLAB)}
     for key in ("dof_names", "joint_names"):
         content = {**twist(clip), "dof_pos": named["dof_pos"], key: [name.removesuffix("_joint") for name in ISAACLAB]}
-        assert_same(readers.read(save(tmp_path / "a.pkl", content)).clips[0], clip)
-    assert not readers.read(save(tmp_path / "b.pkl", named)).notes
+        assert_same(motion_files.read(save(tmp_path / "a.pkl", content)).clips[0], clip)
+    assert not motion_files.read(save(tmp_path / "b.pkl", named)).notes
     order = np.random.default_rng(1).permutation(30)
     moved = {key: tracking[key][:, order] for key in ("body_pos_w", "body_quat_w")}
     names = np.array([G1.body_names[index] for index in order])
-    assert_same(readers.read(save(tmp_path / "c.npz", {**tracking, **moved, "body_names": names})).clips[0], clip)
+    assert_same(motion_files.read(save(tmp_path / "c.npz", {**tracking, **moved, "body_names": names})).clips[0], clip)
     few = {key: tracking[key][:, 15:17] for key in moved}
     path = save(tmp_path / "d.npz", {**tracking, **few, "body_names": np.array(["torso_link", "head"])})
-    with pytest.raises(Rejected, match="names 2 bodies and no pelvis"):
-        readers.read(path)
+    with pytest.raises(MotionFileError, match="names 2 bodies and no pelvis"):
+        motion_files.read(path)
     assert g1_spelling(["LeftKnee", "robot/left_elbow", "paw"]) == ("left_knee_joint", "left_elbow_joint", "paw")
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".npz"])
-def test_what_the_robot_proves_is_put_right_with_a_note(suffix, clip, tracking, tmp_path):
+def test_what_the_robot_proves_is_corrected_with_a_note(suffix, clip, tracking, tmp_path):
     content = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "root_rot": clip.root_quat}
     if suffix == ".npz":  # by bodies, where limits alone say it for the other
         moved = {key: tracking[key][:, TO_ISAACLAB] for key in ("joint_pos", "joint_vel")}
         content = {**tracking, **moved, "body_quat_w": tracking["body_quat_w"][..., XYZW]}
     path = save(tmp_path / f"walk{suffix}", content)
-    reading = readers.read(path)
+    reading = motion_files.read(path)
     assert_same(reading.clips[0], clip)
     assert [note.check for note in reading.notes if note.wrong] == ["joint order", "quaternion order"]
-    kept = readers.examine(path, Assume(joint_order="mujoco", bodies="ignore")).clips[0]
+    kept = _reading.examine(path, Assume(joint_order="mujoco", bodies="ignore")).clips[0]
     np.testing.assert_allclose(kept.joint_pos, clip.joint_pos[:, TO_ISAACLAB], atol=1e-6)
 
 
@@ -214,31 +214,31 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
     for command in (["view", "--motion"], ["data", "--out", tmp_path / "set.npz"]):
         line = refused_line(capsys, *command, path)
         assert (
-            "23 joints without names: several robots have so many; say --joints g1-23-no-wrists or --joints g1-23"
-            in line
-        )
+            "23 joints without names: several robots have so many; "
+            "say --joint-names g1-23-no-wrists or --joint-names g1-23"
+        ) in line
     assert main(["inspect", str(path)]) == 1
     assert "joint order       ask      23 joints without names" in capsys.readouterr().out
-    (found,) = readers.read(path, Assume(joints=ROBOTS["g1-23"])).clips
+    (found,) = motion_files.read(path, Assume(joints=ROBOTS["g1-23"])).clips
     assert_same(found, clip)
     (tmp_path / "names.txt").write_text("\n".join(ROBOTS["g1-23"]))
-    line = refused_line(capsys, "data", path, "--out", tmp_path / "set.npz", "--joints", tmp_path / "names.txt")
+    line = refused_line(capsys, "data", path, "--out", tmp_path / "set.npz", "--joint-names", tmp_path / "names.txt")
     assert "has no joint waist_roll_joint and 5 more; --assume missing=zero keeps them at zero" in line
-    arguments = ["--joints", "g1-23", "--assume", "missing=zero"]
+    arguments = ["--joint-names", "g1-23", "--assume", "missing=zero"]
     assert main(["data", str(path), "--out", str(tmp_path / "set.npz"), *arguments]) == 0
     # Bodies, or the axes in ASAP's files, say which robot it is.
     for robot in ("g1-23", "g1-23-no-wrists"):
         names = ROBOTS[robot]
-        (found,) = readers.read(save(tmp_path / "a.pkl", {"a": asap(clip, names, axes=True)})).clips
+        (found,) = motion_files.read(save(tmp_path / "a.pkl", {"a": asap(clip, names, axes=True)})).clips
         assert found.joint_names == names
         joints = {"joint_pos": take(clip, names), "joint_vel": np.gradient(take(clip, names), 1 / 50, axis=0)}
-        (found,) = readers.read(save(tmp_path / "b.npz", {**tracking, **joints})).clips
+        (found,) = motion_files.read(save(tmp_path / "b.npz", {**tracking, **joints})).clips
         assert found.joint_names == names
 
 
 def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(clip, tmp_path, capsys):
     content = twist(clip)
-    reading = readers.read(save(tmp_path / "a.pkl", {**content, "root_rot": 0.98 * content["root_rot"]}))
+    reading = motion_files.read(save(tmp_path / "a.pkl", {**content, "root_rot": 0.98 * content["root_rot"]}))
     assert_same(reading.clips[0], clip)
     assert [note.text for note in reading.notes] == ["quaternions of length 0.980 .. 0.980 normalized"]
     path = save(tmp_path / "b.pkl", {**content, "root_rot": 0.5 * content["root_rot"]})
@@ -257,43 +257,43 @@ def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(cli
         ({"dof_pos": None, "poses": np.zeros((9, 156))}, "is a recording of a person, not of a robot"),
     ],
 )
-def test_what_is_missing_is_said_with_a_way_out(change, words, clip, tmp_path):
+def test_what_is_missing_is_reported_with_a_remedy(change, words, clip, tmp_path):
     content = {key: value for key, value in {**twist(clip), **change}.items() if value is not None}
-    with pytest.raises(Rejected, match=words):
-        readers.read(save(tmp_path / "walk.pkl", content))
+    with pytest.raises(MotionFileError, match=words):
+        motion_files.read(save(tmp_path / "walk.pkl", content))
 
 
 def test_a_root_under_keys_of_no_program_needs_a_proof_of_its_quaternions(clip, tmp_path):
     for order in (XYZW, [0, 1, 2, 3]):
         content = {"q": clip.joint_pos, "base_pos": clip.root_pos, "base_quat": clip.root_quat[:, order], "dt": 0.02}
-        assert_same(readers.read(save(tmp_path / "a.npz", content)).clips[0], clip)
+        assert_same(motion_files.read(save(tmp_path / "a.npz", content)).clips[0], clip)
     still = np.repeat(clip.joint_pos[:1], 150, axis=0)
     turned = np.tile([0.5, 0.5, 0.5, 0.5], (150, 1))
     content = {"joint_pos": still, "root_pos": clip.root_pos, "root_quat": turned, "time": np.arange(150) / 50}
-    with pytest.raises(Rejected, match="in which order are its quaternions"):
-        readers.read(save(tmp_path / "b.npz", content))
-    assert readers.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
+    with pytest.raises(MotionFileError, match="in which order are its quaternions"):
+        motion_files.read(save(tmp_path / "b.npz", content))
+    assert motion_files.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
 
 
 def test_an_array_with_a_damaged_header_is_damage(tmp_path):
     with zipfile.ZipFile(tmp_path / "walk.npz", "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f8'")
-    with pytest.raises(Rejected, match="is damaged"):
-        readers.read(tmp_path / "walk.npz")
+    with pytest.raises(MotionFileError, match="is damaged"):
+        motion_files.read(tmp_path / "walk.npz")
 
 
 def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tmp_path, capsys):
     lying = np.tile([0.5, 0.5, 0.5, 0.5], (len(clip.root_quat), 1))
     path = save(tmp_path / "lying.pkl", {**twist(clip), "root_rot": lying})
     assert "--assume quaternion=xyzw reads it so" in refused_line(capsys, "view", "--motion", path)
-    assert readers.read(path, Assume(quaternion="xyzw"))
+    assert motion_files.read(path, Assume(quaternion="xyzw"))
     path = save(tmp_path / "far.npz", {**tracking, "body_pos_w": tracking["body_pos_w"] * 1.5})
     assert "--assume bodies=ignore reads the joints alone" in refused_line(capsys, "view", "--motion", path)
     path = save(
         tmp_path / "named.pkl", {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "dof_names": G1_29_JOINTS}
     )
     assert "joint-order=mujoco keeps the names" in refused_line(capsys, "view", "--motion", path)
-    assert_same(readers.read(path, Assume(joint_order="isaaclab")).clips[0], clip)
+    assert_same(motion_files.read(path, Assume(joint_order="isaaclab")).clips[0], clip)
     path = save(tmp_path / "slow.npz", {**tracking, "fps": 25.0})
     assert "agree with its positions at 5" in refused_line(capsys, "view", "--motion", path)
 
@@ -303,8 +303,8 @@ def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tm
     [
         (["--assume", "quaternion=zyx"], "--assume quaternion=zyx: it takes fps=F; joint-order=mujoco|isaaclab"),
         (["--assume", "fps=-1"], "fps=-1: a rate is a positive number"),
-        (["--joints", "spot"], "--joints spot: no such robot, nor a list of names; known robots are g1-29"),
-        (["--joints", "a,b,a"], "it names a joint twice"),
+        (["--joint-names", "spot"], "--joint-names spot: no such robot, nor a list of names; known robots are g1-29"),
+        (["--joint-names", "a,b,a"], "it names a joint twice"),
         (["--csv-fps", "0"], "fps 0 is not a positive number"),
     ],
 )
@@ -312,12 +312,25 @@ def test_assumptions_that_cannot_be_meant(arguments, words, clip, tmp_path, caps
     assert words in refused_line(capsys, "inspect", save(tmp_path / "walk.pkl", twist(clip)), *arguments)
 
 
+def test_errors_name_the_file_or_the_field(tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match=r"other\.npz: has no joint positions") as raised:
+        motion_files.read(tmp_path / "other.npz")
+    assert isinstance(raised.value, MotionFileError)
+    assert raised.value.reason.startswith("has no joint positions")
+    with pytest.raises(InputError, match="quaternion is 'zyx'; it must be 'wxyz' or 'xyzw'"):
+        Assume(quaternion="zyx")
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros(2**22))
+    with pytest.raises(InputError, match="unpacks to far more than its size"):
+        motion_files.read(tmp_path / "bomb.npz")
+
+
 def test_files_of_one_stem_keep_their_rows(clip, tmp_path):
     (tmp_path / "day").mkdir()
     first, second = save(tmp_path / "walk.pkl", twist(clip)), save(tmp_path / "day" / "walk.pkl", twist(clip))
     third = save(tmp_path / "walk.npz", twist(clip))
-    assert build.labels([first, second, third]) == [f"{tmp_path.name}/walk.pkl", "day/walk.pkl", "walk.npz"]
-    _, rows = build.build([first, second, third], build.Options(percentiles=(0, 100)))
+    assert _build.labels([first, second, third]) == [f"{tmp_path.name}/walk.pkl", "day/walk.pkl", "walk.npz"]
+    _, rows = _build.build([first, second, third], _build.Options(percentiles=(0, 100)))
     assert [row.frames for row in rows] == [150, 150, 150]
 
 
@@ -327,11 +340,11 @@ def test_a_jump_is_what_no_joint_does_at_its_own_speed(clip):
         joint_pos[75:, G1_29_JOINTS.index(joint)] = speed / 50
         return clip._replace(joint_pos=joint_pos)
 
-    limits = dict(zip(G1_29_JOINTS, g1.joint_speeds(G1), strict=True))
+    limits = dict(zip(G1_29_JOINTS, _g1.joint_speeds(G1), strict=True))
     assert (limits["left_knee_joint"], limits["right_ankle_roll_joint"], limits["left_wrist_yaw_joint"]) == (20, 37, 22)
     for joint, limit in limits.items():
-        assert len(clips.split_at_jumps(with_step(joint, limit * 0.99))) == 1
-        assert len(clips.split_at_jumps(with_step(joint, limit * 1.01))) == 2
+        assert len(_clips.split_at_jumps(with_step(joint, limit * 0.99))) == 1
+        assert len(_clips.split_at_jumps(with_step(joint, limit * 1.01))) == 2
 
 
 def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, capsys):
@@ -342,9 +355,9 @@ def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, caps
     assert "read at 30 frames a second, which the file does not say, at which it takes 0.7" in line
     assert "say the rate with --csv-fps" in line
     assert main(["inspect", str(tmp_path / "walk.csv")]) == 1
-    (found,) = readers.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
+    (found,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
     assert found.fps == 120
-    assert pace.steps_per_second(found) == pytest.approx(3.0, rel=0.05)
+    assert _pace.steps_per_second(found) == pytest.approx(3.0, rel=0.05)
 
 
 @pytest.mark.parametrize("fps", [30.0, 50.0, 120.0])
@@ -363,6 +376,6 @@ def test_the_sway_over_the_standing_foot_says_the_rate(fps):
             joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] = sign * np.arcsin(sideways / 0.53)
     upright = np.tile([1.0, 0, 0, 0], (len(sideways), 1))
     clip = Clip("sway", 30.0, G1, joint_pos, None, np.zeros((len(sideways), 3)), upright)
-    assert pace.pendulum_fps(clip) == pytest.approx(fps, rel=0.2)
-    doubt, asks = pace.judge([clip])
+    assert _pace.pendulum_fps(clip) == pytest.approx(fps, rel=0.2)
+    doubt, asks = _pace.judge([clip])
     assert (doubt == "", asks) == (fps == 30, fps == 120)

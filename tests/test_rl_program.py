@@ -16,8 +16,8 @@ pytest.importorskip("brax")
 from PIL import Image, ImageSequence
 
 from cmg_jax import InputError
-from cmg_jax.commands import sampler
-from cmg_jax.envs import rl_run, run_config
+from cmg_jax.commands import _sampler
+from cmg_jax.rl import _config, _run
 from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
 
 SMALL = """
@@ -50,8 +50,8 @@ def test_a_run_is_trained_and_played(tmp_path):
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000040"]
     with Image.open(out / "curve.png") as curve:
         assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
-    expected = run_config.read(config)
-    found = run_config.read(out / "config.yaml")
+    expected = _config.read_config(config)
+    found = _config.read_config(out / "config.yaml")
     assert (found.seed, found.ppo, found.commands, found.env) == (3, expected.ppo, expected.commands, expected.env)
 
     options = ["--command", 2, 0, 0.2, "--seconds", 0.8, "--video", "play.gif"]
@@ -71,7 +71,7 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
 
 
 def test_the_example_trains():
-    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, envs=8, episode_length=6, evaluations=2)"
+    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, num_envs=8, episode_length=6, evaluations=2)"
     command = [sys.executable, "-c", f"import runpy; {call}"]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
@@ -81,7 +81,7 @@ def test_the_example_trains():
 
 
 def test_feasibility_is_a_table():
-    result = rl("feasibility", "--grid=0,0.9:0:0.3", "--frames", 60)
+    result = rl("feasibility", "--grid=0,0.9:0:0.3", "--seconds", 1.2)
     assert result.returncode == 0, result.stderr
     heading, still, walking = result.stdout.splitlines()
     assert "peak torque" in heading
@@ -96,9 +96,9 @@ def test_settings_are_checked(tmp_path):
     for content, words in (
         ("speed: 3", "speed: no such setting; there are model, seed"),
         ("ppo: {num_env: 3}", "ppo.num_env: no such setting"),
-        ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the kind int"),
+        ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the type int"),
         ("ppo: {learning_rate: -1}", "ppo.learning_rate -1.0 must be a positive"),
-        ("ppo: {learning_rate_schedule: COSINE}", "'COSINE' is none of ADAPTIVE_KL, NONE"),
+        ("ppo: {learning_rate_schedule: COSINE}", "'COSINE' is not one of ADAPTIVE_KL, NONE"),
         ("ppo: {batch_size: 3}", "is no multiple of"),
         ("ppo: {num_evals: 1}", "at least 2"),
         ("commands: {vx: [1, 0]}", "the lower one comes first"),
@@ -107,20 +107,20 @@ def test_settings_are_checked(tmp_path):
         ("commands: 3", "commands is not a mapping"),
         ("env: 3", "env is not a mapping"),
         ("hidden_layers: []", "at least one layer"),
-        ("randomize: 1", "randomize 1 is not of the kind bool"),
+        ("randomize: 1", "randomize 1 is not of the type bool"),
         ("- 1", "it is not a mapping"),
         ("a: [", "cannot be read as YAML"),
     ):
         path.write_text(content)
         with pytest.raises(InputError, match=r".*") as error:
-            run_config.read(path)
+            _config.read_config(path)
         assert words in str(error.value)
         assert str(error.value).startswith(f"{path}: ")
         assert "\n" not in str(error.value)
     path.write_text("")
-    assert run_config.read(path) == run_config.RunConfig()
-    path.write_text(run_config.text(run_config.RunConfig(seed=4, env={"rewards": {"effort": -1.0}})))
-    assert run_config.read(path).env == {"rewards": {"effort": -1.0}}
+    assert _config.read_config(path) == _config.RunConfig()
+    path.write_text(_config.config_text(_config.RunConfig(seed=4, env={"rewards": {"effort": -1.0}})))
+    assert _config.read_config(path).env == {"rewards": {"effort": -1.0}}
 
 
 def test_mistakes_are_one_clear_line(tmp_path):
@@ -129,7 +129,7 @@ def test_mistakes_are_one_clear_line(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: no such file"):
-        rl_run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
+        _run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
     for arguments, words in (
         (["train", "--out", tmp_path / "run", "--config", bad], "joy"),
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
@@ -137,18 +137,18 @@ def test_mistakes_are_one_clear_line(tmp_path):
         (["play", tmp_path / "none"], "none: no such directory"),
         (["play", empty, "--video", "walk.txt"], ".gif or .mp4"),
         (["feasibility", "--grid", "1:2"], "three lists"),
-        (["feasibility", "--frames", 1], "1 frames"),
+        (["feasibility", "--seconds", 0.02], "1 frames"),
     ):
         assert_one_clear_line(rl(*arguments), words)
     assert not (tmp_path / "run").exists()
 
 
 def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundled):
-    trained = sampler.trained_range(bundled)
-    found = rl_run.build(run_config.RunConfig(commands=run_config.Commands(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
+    trained = _sampler.trained_range(bundled)
+    found = _run.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
     np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
     np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
-    example = runpy.run_path(str(EXAMPLE))["commands"]
+    example = runpy.run_path(str(EXAMPLE))["command_range"]
     for edge in example:
         assert (np.asarray(edge) >= np.asarray(trained.low)).all()
         assert (np.asarray(edge) <= np.asarray(trained.high)).all()
@@ -156,7 +156,7 @@ def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundle
 
 def test_a_look_ahead_beyond_the_generator_is_refused():
     with pytest.raises(InputError, match="10 frames ahead, lookahead_frames only 5"):
-        rl_run.build(run_config.RunConfig(lookahead_frames=5))
+        _run.set_up(_config.RunConfig(lookahead_frames=5))
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):

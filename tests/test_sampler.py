@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.commands import sampler
-from cmg_jax.commands.sampler import ORIGINAL_PRESETS, ORIGINAL_RANGE, ORIGINAL_STAGES, CommandRange
+from cmg_jax.commands import _sampler
+from cmg_jax.commands._sampler import ORIGINAL_PRESETS, ORIGINAL_RANGE, ORIGINAL_STAGES, CommandRange
 
 KEY = jax.random.key(4)
 MANY = 20_000
@@ -17,7 +17,7 @@ MANY = 20_000
 @pytest.mark.parametrize("name", [*ORIGINAL_PRESETS, *ORIGINAL_STAGES])
 def test_uniform_draws_fill_their_range(name):
     wanted = {**ORIGINAL_PRESETS, **ORIGINAL_STAGES}[name]
-    drawn = np.asarray(sampler.uniform(KEY, wanted, MANY))
+    drawn = np.asarray(_sampler.uniform(KEY, wanted, MANY))
     width = wanted.high - wanted.low
     np.testing.assert_allclose(drawn.min(0), wanted.low, atol=1e-3 * (1 + width.max()))
     np.testing.assert_allclose(drawn.max(0), wanted.high, atol=1e-3 * (1 + width.max()))
@@ -35,7 +35,7 @@ def test_the_signs_of_the_presets():
 
 @pytest.mark.parametrize(("difficulty", "scale"), [(0.0, (0.5, 0, 0.3)), (0.5, (0.75, 0.5, 0.65)), (1.0, (1, 1, 1))])
 def test_curriculum_widens_the_range(difficulty, scale):
-    found = sampler.curriculum(ORIGINAL_RANGE, difficulty)
+    found = _sampler.curriculum(ORIGINAL_RANGE, difficulty)
     np.testing.assert_allclose(found.low, ORIGINAL_RANGE.low * np.array(scale), atol=1e-6)
     np.testing.assert_allclose(found.high, ORIGINAL_RANGE.high * np.array(scale), atol=1e-6)
 
@@ -46,14 +46,14 @@ def test_a_changing_range_compiles_once():
     @jax.jit
     @chex.assert_max_traces(n=1)
     def draw(key, difficulty):
-        return sampler.uniform(key, sampler.curriculum(ORIGINAL_RANGE, difficulty), 5)
+        return _sampler.uniform(key, _sampler.curriculum(ORIGINAL_RANGE, difficulty), 5)
 
     spread = [float(np.ptp(draw(KEY, difficulty)[:, 0])) for difficulty in (0.0, 0.5, 1.0)]
     assert spread == sorted(spread)
 
 
 def test_normal_draws_have_the_default_moments():
-    drawn = np.asarray(sampler.normal(KEY, ORIGINAL_RANGE, MANY))
+    drawn = np.asarray(_sampler.normal(KEY, ORIGINAL_RANGE, MANY))
     np.testing.assert_allclose(drawn.mean(0), (ORIGINAL_RANGE.low + ORIGINAL_RANGE.high) / 2, atol=0.05)
     np.testing.assert_allclose(drawn.std(0), (ORIGINAL_RANGE.high - ORIGINAL_RANGE.low) / 4, rtol=0.05)
     assert (drawn[:, 0] > ORIGINAL_RANGE.high[0]).any(), "a normal distribution has no edge"
@@ -61,17 +61,17 @@ def test_normal_draws_have_the_default_moments():
 
 def test_truncated_draws_stay_inside_and_do_not_pile_up():
     mean, std = np.array([1.0, 0, 0]), np.array([3.0, 0.4, 0.4])
-    drawn = np.asarray(sampler.truncated_normal(KEY, ORIGINAL_RANGE, MANY, mean=mean, std=std))
+    drawn = np.asarray(_sampler.truncated_normal(KEY, ORIGINAL_RANGE, MANY, mean=mean, std=std))
     assert (drawn >= ORIGINAL_RANGE.low).all()
     assert (drawn <= ORIGINAL_RANGE.high).all()
     assert (drawn == ORIGINAL_RANGE.high).mean() < 0.001
-    narrow = sampler.truncated_normal(KEY, ORIGINAL_PRESETS["forward"], 50)
+    narrow = _sampler.truncated_normal(KEY, ORIGINAL_PRESETS["forward"], 50)
     assert (np.asarray(narrow)[:, 1:] == 0).all()
 
 
 @pytest.mark.parametrize(("frames", "interval"), [(1, 1), (7, 1), (2, 3), (9, 3), (31, 10), (40, 10)])
 def test_sequences_go_in_straight_lines(frames, interval):
-    drawn = np.asarray(sampler.sequence(KEY, ORIGINAL_RANGE, 4, frames, interval))
+    drawn = np.asarray(_sampler.sequence(KEY, ORIGINAL_RANGE, 4, frames, change_interval=interval))
     assert drawn.shape == (4, frames, 3)
     bends = np.abs(np.diff(drawn, 2, axis=1)).max(axis=(0, 2)) > 1e-4
     at = np.arange(1, frames - 1)
@@ -81,22 +81,22 @@ def test_sequences_go_in_straight_lines(frames, interval):
 
 
 def test_standing_minimum_speed_and_forward_only():
-    drawn = sampler.uniform(KEY, ORIGINAL_RANGE, MANY)
-    standing = np.asarray(sampler.with_standing(KEY, drawn, 0.2) == 0).all(-1)
+    drawn = _sampler.uniform(KEY, ORIGINAL_RANGE, MANY)
+    standing = np.asarray(_sampler.with_standing(KEY, drawn, 0.2) == 0).all(-1)
     assert standing.mean() == pytest.approx(0.2, abs=0.02)
-    quick = np.asarray(sampler.with_minimum_speed(drawn, 0.5))
+    quick = np.asarray(_sampler.with_minimum_speed(drawn, 0.5))
     speed = np.linalg.norm(quick[:, :2], axis=-1)
     assert ((speed == 0) | (speed >= 0.5)).all()
     assert (speed == 0).any()
     np.testing.assert_array_equal(quick[:, 2], drawn[:, 2])
-    forward = sampler.forward_only(ORIGINAL_RANGE)
+    forward = _sampler.forward_only(ORIGINAL_RANGE)
     np.testing.assert_array_equal(forward.low, [0, 0, 0])
     np.testing.assert_array_equal(forward.high, [3, 0, 0])
 
 
 def test_a_command_is_held_and_then_drawn_again_row_by_row():
-    held = sampler.hold(KEY, jnp.zeros((200, 3)), (5, 9))
-    step = jax.jit(lambda key, held, command, done: sampler.next_held(key, held, command, (5, 9), done))
+    held = _sampler.hold(KEY, jnp.zeros((200, 3)), (5, 9))
+    step = jax.jit(lambda key, held, command, done: _sampler.next_held(held, key, command, (5, 9), done))
     lasted, since = [], np.zeros(200, int)
     for time in range(60):
         done = np.arange(200) == time
@@ -115,37 +115,37 @@ def test_a_command_is_held_and_then_drawn_again_row_by_row():
 
 def test_impossible_numbers_are_refused():
     with pytest.raises(InputError, match="interval"):
-        sampler.hold(KEY, jnp.zeros((2, 3)), (9, 5))
+        _sampler.hold(KEY, jnp.zeros((2, 3)), (9, 5))
     with pytest.raises(InputError, match="at least 1"):
-        sampler.sequence(KEY, CommandRange(np.zeros(3), np.ones(3)), 2, 0)
+        _sampler.sequence(KEY, CommandRange(np.zeros(3), np.ones(3)), 2, 0)
 
 
 def test_another_shape_is_refused_instead_of_broadcast():
     """Without the strict rules of the tests' configuration, as a user has it."""
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
-    held = sampler.hold(KEY, rows, (5, 9))
+    held = _sampler.hold(KEY, rows, (5, 9))
     with jax.numpy_rank_promotion("allow"):
         for call, words in (
-            (lambda: sampler.hold(KEY, rows[0], (5, 9)), r"command has shape \(3,\); it must be \[B, C\]"),
-            (lambda: sampler.next_held(KEY, held, rows[:1], (5, 9)), r"command has shape \(1, 3\)"),
-            (lambda: sampler.next_held(KEY, held, rows, (5, 9), np.zeros(1)), r"done has shape \(1,\)"),
-            (lambda: sampler.uniform(KEY, CommandRange(rows, rows), 2), "lowest command has shape"),
-            (lambda: sampler.uniform(KEY, CommandRange(rows[0], rows[0, :2]), 2), "highest command has shape"),
-            (lambda: sampler.uniform(KEY, CommandRange(0.0, 1.0), 2), r"must be \[C\]"),
-            (lambda: sampler.normal(KEY, ORIGINAL_RANGE, 2, mean=rows), "mean has shape"),
-            (lambda: sampler.with_standing(KEY, rows[0], 0.1), "command has shape"),
-            (lambda: sampler.with_minimum_speed(rows[:, :2], 0.1), r"must be \[B, 3\]"),
+            (lambda: _sampler.hold(KEY, rows[0], (5, 9)), r"command has shape \(3,\); it must be \[B, C\]"),
+            (lambda: _sampler.next_held(held, KEY, rows[:1], (5, 9)), r"command has shape \(1, 3\)"),
+            (lambda: _sampler.next_held(held, KEY, rows, (5, 9), np.zeros(1)), r"done has shape \(1,\)"),
+            (lambda: _sampler.uniform(KEY, CommandRange(rows, rows), 2), "lowest command has shape"),
+            (lambda: _sampler.uniform(KEY, CommandRange(rows[0], rows[0, :2]), 2), "highest command has shape"),
+            (lambda: _sampler.uniform(KEY, CommandRange(0.0, 1.0), 2), r"must be \[C\]"),
+            (lambda: _sampler.normal(KEY, ORIGINAL_RANGE, 2, mean=rows), "mean has shape"),
+            (lambda: _sampler.with_standing(KEY, rows[0], 0.1), "command has shape"),
+            (lambda: _sampler.with_minimum_speed(rows[:, :2], 0.1), r"must be \[B, 3\]"),
         ):
             with pytest.raises(InputError, match=words):
                 call()
 
 
 def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
-    trained = CommandRange(*map(np.asarray, sampler.trained_range(bundled)))
-    for ranges, original in ((sampler.presets, ORIGINAL_PRESETS), (sampler.stages, ORIGINAL_STAGES)):
+    trained = CommandRange(*map(np.asarray, _sampler.trained_range(bundled)))
+    for ranges, original in ((_sampler.presets, ORIGINAL_PRESETS), (_sampler.stages, ORIGINAL_STAGES)):
         assert ranges(bundled).keys() == original.keys()
         for name, found in ranges(bundled).items():
-            drawn = np.asarray(sampler.uniform(KEY, found, 200))
+            drawn = np.asarray(_sampler.uniform(KEY, found, 200))
             assert (drawn >= trained.low - 1e-6).all(), name
             assert (drawn <= trained.high + 1e-6).all(), name
             assert np.ptp(drawn, axis=0).max() > 0.1, f"{name} holds hardly any command"
@@ -154,23 +154,27 @@ def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
 
 def test_a_model_of_the_originals_range_has_the_originals_presets(bundled):
     wide = bundled.stats._replace(command_min=jnp.full(3, -4.0), command_max=jnp.full(3, 4.0))
-    found = sampler.presets(dataclasses.replace(bundled, stats=wide))
+    found = _sampler.presets(dataclasses.replace(bundled, stats=wide))
     jax.tree.map(np.testing.assert_array_equal, found, ORIGINAL_PRESETS)
 
 
 def test_presets_of_other_commands_are_refused(small_model):
-    with pytest.raises(InputError, match="this model's commands are 2 numbers"):
-        sampler.presets(small_model)
-    assert sampler.trained_range(small_model).low.shape == (2,)
+    with pytest.raises(InputError, match="needs commands vx, vy and yaw rate; the model's are 2 numbers"):
+        _sampler.presets(small_model)
+    assert _sampler.trained_range(small_model).low.shape == (2,)
 
 
 def test_draws_are_float32_where_double_precision_is_on():
     with jax.enable_x64(True):
         key, wide = jax.random.key(1), CommandRange(np.zeros(3), np.ones(3))
-        held = sampler.hold(key, np.zeros((4, 3)), (2, 5))
-        held, _ = sampler.next_held(key, held, np.ones((4, 3)), (2, 5))
-        drawn = [draw(key, wide, 4) for draw in (sampler.uniform, sampler.normal, sampler.truncated_normal)]
-        drawn += [sampler.sequence(key, wide, 4, 9), sampler.uniform(key, sampler.curriculum(wide, 0.5), 4)]
-        drawn += [sampler.with_standing(key, drawn[0], 0.5), sampler.with_minimum_speed(drawn[0], 0.5), held.requested]
+        held = _sampler.hold(key, np.zeros((4, 3)), (2, 5))
+        held, _ = _sampler.next_held(held, key, np.ones((4, 3)), (2, 5))
+        drawn = [draw(key, wide, 4) for draw in (_sampler.uniform, _sampler.normal, _sampler.truncated_normal)]
+        drawn += [_sampler.sequence(key, wide, 4, 9), _sampler.uniform(key, _sampler.curriculum(wide, 0.5), 4)]
+        drawn += [
+            _sampler.with_standing(key, drawn[0], 0.5),
+            _sampler.with_minimum_speed(drawn[0], 0.5),
+            held.requested,
+        ]
         assert {array.dtype.name for array in drawn} == {"float32"}
         assert held.remaining.dtype == jnp.int32

@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, digests
+from cmg_jax import InputError, _digests, motion_files
 from cmg_jax.cli.main import main
-from cmg_jax.data import dataset, readers
-from cmg_jax.data.assume import Assume
-from cmg_jax.generators.base import standing_frame
-from cmg_jax.robot import G1, Robot, feet, joints
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.view.drive import Drive
-from cmg_jax.view.playback import Playback
-from cmg_jax.view.skeleton import Skeleton
+from cmg_jax.data import _dataset
+from cmg_jax.generators._base import standing_frame
+from cmg_jax.motion_files import Assume
+from cmg_jax.robot import G1, Robot, _feet, _joints
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.view import Drive, Playback, Skeleton
 from converters.cli import main as convert_main
 from tests.conftest import refused_line
 
@@ -133,7 +131,7 @@ def test_feet_sides_limits_and_pose_are_found(robot):
 
 def test_the_mirror_image_of_a_pose_is_the_reflected_robot(robot):
     joint_pos = np.random.default_rng(0).uniform(-0.5, 0.5, (4, len(JOINTS)))
-    image = np.asarray(joints.mirror_joints(jnp.asarray(joint_pos, jnp.float32), robot))
+    image = np.asarray(_joints.mirror_joints(jnp.asarray(joint_pos, jnp.float32), robot))
     places, reflected = (body_poses(robot, qpos(robot, pose)).position for pose in (joint_pos, image))
     swap = {"_L": "_R", "_R": "_L"}
     other = [robot.body_names.index(name[:-2] + swap.get(name[-2:], name[-2:])) for name in robot.body_names]
@@ -142,7 +140,7 @@ def test_the_mirror_image_of_a_pose_is_the_reflected_robot(robot):
 
 def test_soles_are_where_mujoco_has_them(robot):
     joint_pos = np.random.default_rng(1).uniform(-0.5, 0.5, (5, len(JOINTS)))
-    points = np.asarray(feet.sole_points(joint_pos, robot))
+    points = np.asarray(_feet.sole_points(joint_pos, robot))
     assert points.shape == (5, 2, 4, 3)
     model = mujoco.MjModel.from_xml_string(MJCF)
     data = mujoco.MjData(model)
@@ -164,7 +162,7 @@ def test_robots_are_equal_by_content_and_jit_sees_one(robot, directory):
     @jax.jit(static_argnums=1)
     def low(joint_pos, robot):
         traces.append(robot)
-        return feet.sole_points(joint_pos, robot)[..., 2].min()
+        return _feet.sole_points(joint_pos, robot)[..., 2].min()
 
     again = Robot.from_mjcf(directory / "minnow.xml")
     assert again == robot
@@ -186,7 +184,7 @@ def test_robots_are_equal_by_content_and_jit_sees_one(robot, directory):
         ({"feet": ("shoe_*", "shoe_R")}, "2 bodies match the foot"),
         ({"feet": ("shoe_L",)}, "1 feet; give two"),
         ({"mirror": ("left_", "right_")}, "no joint has 'left_' in its name"),
-        ({"mirror": ("_L", "_Q")}, "no other side of .*knee_L"),
+        ({"mirror": ("_L", "_Q")}, "no counterpart of .*knee_L"),
         ({"mirror": ("_L", "_L")}, "two different"),
     ],
 )
@@ -196,21 +194,21 @@ def test_patterns_that_do_not_match_are_named(robot, directory, options, words):
     assert "\n" not in str(error.value)
 
 
-def test_names_without_sides_and_axes_that_are_no_images_are_told(directory, tmp_path):
+def test_names_without_sides_and_axes_without_mirror_images_are_refused(directory, tmp_path):
     plain = MJCF.replace("_L", "_one").replace("_R", "_two")
     (tmp_path / "plain.xml").write_text(plain)
     found = Robot.from_mjcf(tmp_path / "plain.xml")
-    with pytest.raises(InputError, match="nothing in the names of its joints"):
+    with pytest.raises(InputError, match="left and right cannot be found in the names"):
         _ = found.mirror
     with pytest.raises(InputError, match="the feet of the robot plain are not known"):
-        feet.sole_points(found.standing_joint_pos, found)
+        _feet.sole_points(found.standing_joint_pos, found)
     named = Robot.from_mjcf(tmp_path / "plain.xml", feet=("shoe_one", "shoe_two"), mirror=("_one", "_two"))
     assert named.mirror.sign.tolist() == Robot.from_mjcf(directory / "minnow.xml").mirror.sign.tolist()
     (tmp_path / "fixed.xml").write_text(re.sub("<freejoint/>|<keyframe>.*</keyframe>", "", MJCF))
-    with pytest.raises(InputError, match="the root of the robot fixed cannot move"):
-        feet.check(Robot.from_mjcf(tmp_path / "fixed.xml"))
+    with pytest.raises(InputError, match="the robot fixed has a fixed base"):
+        _feet.check(Robot.from_mjcf(tmp_path / "fixed.xml"))
     (tmp_path / "odd.xml").write_text(MJCF.replace('name="knee_R" axis="0 1 0"', 'name="knee_R" axis="0 0 1"'))
-    with pytest.raises(InputError, match="no mirror images of each other, by their axes: knee_R and knee_L"):
+    with pytest.raises(InputError, match="their axes are not mirror images of each other: knee_R and knee_L"):
         _ = Robot.from_mjcf(tmp_path / "odd.xml").mirror
 
 
@@ -226,16 +224,16 @@ def test_meshes_become_hulls_and_missing_ones_are_left_out(robot, tmp_path):
 
 
 def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, capsys):
-    data = dataset.load(directory / "data.npz")
+    data = _dataset.load(directory / "data.npz")
     assert data.robot == robot
     model = cmg_jax.load(model_dir)
     assert model.config.robot == robot
     np.testing.assert_allclose(standing_frame(model)[:14], robot.standing_joint_pos)
 
-    assert main(["info", str(model_dir)]) == 0
+    assert main(["info", "--model", str(model_dir)]) == 0
     assert "minnow, 14 of 14 joints, on shoe_L and shoe_R" in capsys.readouterr().out
-    report = ["--frames", "110", "--drift-frames", "330", "--grid=0,0.2:0:0", "--report", str(tmp_path / "report")]
-    assert main(["evaluate", str(model_dir), *report]) == 0
+    report = ["--seconds", "2.2", "--drift-seconds", "6.6", "--grid=0,0.2:0:0", "--report", str(tmp_path / "report")]
+    assert main(["evaluate", "--model", str(model_dir), *report]) == 0
     assert "frames_beyond_limits" in json.loads((tmp_path / "report" / "report.json").read_text())["quality"]
 
     generate = ["generate", "--model", str(model_dir), "--command", "0.2", "0", "0", "--seconds", "1"]
@@ -245,10 +243,10 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
         assert tuple(walk["dof_names"]) == JOINTS
         assert tuple(walk["body_names"]) == robot.body_names
         positions = qpos(robot, walk["dof_positions"], walk["root_pos"], walk["root_quat_wxyz"])
-        np.testing.assert_allclose(feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-5)
+        np.testing.assert_allclose(_feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2)), 0, atol=1e-5)
         expected = walk["dof_positions"]
     assert main([*generate, "--out", str(tmp_path / "walk.csv")]) == 0
-    (clip,) = readers.read(tmp_path / "walk.csv", Assume(csv_fps=50.0, robot=robot)).clips
+    (clip,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=50.0, robot=robot)).clips
     assert clip.robot == robot
     np.testing.assert_allclose(clip.joint_pos, expected, atol=1e-5)
     capsys.readouterr()
@@ -258,15 +256,15 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
     ):
         assert words in refused_line(capsys, *generate, *arguments)
 
-    assert main(["export", str(model_dir), "--format", "stablehlo", "--out", str(tmp_path / "cmg.jax")]) == 0
-    assert main(["export", str(model_dir), "--format", "torch", "--out", str(tmp_path / "cmg.pt")]) == 0
+    assert main(["export", "--model", str(model_dir), "--format", "stablehlo", "--out", str(tmp_path / "cmg.jax")]) == 0
+    assert main(["export", "--model", str(model_dir), "--format", "torch", "--out", str(tmp_path / "cmg.pt")]) == 0
     capsys.readouterr()
     convert = [str(tmp_path / "cmg.pt"), "--robot", str(directory / "minnow.xml"), "--out", str(tmp_path / "converted")]
     assert convert_main(convert) == 0, capsys.readouterr().err
     assert cmg_jax.load(tmp_path / "converted").config.robot == robot
 
 
-def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
+def test_it_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     model = cmg_jax.load(model_dir)
     drive = Drive([model], ["minnow"])
     drive.target = np.array([0.2, 0, 0], np.float32)
@@ -280,7 +278,7 @@ def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
     with pytest.raises(InputError, match="differ in their frame rate or robot"):
         Drive([model, cmg_jax.default_model()], ["minnow", "g1"])
 
-    (clip,) = readers.read(model_dir.parents[1] / "gait0.csv", Assume(csv_fps=50.0, robot=robot)).clips
+    (clip,) = motion_files.read(model_dir.parents[1] / "gait0.csv", Assume(csv_fps=50.0, robot=robot)).clips
     playback = Playback(clip)
     assert playback.step()[0].contact.any()
 
@@ -288,28 +286,30 @@ def test_it_is_shown_driven_and_played(model_dir, robot, tmp_path):
 def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    del config[digests.SEAL]
+    del config[_digests.SEAL]
     text = config["robot"]["mjcf"]
     for changed, words in (
-        ({"mjcf": text.replace("<worldbody>", '<include file="/etc/passwd"/><worldbody>')}, "outside of itself"),
+        ({"mjcf": text.replace("<worldbody>", '<include file="/etc/passwd"/><worldbody>')}, "refers to another file"),
         ({"mjcf": "<mujoco><body></mujoco>"}, "MuJoCo cannot read it"),
         ({"mjcf": text.replace("knee_L", "knie_L")}, "its robot has no knee_L"),
         ({"feet": ["shoe_L", "boot_R"]}, "its robot has no boot_R"),
         ({"sides": 7}, "its robot is damaged"),
     ):
         config["robot"] |= {"mjcf": text, "feet": ["shoe_L", "shoe_R"], "sides": ["_L", "_R"]} | changed
-        (tmp_path / "model" / "config.json").write_text(json.dumps(digests.sealed(config)))
-        assert words in refused_line(capsys, "info", tmp_path / "model")
+        (tmp_path / "model" / "config.json").write_text(json.dumps(_digests.sealed(config)))
+        assert words in refused_line(capsys, "info", "--model", tmp_path / "model")
 
 
 def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
-    del config[digests.SEAL]
+    del config[_digests.SEAL]
     del config["robot"]
-    (tmp_path / "model" / "config.json").write_text(json.dumps(digests.sealed(config)))
-    assert "evaluation needs the MJCF of the model's robot" in refused_line(capsys, "evaluate", tmp_path / "model")
-    assert main(["info", str(tmp_path / "model")]) == 0
+    (tmp_path / "model" / "config.json").write_text(json.dumps(_digests.sealed(config)))
+    assert "evaluation needs the MJCF of the model's robot" in refused_line(
+        capsys, "evaluate", "--model", tmp_path / "model"
+    )
+    assert main(["info", "--model", str(tmp_path / "model")]) == 0
     assert "known by the names of its joints only" in capsys.readouterr().out
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.commands import smoother
+from cmg_jax.commands import _smoother
 from tests.conftest import SHARED, needs_shared
 
 ROWS = np.array([[0.5, -0.2, 0.1], [-1.0, 0.3, 0.7], [0.0, 0.0, 0.0]], np.float32)
-LINEAR, COMPOUNDING = smoother.ramp(25), smoother.ramp(25, form="compounding")
+LINEAR, COMPOUNDING = _smoother.ramp(25), _smoother.ramp(25, form="compounding")
 
 
 def follow(rule, state, steps):
@@ -69,7 +69,7 @@ def test_a_new_target_makes_no_jump(steps):
 
 
 def test_a_rate_limit_holds_per_component_and_arrives():
-    rule = smoother.rate_limit([2.0, 1.0, 0.5], fps=50)
+    rule = _smoother.rate_limit([2.0, 1.0, 0.5], fps=50)
     state = rule.request(rule.init(jnp.zeros((3, 3))), ROWS)
     _, path = follow(rule, state, 100)
     steps = np.abs(np.diff(np.concatenate([np.zeros((1, 3, 3)), path]), axis=0))
@@ -92,10 +92,10 @@ def test_requested_and_smoothed_command_stand_side_by_side_and_rows_are_their_ow
 
 def test_impossible_numbers_are_refused():
     for make in (
-        lambda: smoother.ramp(0),
-        lambda: smoother.ramp(5, form="cubic"),  # pyright: ignore
-        lambda: smoother.rate_limit([1.0, 0.0, 1.0], 50),
-        lambda: smoother.rate_limit([1.0, 1.0, 1.0], 0),
+        lambda: _smoother.ramp(0),
+        lambda: _smoother.ramp(5, form="cubic"),  # pyright: ignore
+        lambda: _smoother.rate_limit([1.0, 0.0, 1.0], 50),
+        lambda: _smoother.rate_limit([1.0, 1.0, 1.0], 0),
     ):
         with pytest.raises(InputError):
             make()
@@ -104,7 +104,7 @@ def test_impossible_numbers_are_refused():
 def test_another_shape_is_refused_instead_of_broadcast():
     """Without the strict rules of the tests' configuration, as a user has it."""
     state = LINEAR.init(ROWS)
-    limited = smoother.rate_limit([1.0, 2.0], 50)
+    limited = _smoother.rate_limit([1.0, 2.0], 50)
     with jax.numpy_rank_promotion("allow"):
         for call, words in (
             (lambda: LINEAR.init(ROWS[0]), r"command has shape \(3,\); it must be \[B, C\]"),
@@ -113,7 +113,7 @@ def test_another_shape_is_refused_instead_of_broadcast():
             (lambda: LINEAR.request(state, ROWS, True), r"changed has shape \(\); it must be \[3\]"),
             (lambda: LINEAR.reset(state, np.ones(1), ROWS), r"done has shape \(1,\)"),
             (lambda: LINEAR.reset(state, np.ones(3), ROWS[:1]), r"command has shape \(1, 3\)"),
-            (lambda: smoother.rate_limit(ROWS + 2, 50), r"limit has shape \(3, 3\).*the same for all rows"),
+            (lambda: _smoother.rate_limit(ROWS + 2, 50), r"limit has shape \(3, 3\).*the same for all rows"),
             (lambda: limited.step(limited.init(ROWS)), r"limit has shape \(2,\); it must be \[3\]"),
         ):
             with pytest.raises(InputError, match=words):
@@ -121,13 +121,13 @@ def test_another_shape_is_refused_instead_of_broadcast():
 
 
 def test_one_limit_is_that_of_every_component():
-    single, each = smoother.rate_limit(0.5, 50), smoother.rate_limit([0.5, 0.5, 0.5], 50)
+    single, each = _smoother.rate_limit(0.5, 50), _smoother.rate_limit([0.5, 0.5, 0.5], 50)
     paths = [follow(rule, rule.request(rule.init(np.zeros((3, 3))), ROWS), 30)[1] for rule in (single, each)]
     np.testing.assert_array_equal(*paths)
 
 
 def test_a_state_of_numpy_arrays_goes_on_as_its_original_does():
-    for rule in (LINEAR, COMPOUNDING, smoother.rate_limit([2.0, 1.0, 0.5], fps=50)):
+    for rule in (LINEAR, COMPOUNDING, _smoother.rate_limit([2.0, 1.0, 0.5], fps=50)):
         state, _ = follow(rule, rule.request(rule.init(jnp.zeros((3, 3))), ROWS), 4)
         outs = []
         for start in (state, jax.tree.map(np.asarray, state)):

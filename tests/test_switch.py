@@ -33,13 +33,13 @@ def test_switching_goes_on_from_the_frame_last_served(model, motions):
 
 
 def test_switching_to_a_bank_takes_the_frame_that_is_most_alike(model, motions):
-    rolling, bank = cmg_jax.streaming(3), cmg_jax.bank(lookahead_frames=2)
+    rolling, bank = cmg_jax.streaming(3), cmg_jax.replay(lookahead_frames=2)
     model = model.replace(bank=motions)
     start = cmg_jax.apply(model, first(2), commands(1))
     state = rolling.init(model, jax.random.key(0), commands(1), start)
     following = cmg_jax.switch(rolling, bank, model, state, jax.random.key(0))
     np.testing.assert_array_equal(
-        following.motion_index, cmg_jax.bank().init(model, jax.random.key(0), commands(1)).motion_index
+        following.motion_index, cmg_jax.replay().init(model, jax.random.key(0), commands(1)).motion_index
     )
     stats = model.stats
     wanted = (start - stats.motion_mean[None]) / stats.motion_std[None]

@@ -4,11 +4,10 @@
 import numpy as np
 import pytest
 
-from cmg_jax.data import readers
-from cmg_jax.data.assume import Assume
-from cmg_jax.data.clips import Rejected
-from cmg_jax.robot import rotation
-from cmg_jax.robot.g1 import G1_29_JOINTS
+from cmg_jax import motion_files
+from cmg_jax.motion_files import Assume, MotionFileError
+from cmg_jax.robot import _rotation
+from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.data_tools import strides
 
 ROOT = ["root_x", "root_y", "root_z", "root_qx", "root_qy", "root_qz", "root_qw"]
@@ -33,7 +32,7 @@ def text(table, header=None, separator=",", end="\n", tail="", decimal="."):
 
 def read(path, content, **assume):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return readers.read(path, Assume(**assume))
+    return motion_files.read(path, Assume(**assume))
 
 
 def assert_same(found, clip):
@@ -101,10 +100,10 @@ def test_names_go_before_places(clip, table, tmp_path):
     header = ["root_pos_x", "root_pos_y", "root_pos_z", "root_rot_w", "root_rot_x", "root_rot_y", "root_rot_z"]
     reading = read(tmp_path / "walk.csv", text(wxyz, [*header, *G1_29_JOINTS]))
     assert_same(reading.clips[0], clip)
-    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be put right"
+    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be corrected"
 
 
-def test_columns_that_are_no_joints_are_left_out_and_said(clip, table, tmp_path):
+def test_columns_that_are_no_joints_are_left_out_and_reported(clip, table, tmp_path):
     contacts = np.zeros((150, 2))
     header = [*HEADER, "left_contact", "right_contact"]
     reading = read(tmp_path / "walk.csv", text(np.hstack([table, contacts]), header))
@@ -126,7 +125,7 @@ def test_velocities_are_read_beside_their_joints(clip, table, tmp_path):
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("cm", 100), ("mm", 1000)])
-def test_units_are_put_right_and_said(unit, factor, clip, table, tmp_path):
+def test_units_are_corrected_and_reported(unit, factor, clip, table, tmp_path):
     scaled = table * np.array([factor] * 3 + [1] * 4 + [np.degrees(1)] * 29)
     reading = read(tmp_path / "walk.csv", text(scaled))
     assert_same(reading.clips[0], clip)
@@ -150,7 +149,7 @@ def test_a_root_in_angles(clip, table, tmp_path):
     names = ["Frame", *(f"root_{what}{axis}" for what in ("translate", "rotate") for axis in "XYZ")]
     rows = np.hstack([50 * TIME, clip.root_pos * 100, np.degrees(angles), np.degrees(clip.joint_pos)])
     (found,) = read(tmp_path / "walk.csv", text(rows, names + [f"{name}_dof" for name in G1_29_JOINTS])).clips
-    assert_same(found, clip._replace(root_quat=rotation.multiply(z, rotation.multiply(y, x))))
+    assert_same(found, clip._replace(root_quat=_rotation.multiply(z, _rotation.multiply(y, x))))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +157,10 @@ def test_a_root_in_angles(clip, table, tmp_path):
     [
         (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], "line 4 has 37 columns, line 1 36"),
         (lambda lines: [lines[0], "x" + lines[1], *lines[2:]], "line 2 holds 'x"),
-        (lambda lines: [line.rsplit(",", 3)[0] for line in lines], "26 joints without names; name them with --joints"),
+        (
+            lambda lines: [line.rsplit(",", 3)[0] for line in lines],
+            "26 joints without names; name them with --joint-names",
+        ),
         (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
         (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
         (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),
@@ -166,5 +168,5 @@ def test_a_root_in_angles(clip, table, tmp_path):
     ],
 )
 def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):
-    with pytest.raises(Rejected, match=words):
+    with pytest.raises(MotionFileError, match=words):
         read(tmp_path / "walk.csv", "\n".join(change(text(table).splitlines())))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmg_jax import InputError
-from converters import torch_file
+from converters import _torch_file
 from tests.conftest import DATA, SHARED, needs_shared
 from tests.torch_files import Tensor, write
 
@@ -21,7 +21,7 @@ ALL = ["best.pt", "best_data_parallel.pt", "ckpt_4.pt", "final.pt", "final_legac
 
 def values(content: Any) -> Any:
     """Every array of a file, its tensors read."""
-    if isinstance(content, torch_file.Tensor):
+    if isinstance(content, _torch_file.Tensor):
         return content.numpy()
     if isinstance(content, dict):
         return {key: values(value) for key, value in content.items()}
@@ -31,7 +31,7 @@ def values(content: Any) -> Any:
 
 
 def test_zip_and_older_format_hold_the_same():
-    new, old = values(torch_file.load(DATA / "final.pt")), values(torch_file.load(DATA / "final_legacy.pt"))
+    new, old = values(_torch_file.load(DATA / "final.pt")), values(_torch_file.load(DATA / "final_legacy.pt"))
     np.testing.assert_equal(new, old)
     assert new["stats"]["num_joints"] == 2
     assert new["model_state_dict"]["gating.gating_network.0.weight"].shape == (6, 6)
@@ -39,8 +39,8 @@ def test_zip_and_older_format_hold_the_same():
 
 @pytest.mark.parametrize(("name", "tolerance"), [("float16", 2e-3), ("bfloat16", 1e-2)])
 def test_half_precision_is_the_rounded_weight(name, tolerance):
-    full = values(torch_file.load(DATA / "final.pt"))["model_state_dict"]
-    half = torch_file.load(DATA / f"final_{name}.pt")["model_state_dict"]
+    full = values(_torch_file.load(DATA / "final.pt"))["model_state_dict"]
+    half = _torch_file.load(DATA / f"final_{name}.pt")["model_state_dict"]
     for key, tensor in half.items():
         assert tensor.dtype == name
         np.testing.assert_allclose(tensor.numpy().astype(np.float32), full[key], rtol=tolerance, atol=1e-6)
@@ -48,9 +48,9 @@ def test_half_precision_is_the_rounded_weight(name, tolerance):
 
 def test_optimizer_state_of_a_checkpoint_is_readable_but_not_read(monkeypatch):
     read = []
-    record = torch_file._Archive.record
-    monkeypatch.setattr(torch_file._Archive, "record", lambda *a: read.append(a[1]) or record(*a))
-    content = torch_file.load(DATA / "ckpt_4.pt")
+    record = _torch_file._Archive.record
+    monkeypatch.setattr(_torch_file._Archive, "record", lambda *a: read.append(a[1]) or record(*a))
+    content = _torch_file.load(DATA / "ckpt_4.pt")
     assert sorted(read) == ["byteorder", "data.pkl"]
     momentum = content["optimizer_state_dict"]["state"][0]["exp_avg"].numpy()
     assert momentum.shape == content["model_state_dict"]["gating.gating_network.0.weight"].shape
@@ -58,10 +58,10 @@ def test_optimizer_state_of_a_checkpoint_is_readable_but_not_read(monkeypatch):
 
 def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     base = np.arange(12, dtype=np.float32).reshape(3, 4)
-    content = torch_file.load(write(tmp_path / "a.pt", {"x": Tensor(base)}))
+    content = _torch_file.load(write(tmp_path / "a.pt", {"x": Tensor(base)}))
     storage = content["x"].storage
-    transposed = torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
-    np.testing.assert_array_equal(torch_file.to_numpy(transposed), base.T[1:3])
+    transposed = _torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
+    np.testing.assert_array_equal(_torch_file.to_numpy(transposed), base.T[1:3])
     possible = {
         ((1, 4), (2**70, 1)): base[:1],  # the stride of an axis of one element says nothing
         ((5, 3), (0, 4)): np.broadcast_to(base[:, 0], (5, 3)),
@@ -69,8 +69,8 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
         ((), ()): base[0, 0],
     }
     for (shape, strides), expected in possible.items():
-        tensor = torch_file._rebuild_tensor(storage, 0, shape, strides)
-        np.testing.assert_array_equal(torch_file.to_numpy(tensor), expected)
+        tensor = _torch_file._rebuild_tensor(storage, 0, shape, strides)
+        np.testing.assert_array_equal(_torch_file.to_numpy(tensor), expected)
     impossible = [
         (0, (4, 4), (4, 1)),
         (11, (2,), (1,)),
@@ -83,7 +83,7 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     ]
     for offset, shape, strides in impossible:
         with pytest.raises(InputError):
-            torch_file._rebuild_tensor(storage, offset, shape, strides)
+            _torch_file._rebuild_tensor(storage, offset, shape, strides)
 
 
 def rewrite(source: Path, target: Path, change=lambda name, data: data, **options) -> Path:
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_line(name, tmp_path):
     make, words = BAD_FILES[name]
     make(tmp_path / "bad.pt")
     with pytest.raises(InputError, match=words) as raised:
-        values(torch_file.load(tmp_path / "bad.pt"))
+        values(_torch_file.load(tmp_path / "bad.pt"))
     assert str(raised.value).startswith(str(tmp_path / "bad.pt"))
     assert "\n" not in str(raised.value)
 
@@ -140,7 +140,7 @@ def check_damaged(original: Path, data: bytes, expected, directory: Path) -> Non
     path = directory / "damaged.pt"
     path.write_bytes(data)
     try:
-        content = torch_file.load(path)
+        content = _torch_file.load(path)
         found = {key: values(content[key]) for key in expected}
     except InputError as error:
         assert "\n" not in str(error)
@@ -165,7 +165,7 @@ few_bits = st.lists(st.integers(0, 2**32), min_size=1, max_size=3)
 @given(bits=few_bits)
 def test_flipped_bits_end_in_an_error_or_the_same_model(bits, tmp_path):
     original = DATA / "final.pt"
-    expected = values(torch_file.load(original))
+    expected = values(_torch_file.load(original))
     check_damaged(original, flip(original.read_bytes(), bits), expected, tmp_path)
 
 
@@ -173,17 +173,17 @@ def test_flipped_bits_end_in_an_error_or_the_same_model(bits, tmp_path):
 @given(length=st.integers(0, 9_640))
 def test_truncations_end_in_an_error_or_the_same_model(length, tmp_path):
     original = DATA / "final.pt"
-    check_damaged(original, original.read_bytes()[:length], values(torch_file.load(original)), tmp_path)
+    check_damaged(original, original.read_bytes()[:length], values(_torch_file.load(original)), tmp_path)
 
 
 @fuzz
 @given(bits=few_bits)
 def test_flipped_bits_of_the_older_format_never_end_in_anything_but_an_error_or_numbers(bits, tmp_path):
-    # This format has no checksums: a flipped weight cannot be told from a weight.
+    # This format has no checksums: a flipped weight looks like any weight.
     path = tmp_path / "damaged.pt"
     path.write_bytes(flip((DATA / "final_legacy.pt").read_bytes(), bits))
     try:
-        values(torch_file.load(path))
+        values(_torch_file.load(path))
     except InputError as error:
         assert "\n" not in str(error)
 
@@ -194,7 +194,7 @@ def test_flipped_bits_of_the_older_format_never_end_in_anything_but_an_error_or_
 def test_a_real_checkpoint_damaged(data, tmp_path):
     original = SHARED / "torch_cmg" / "cmg_final.pt"
     content = original.read_bytes()
-    expected = values(torch_file.load(original))
+    expected = values(_torch_file.load(original))
     if data.draw(st.booleans()):
         check_damaged(original, content[: data.draw(st.integers(0, len(content)))], expected, tmp_path)
     else:
@@ -214,7 +214,7 @@ def test_an_older_file_that_claims_a_huge_storage_takes_no_memory(size, tmp_path
     path = tmp_path / "huge.pt"
     path.write_bytes(claimed)
     with pytest.raises(InputError, match="cut short"):
-        torch_file.load(path)
+        _torch_file.load(path)
 
 
 def test_an_endless_pickle_of_nested_lists_is_no_recursion(tmp_path):
@@ -223,7 +223,7 @@ def test_an_endless_pickle_of_nested_lists_is_no_recursion(tmp_path):
     path = tmp_path / "deep.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("deep/data.pkl", stream.getvalue())
-    content = torch_file.load(path)
+    content = _torch_file.load(path)
     assert isinstance(content, list)
     while content:  # unnested here: freeing it at once would recurse
         content = content[0]
@@ -237,7 +237,7 @@ def test_a_header_that_claims_a_huge_record_takes_no_memory(tmp_path):
     path = tmp_path / "huge.pt"
     path.write_bytes(data)
     with pytest.raises(InputError):
-        values(torch_file.load(path))
+        values(_torch_file.load(path))
 
 
 @pytest.mark.parametrize("moved", [1, 2**31, -60, -(2**20)])
@@ -249,4 +249,4 @@ def test_a_directory_that_points_outside_the_file_is_one_clear_line(moved, tmp_p
     path = tmp_path / "moved.pt"
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
-        values(torch_file.load(path))
+        values(_torch_file.load(path))

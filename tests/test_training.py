@@ -2,6 +2,7 @@
 """Loss, steps and runs of the trainer."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,13 @@ import pytest
 from jax.sharding import Mesh
 
 from cmg_jax import InputError
-from cmg_jax.data.windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
-from cmg_jax.model import CMGConfig
-from cmg_jax.networks import pack_experts
-from cmg_jax.robot import G1, Robot, odometry
-from cmg_jax.robot.g1 import G1_29_JOINTS
-from cmg_jax.training import trainer as training
-from cmg_jax.training.loss import feet_losses, frame_loss, predict
-from cmg_jax.training.trainer import TrainConfig
+from cmg_jax.data._windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.model._networks import pack_experts
+from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot._g1 import G1_29_JOINTS
+from cmg_jax.training import TrainConfig, _trainer
+from cmg_jax.training._loss import feet_losses, frame_loss, predict
 from tests.conftest import DATA
 from tests.data_tools import walking
 
@@ -68,7 +68,7 @@ def test_loss_and_gradients_agree_with_pytorch(name, torch_step):
     assert max(jax.tree.leaves(differences)) > 1e-3
 
 
-def test_feet_losses_say_what_an_error_of_the_joints_means_on_the_floor():
+def test_feet_losses_are_the_errors_at_the_feet():
     target = jnp.asarray(walking(clips=2, frames=31).motion[:, :29].reshape(2, 31, 29).swapaxes(0, 1))
     np.testing.assert_allclose(feet_losses(target, target, G1, 50.0), 0, atol=1e-6)
 
@@ -76,7 +76,7 @@ def test_feet_losses_say_what_an_error_of_the_joints_means_on_the_floor():
     hips = jnp.array([name.endswith("hip_pitch_joint") for name in G1_29_JOINTS])
     slower = jnp.where(hips[None, None], target * jnp.array([[[0.5]]]), target)
     place, velocity = feet_losses(slower, target, G1, 50.0)
-    moved = [np.asarray(odometry.stance_velocity(part.swapaxes(0, 1), G1, 50.0)) for part in (slower, target)]
+    moved = [np.asarray(_odometry.stance_velocity(part.swapaxes(0, 1), G1, 50.0)) for part in (slower, target)]
     assert place > 1e-4
     # Where the same foot stands in both, this is the difference of the velocities of the evaluation.
     expected = np.square((moved[0] - moved[1]).mean(axis=1)).sum(-1).mean()
@@ -99,10 +99,10 @@ def dataset():
 
 
 def run_steps(dataset, config, steps, mesh=None, chunk=10):
-    functions = training.trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()), mesh)
-    state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
+    functions = _trainer.make_trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()), mesh)
+    state = functions.init(_trainer.initial_params(SMALL, jax.random.key(0)))
     windows = make_windows(dataset, config.window, stride=config.stride)
-    frames, windows = training.replicate((training.frames(dataset), windows), mesh)
+    frames, windows = _trainer.replicate((_trainer.to_device(dataset), windows), mesh)
     losses = []
     for _ in range(0, steps, chunk):
         state, metrics = functions.run(state, frames, windows, length=chunk)
@@ -122,8 +122,22 @@ def test_training_lowers_the_loss_and_is_the_same_every_time(dataset):
     assert 0 < max(jax.tree.leaves(behind)) < 0.1
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedule, dataset):
+    config = dataclasses.replace(QUICK, schedule=schedule)
+    _, losses = run_steps(dataset, config, 5, chunk=5)
+    with warnings.catch_warnings(action="error"), jax.enable_x64(True):
+        functions = _trainer.make_trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
+        state = functions.init(_trainer.initial_params(SMALL, jax.random.key(0)))
+        windows = make_windows(dataset, config.window, stride=config.stride)
+        state, metrics = functions.run(state, _trainer.to_device(dataset), windows, length=5)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state._replace(key=None), metrics))}
+    assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
+    np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
+
+
 def test_devices_that_share_a_batch_train_alike(dataset):
-    mesh = Mesh(np.array(jax.devices()), (training.BATCH_AXIS,))
+    mesh = Mesh(np.array(jax.devices()), (_trainer.BATCH_AXIS,))
     assert mesh.size == 8
     one, losses = run_steps(dataset, QUICK, 10)
     shared, same = run_steps(dataset, QUICK, 10, mesh)
@@ -133,20 +147,20 @@ def test_devices_that_share_a_batch_train_alike(dataset):
 
 def test_schedules():
     config = dataclasses.replace(QUICK, steps=1000, warmup_steps=100, learning_rate=1e-2, final_learning_rate=1e-4)
-    rate = training.learning_rate(config)
+    rate = _trainer.learning_rate(config)
     assert float(rate(50)) == pytest.approx(5e-3)
     assert float(rate(100)) == pytest.approx(1e-2)
     assert float(rate(550)) == pytest.approx((1e-2 + 1e-4) / 2, rel=1e-3)
     assert float(rate(1000)) == pytest.approx(1e-4)
-    steady = training.learning_rate(dataclasses.replace(config, schedule="constant"))
+    steady = _trainer.learning_rate(dataclasses.replace(config, schedule="constant"))
     assert float(steady(999)) == pytest.approx(1e-2)
-    probability = [float(training.teacher_probability(config, jnp.int32(step))) for step in (0, 10, 20, 500)]
+    probability = [float(_trainer.teacher_probability(config, jnp.int32(step))) for step in (0, 10, 20, 500)]
     assert probability == pytest.approx([1.0, 0.5, 0.0, 0.0])
 
 
 def test_a_plateau_halves_the_rate():
     config = dataclasses.replace(QUICK, schedule="plateau", plateau_steps=2, warmup_steps=1, weight_decay=0.0)
-    optimizer = training.make_optimizer(config)
+    optimizer = _trainer.make_optimizer(config)
     params = {"w": jnp.ones(3)}
     state = optimizer.init(params)
     sizes = []
@@ -175,12 +189,12 @@ def test_no_window_fits_into_short_clips():
 
 
 def test_windows_are_mirrored_as_their_rule_says(dataset):
-    functions = training.trainer(QUICK, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
+    functions = _trainer.make_trainer(QUICK, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
 
     def loss(rule):
         windows = Windows(jnp.array([40], jnp.int32), jnp.ones(1), jnp.array([rule], jnp.int32))
-        state = functions.init(training.initial_params(SMALL, jax.random.key(0)))
-        return float(functions.run(state, training.frames(dataset), windows, length=1)[1]["loss"][0])
+        state = functions.init(_trainer.initial_params(SMALL, jax.random.key(0)))
+        return float(functions.run(state, _trainer.to_device(dataset), windows, length=1)[1]["loss"][0])
 
     plain, image = loss(NEVER), loss(ALWAYS)
     assert plain != pytest.approx(image, rel=1e-3)

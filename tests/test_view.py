@@ -1,7 +1,6 @@
 # pyright: reportMissingImports=false
 """The page: what it shows, driven and played; in a real browser where one is installed."""
 
-import argparse
 import dataclasses
 import re
 import shutil
@@ -18,23 +17,19 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, motion_file
-from cmg_jax.cli import view as cli_view
+from cmg_jax import InputError, motion_files
+from cmg_jax.cli import _view
 from cmg_jax.cli.main import main
-from cmg_jax.cli.view import free_port
-from cmg_jax.commands import schedule, smoother
-from cmg_jax.commands.sampler import CommandRange
-from cmg_jax.data import readers
-from cmg_jax.generators.base import standing_frame
-from cmg_jax.robot import G1, Robot, feet, odometry
-from cmg_jax.robot.bodies import body_poses, qpos
-from cmg_jax.robot.g1 import MJCF_PATH
-from cmg_jax.view.drive import Drive, read_schedule
-from cmg_jax.view.pacing import Pacer
-from cmg_jax.view.page import slider_bounds
-from cmg_jax.view.playback import Playback
-from cmg_jax.view.skeleton import Skeleton
-from tests.conftest import REFERENCE_MODEL, take_interrupts
+from cmg_jax.commands import _schedule, _smoother
+from cmg_jax.commands._sampler import CommandRange
+from cmg_jax.generators._base import standing_frame
+from cmg_jax.robot import G1, Robot, _feet, _odometry
+from cmg_jax.robot._bodies import body_poses, qpos
+from cmg_jax.robot._g1 import MJCF_PATH
+from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
+from cmg_jax.view._address import free_port
+from cmg_jax.view._page import slider_bounds
+from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
 
 FRAMES = 120
 
@@ -61,7 +56,7 @@ def wander(drive: Drive, frames: int = FRAMES):
 
 def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
     poses = wander(drive)
-    ramp = smoother.ramp(20)
+    ramp = _smoother.ramp(20)
     step = jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
     state, commands = ramp.init(np.zeros((1, 3))), []
     for frame in range(FRAMES):
@@ -74,23 +69,23 @@ def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
         expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
         np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
         joint_pos = np.concatenate([np.asarray(first[:, :29]), [pose[robot].joint_pos for pose in poses]])
-        walked = odometry.stance_velocity(joint_pos, G1, 50)
-        np.testing.assert_allclose([pose[robot].walked for pose in poses], walked, atol=2e-3)
+        measured = _odometry.stance_velocity(joint_pos, G1, 50)
+        np.testing.assert_allclose([pose[robot].velocity for pose in poses], measured, atol=2e-3)
     assert np.abs(poses[-1][0].joint_pos - poses[-1][1].joint_pos).max() > 0.05, "two models, two robots"
 
 
-def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
+def test_the_root_moves_with_the_stance_foot_and_a_foot_is_on_the_floor(drive):
     poses = [pose[0] for pose in wander(drive)]
     places = np.array([pose.root_pos for pose in poses])
     assert places[-1, 0] > 0.6
-    walked = np.array([pose.walked for pose in poses])
+    velocity = np.array([pose.velocity for pose in poses])
     speed = np.linalg.norm(np.diff(places[:, :2], axis=0), axis=-1) * 50
-    np.testing.assert_allclose(speed, np.linalg.norm(walked[1:, :2], axis=-1), atol=1e-3)
+    np.testing.assert_allclose(speed, np.linalg.norm(velocity[1:, :2], axis=-1), atol=1e-3)
     assert all(pose.contact.any() for pose in poses)
     assert not all(pose.contact.all() for pose in poses)
     for pose in (poses[40], poses[-1]):
         positions = qpos(G1, pose.joint_pos[None], pose.root_pos[None], pose.root_quat[None])
-        soles = feet.sole_positions(G1, positions)[0]
+        soles = _feet.sole_positions(G1, positions)[0]
         np.testing.assert_allclose(soles.mean(axis=1), pose.feet, atol=1e-4)
         assert abs(soles[..., 2].min()) < 1e-4
         np.testing.assert_allclose(pose.gate.sum(), 1, atol=1e-5)
@@ -98,13 +93,13 @@ def test_the_root_goes_where_the_stance_foot_says_and_a_foot_is_down(drive):
 
 def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, bundled, model, tmp_path):
     poses = wander(drive)
-    drive.record(tmp_path / "drive.csv")
-    commands = read_schedule(tmp_path / "drive.csv", 50)
+    drive.write_schedule(tmp_path / "drive.csv")
+    commands = read_commands(tmp_path / "drive.csv", 50)
     np.testing.assert_array_equal(commands, drive.recording)
     again = Drive([bundled, model], ["a", "b"], commands=commands)
     for before in poses:
         for one, other in zip(before, again.step(), strict=True):
-            for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "walked"):
+            for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "velocity"):
                 np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
     assert again.finished
     again.reset()
@@ -131,10 +126,10 @@ def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
         Drive([bundled, other(fps=30.0)], ["a", "b"])
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
-        read_schedule(tmp_path / "late.csv", 50)
+        read_commands(tmp_path / "late.csv", 50)
 
 
-def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bundled, tmp_path, capsys):
+def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warned_of(drive, bundled, tmp_path, capsys):
     low, high = drive.command_range
     for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
         assert lowest <= least < most <= highest
@@ -142,7 +137,7 @@ def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bun
     narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
     assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
     (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
-    cli_view._drive(argparse.Namespace(model=None, schedule=tmp_path / "fast.csv"))
+    _view._drive(None, tmp_path / "fast.csv")
     (line,) = capsys.readouterr().err.splitlines()
     assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
     apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
@@ -154,11 +149,11 @@ def test_no_slider_preset_or_schedule_leaves_the_trained_range_unsaid(drive, bun
 
 
 def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
-    commands = schedule.hold([[0.8, 0, 0.4]], 1, 50)
+    commands = _schedule.hold_each([[0.8, 0, 0.4]], 1, 50)
     first = standing_frame(bundled)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
-    motion_file.write(tmp_path / "walk.npz", motion_file.of_trajectory(bundled.config, trajectory, commands))
-    playback = Playback(readers.read(tmp_path / "walk.npz").clips[0])
+    motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
+    playback = Playback(motion_files.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:
         poses.append(playback.step()[0])
@@ -215,7 +210,7 @@ def test_any_mjcf_of_the_g1_is_drawn_and_others_are_refused(tmp_path):
             Skeleton(path=tmp_path / name)
 
 
-def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypatch):
+def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch):
     clock = {"time": 0.0}
     monkeypatch.setattr(time, "perf_counter", lambda: clock["time"])
     wake = threading.Event()
@@ -224,13 +219,13 @@ def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypa
     for delay in (0.001, 0.002, 0.015, 0.001, 3.0, 0.001):
         assert pacer.wait(0.02, wake)
         clock["time"] += delay
-        pacer.shown(0.02)
+        pacer.record(0.02)
     assert (pacer.frames, pacer.late) == (6, 2)
     assert max(pacer.lateness) == pytest.approx(3.0)
-    assert pacer.lateness[-1] == pytest.approx(0.001), "the clock begins anew"
+    assert pacer.lateness[-1] == pytest.approx(0.001), "the clock restarts"
     assert "6 frames, 2 late" in pacer.text()
     wake.set()
-    assert not pacer.wait(0.02, wake), "a wish wakes it"
+    assert not pacer.wait(0.02, wake), "a request wakes it"
 
 
 # The program.
@@ -254,9 +249,7 @@ def test_late_frames_are_counted_and_a_long_wait_is_not_hurried_through(monkeypa
 def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.csv").write_text("a,b,1\n")
-    assert main(["view", *map(str, arguments)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
+    assert words in refused_line(capsys, "view", *arguments)
 
 
 class Browser:
@@ -379,7 +372,7 @@ def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "wrote again.csv (100 frames)" in out
-    _, values = schedule.read_csv(tmp_path / "again.csv")
+    _, values = _schedule.read_schedule(tmp_path / "again.csv")
     np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
 
 
@@ -391,7 +384,9 @@ def test_listening_elsewhere_is_warned_of_and_a_taken_port_is_one_clear_line(cap
         assert main(["view", "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"cannot listen at 127.0.0.1:{port}" in line
-    assert free_port("127.0.0.1", 0) > 0
-    assert capsys.readouterr().err == ""
-    free_port("0.0.0.0", 0)
-    assert "warning: listening at 0.0.0.0: whoever reaches this machine can drive" in capsys.readouterr().err
+    port, local = free_port("127.0.0.1", 0)
+    assert port > 0
+    assert local
+    assert main(["view", "--port", "0", "--host", "0.0.0.0", "--schedule", "absent.csv"]) == 2
+    warning, _ = capsys.readouterr().err.splitlines()
+    assert "warning: listening at 0.0.0.0: everyone who reaches this machine can drive" in warning

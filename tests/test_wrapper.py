@@ -1,4 +1,4 @@
-"""The wrapper against a plain simulation of what should happen, and against each way of getting it wrong."""
+"""The wrapper against a plain simulation of its contract, in every kind of environment and every mode of auto-reset."""
 
 import functools
 
@@ -14,7 +14,7 @@ from brax.training.agents.ppo import networks
 from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx, randomized
 from tests.wrapper_tools import (
     BATCH,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("host_rules")
 
 
 class Row:
-    """What one environment should go through, in plain Python."""
+    """The expected course of one environment, in plain Python."""
 
     def __init__(self, model, command):
         self.first = np.asarray(model.stats.motion_mean)
@@ -47,7 +47,7 @@ class Row:
         self.elapsed, self.held, self.steps = 0, 0, 0
         self.x = self.y = self.yaw = 0.0
 
-    def walk(self):
+    def step_root(self):
         """One frame of the root, on an arc."""
         vx, vy, rate = self.active.astype(float)
         turn = rate / self.fps
@@ -57,8 +57,8 @@ class Row:
         self.y += chord * (vx * np.sin(heading) + vy * np.cos(heading))
         self.yaw += turn
 
-    def command_on(self, drawn):
-        """One step of holding and smoothing; whether it took `drawn`."""
+    def step_command(self, drawn):
+        """One step of holding and smoothing; returns whether it took the command `drawn`."""
         self.held += 1
         if changed := self.held == HOLD:
             self.requested, self.start, self.elapsed, self.held = drawn, self.smoothed, 0, 0
@@ -68,10 +68,10 @@ class Row:
         return changed
 
 
-def simulate(model, first, actions, seen, repeat=1, tick=0):
-    """Check all that was `seen` in a rollout, leaves [T, B, ...], against one `Row` for each environment.
+def simulate(model, first, actions, records, repeat=1, tick=0):
+    """Check the records of a rollout, leaves [T, B, ...], against one `Row` for each environment.
 
-    tick: frames from one tick to the next, on which smoothed commands become active; 0 where they do at once.
+    tick: frames between two ticks, on which smoothed commands become active; 0 where they do at once.
     """
     follow = jax.jit(cmg_jax.apply)
     rows = [Row(model, command) for command in np.asarray(first["reference"].requested)]
@@ -80,7 +80,7 @@ def simulate(model, first, actions, seen, repeat=1, tick=0):
     x = np.asarray(first["obs"])[:, :2]
     first_x, draws, frames = x, 0, np.zeros(0)
     for now in range(len(actions)):
-        step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen)
+        step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), records)
         for _ in range(repeat):
             if tick:
                 for row in rows if until_tick == 0 else ():
@@ -88,7 +88,7 @@ def simulate(model, first, actions, seen, repeat=1, tick=0):
                 until_tick = (until_tick or tick) - 1
             frames = np.asarray(follow(model, np.stack([row.frame for row in rows]), commands()))
             for row, frame in zip(rows, frames, strict=True):
-                row.walk()
+                row.step_root()
                 row.frame = frame
         arrived = commands()
         np.testing.assert_allclose(step["reward"], repeat * frames[:, :JOINTS].sum(-1), atol=1e-3)
@@ -100,11 +100,11 @@ def simulate(model, first, actions, seen, repeat=1, tick=0):
             requested = step["reference"].requested[index]
             if done:
                 row.begin(requested)
-            if done or row.command_on(requested):
+            if done or row.step_command(requested):
                 draws += 1
                 assert (requested >= RANGE.low).all()
                 assert (requested <= RANGE.high).all()
-                assert now == 0 or (requested != seen["reference"].requested[now - 1][index]).all()
+                assert now == 0 or (requested != records["reference"].requested[now - 1][index]).all()
             np.testing.assert_array_equal(requested, row.requested)
             if not tick:
                 row.active = row.smoothed
@@ -116,10 +116,10 @@ def simulate(model, first, actions, seen, repeat=1, tick=0):
         yield done[:, 0], first_x, x
         ahead, frames = [], np.stack([row.frame for row in rows])
         np.testing.assert_allclose(step["reference"].joint_vel, frames[:, JOINTS:], atol=1e-4)
-        shown = frames
+        following = frames
         for offset in range(1, max(OFFSETS) + 1):
-            shown = np.asarray(follow(model, shown, commands()))
-            ahead += [shown] if offset in OFFSETS else []
+            following = np.asarray(follow(model, following, commands()))
+            ahead += [following] if offset in OFFSETS else []
         ahead = np.stack(ahead, axis=1)
         np.testing.assert_allclose(step["reference"].ahead.joint_vel, ahead[..., JOINTS:], atol=1e-3)
         expected = [frames[:, :JOINTS], ahead[..., :JOINTS].reshape(len(rows), -1), commands()]
@@ -168,7 +168,7 @@ def test_the_first_observation_is_that_of_the_first_episode(rollout, tiny_model)
     assert len(np.unique(first["reference"].command, axis=0)) == BATCH
 
 
-def test_info_runs_on_under_the_default_auto_reset_and_not_under_full_reset(rollout):
+def test_info_is_kept_under_the_default_auto_reset_and_reset_under_full_reset(rollout):
     mode, _, _, actions, seen = rollout
     if "full" in mode:
         np.testing.assert_array_equal(seen["count"][seen["done"] == 1], 0)
@@ -193,7 +193,7 @@ def test_an_action_repeated_lasts_as_many_frames(tiny_model):
         pass
 
 
-def test_under_on_tick_the_command_shown_is_the_one_that_the_frames_obey(tiny_model):
+def test_under_on_tick_the_reference_has_the_command_that_the_frames_obey(tiny_model):
     env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 5))
     state = jax.jit(env.reset)(KEYS)
     actions = actions_of(3, steps=60)
@@ -215,7 +215,7 @@ def test_a_tick_within_a_control_step_moves_the_root_by_the_command_of_each_fram
         pass
 
 
-def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model):
+def test_with_a_bank_the_reference_has_the_command_of_the_motion_that_plays(tiny_model):
     motions = cmg_jax.build_bank(tiny_model, jax.random.key(4), 40, 30, draw)
     made, frames = np.asarray(motions.command), np.asarray(motions.frames)
     frames = frames * np.asarray(tiny_model.stats.motion_std) + np.asarray(tiny_model.stats.motion_mean)
@@ -224,7 +224,7 @@ def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model
     def nearest(command):
         return made[np.square((command - made) / width).sum(axis=-1).argmin()]
 
-    generator = cmg_jax.bank(lookahead_frames=max(OFFSETS))
+    generator = cmg_jax.replay(lookahead_frames=max(OFFSETS))
     env = wrapped(TinyMjx(), tiny_model.replace(bank=motions), generator)
     state = jax.jit(env.reset)(KEYS)
     actions = actions_of(3, steps=60)
@@ -235,7 +235,7 @@ def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model
     for now in range(len(actions)):
         reference = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen["reference"])
         for index, row in enumerate(rows):
-            row.walk()
+            row.step_root()
             row.steps += 1
             if actions[now, index, 2] > 0 or row.steps >= EPISODE:
                 row.begin(reference.requested[index])
@@ -243,7 +243,7 @@ def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model
             else:
                 np.testing.assert_allclose(seen["arrived"][now, index], row.active)
                 before = row.smoothed
-                row.command_on(reference.requested[index])
+                row.step_command(reference.requested[index])
                 if (row.smoothed != before).any():
                     active = nearest(row.smoothed)
                     jumps, row.active = jumps + (active != row.active).any(), active
@@ -251,8 +251,8 @@ def test_of_a_bank_the_command_shown_is_that_of_the_motion_that_plays(tiny_model
             np.testing.assert_allclose(reference.smoothed[index], row.smoothed, atol=1e-6)
             np.testing.assert_allclose(reference.root.position[index], (row.x, row.y), atol=1e-4)
             motion = frames[:, (made == row.active).all(axis=-1).argmax()]
-            shown = np.concatenate([reference.joint_pos[index], reference.joint_vel[index]])
-            assert np.abs(motion - shown).max(axis=-1).min() < 1e-4, "a frame of another motion"
+            frame = np.concatenate([reference.joint_pos[index], reference.joint_vel[index]])
+            assert np.abs(motion - frame).max(axis=-1).min() < 1e-4, "a frame of another motion"
             speed = np.linalg.norm(row.active[:2])
             np.testing.assert_allclose(np.linalg.norm(reference.root_velocity[index]), speed, atol=1e-4)
     assert jumps > 30
@@ -316,12 +316,12 @@ def test_evaluation_and_domain_randomization_wrap_around_it(tiny_model):
 def test_ppo_trains_with_it(tiny_model):
     """Two devices, resets between evaluations, action repeat, randomised domains: a policy learns to stay alive."""
     rewards = []
-    wrap = wrap_env_fn(tiny_model, cmg_jax.streaming(3), draw, hold_interval=(2, 5), lookahead=OFFSETS)
+    source = ReferenceSource(tiny_model, cmg_jax.streaming(3), draw, hold_interval=(2, 5), lookahead=OFFSETS)
     _, params, _ = ppo.train(
         TinyBrax(),
         num_timesteps=8000,
         learning_rate=3e-3,
-        wrap_env_fn=wrap,
+        wrap_env_fn=make_wrap_env_fn(source),
         randomization_fn=randomized,
         max_devices_per_host=2,
         num_envs=64,

@@ -1,4 +1,4 @@
-"""What a compiled step of the wrapper holds, what it takes from banks and robots, and what its user is told."""
+"""The compiled step of the wrapper, commands of banks, key bodies, kinds of arrays, and errors."""
 
 from typing import Any
 
@@ -11,16 +11,14 @@ pytest.importorskip("brax")
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.envs.reference import empty_reference
-from cmg_jax.envs.wrapper import wrap_env_fn
-from cmg_jax.robot import Robot
-from cmg_jax.robot.kinematics import kinematics
+from cmg_jax.envs import ReferenceSource, empty_reference
+from cmg_jax.robot import Robot, kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx
 from tests.wrapper_tools import KEYS, actions_of, unroll, wrapped
 
 pytestmark = pytest.mark.usefixtures("host_rules")
 
-# What a compiled step holds.
+# The compiled step.
 
 
 class OnG1(TinyMjx):
@@ -34,7 +32,7 @@ class OnG1(TinyMjx):
 
 
 def network_calls(jaxpr, inside=False):
-    """Matrix products outside of any conditional, and predicates that are no scalars."""
+    """Number of matrix products outside of conditionals, and of predicates that are not scalars."""
     outside, wide = 0, 0
     for equation in jaxpr.eqns:
         is_cond = equation.primitive.name == "cond"
@@ -67,7 +65,7 @@ def test_the_network_runs_only_in_branches_and_its_weights_are_arguments(model):
 
 
 def test_inside_vmap_it_would_not_be_so(model):
-    """The check above sees what happens to a generator that is stepped row by row."""
+    """The check above detects a generator that is stepped row by row."""
     generator = cmg_jax.realtime(8)
     command = jnp.zeros((5, 3))
     state = jax.eval_shape(
@@ -79,7 +77,7 @@ def test_inside_vmap_it_would_not_be_so(model):
     assert outside > 0
 
 
-def test_motions_of_a_bank_bring_their_commands(motions, model):
+def test_motions_of_a_bank_have_their_own_commands(motions, model):
     env = wrapped(OnG1(), model.replace(bank=motions), cmg_jax.streaming(3, from_bank=True), lookahead=(1,))
     state = jax.jit(env.reset)(KEYS)
     known = {tuple(command) for command in np.asarray(motions.command)}
@@ -115,7 +113,7 @@ def test_key_bodies_come_with_the_frames(tiny_model, tmp_path):
     assert np.ptp(reference.ahead_bodies.poses.position, axis=(0, 1)).max() > 0.01
 
 
-# Other kinds of arrays.
+# Double precision and NumPy arrays.
 
 
 def test_double_precision_changes_no_draw_and_no_dtype_of_the_reference(tiny_model):
@@ -145,7 +143,7 @@ def test_a_state_restored_as_numpy_arrays_goes_on_as_it_would_have(tiny_model):
     jax.tree.map(np.testing.assert_array_equal, *rollouts)
 
 
-# What its user is told.
+# Errors.
 
 
 class NoSlot(TinyMjx):
@@ -164,7 +162,7 @@ class WrongObs(TinyMjx):
         return obs[:-1]
 
 
-def test_mistakes_are_told_with_their_remedy(tiny_model):
+def test_errors_say_what_to_do(tiny_model):
     for make, words in (
         (lambda: wrapped(NoSlot(), tiny_model).reset(KEYS), r"NoSlot declares no info.*add .*lookahead=2"),
         (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(1,)).reset(KEYS), r"TinyMjx is not what .*lookahead=1"),
@@ -173,7 +171,7 @@ def test_mistakes_are_told_with_their_remedy(tiny_model):
         (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),
         (lambda: wrapped(TinyBrax(), tiny_model, full_reset=True), "TinyBrax is a Brax environment"),
         (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(-1,)), "not negative"),
-        (lambda: wrap_env_fn(tiny_model, cmg_jax.streaming(2), None, lookahead=(1, 3)), "offset 3 .* the 2 frames"),
+        (lambda: ReferenceSource(tiny_model, cmg_jax.streaming(2), None, lookahead=(1, 3)), "offset 3 .* the 2 frames"),
         (lambda: wrapped(TinyMjx(), tiny_model, cmg_jax.realtime(6), lookahead=(4,)), "offset 4 .* the 3 frames"),
         (lambda: wrapped(TinyMjx(), tiny_model, hold=0), "at least 1 step"),
         (lambda: wrapped(TinyMjx(), tiny_model, key_bodies=("nose",)), "only the names are known"),

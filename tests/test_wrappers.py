@@ -7,7 +7,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot import joints
+from cmg_jax.robot import _joints
 from tests.generator_tools import BATCH, commands, first, flat, jitted
 
 KEY = jax.random.key(0)
@@ -15,7 +15,7 @@ ROWS = jnp.arange(BATCH)
 
 
 def test_on_a_tick_commands_act_together(model):
-    plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=4))
+    plain, ticked = jitted(cmg_jax.streaming(3)), jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=4))
     expected = plain.init(model, KEY, commands(1), first(2))
     state = ticked.init(model, KEY, commands(1), first(2))
     wanted = commands(1)
@@ -33,7 +33,7 @@ def test_on_a_tick_commands_act_together(model):
 
 
 def test_a_reset_drops_the_command_that_waits(model):
-    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=3))
+    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=3))
     state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
     state = generator.set_command(model, state, commands(2))
     state = generator.reset(model, state, ROWS < 4, KEY, commands(3))
@@ -43,7 +43,7 @@ def test_a_reset_drops_the_command_that_waits(model):
 
 
 def test_a_command_taken_back_before_its_tick_changes_nothing(model):
-    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), frames=3))
+    generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=3))
     state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
     changed = generator.set_command(model, state, commands(2))
     assert changed.waiting.all()
@@ -57,19 +57,19 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
     mask = np.asarray(state.mirror)
     assert 0 < mask.sum() < BATCH
     np.testing.assert_array_equal(state.command, commands(1))
-    image = plain.init(model, KEY, joints.mirror_command(commands(1)), joints.mirror_motion(first(2), robot))
+    image = plain.init(model, KEY, _joints.mirror_command(commands(1)), _joints.mirror_motion(first(2), robot))
     same = plain.init(model, KEY, commands(1), first(2))
     for now in range(6):
         if now == 3:
             state = mirrored.set_command(model, state, commands(4))
-            image = plain.set_command(model, image, joints.mirror_command(commands(4)))
+            image = plain.set_command(model, image, _joints.mirror_command(commands(4)))
             same = plain.set_command(model, same, commands(4))
             np.testing.assert_array_equal(state.command, commands(4))
         ahead = flat(mirrored.lookahead(model, state, (1,)))[:, 0]
         state, served = mirrored.step(model, state)
         image, image_frame = plain.step(model, image)
         same, same_frame = plain.step(model, same)
-        reflected = joints.mirror_motion(jnp.asarray(flat(image_frame)), robot)
+        reflected = _joints.mirror_motion(jnp.asarray(flat(image_frame)), robot)
         expected = np.where(mask[:, None], reflected, flat(same_frame))
         np.testing.assert_allclose(flat(served), expected, atol=1e-5)
         np.testing.assert_allclose(ahead, expected, atol=1e-5)
@@ -151,7 +151,7 @@ def test_joints_of_another_robot_have_no_limits_here(small_model):
 
 def test_impossible_options_are_refused():
     for make, words in (
-        (lambda: cmg_jax.on_tick(cmg_jax.streaming(3), frames=0), "frames 0"),
+        (lambda: cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=0), "num_frames 0"),
         (lambda: cmg_jax.mirrored(cmg_jax.streaming(3), 1.5), "fraction 1.5"),
     ):
         with pytest.raises(InputError, match=words):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import cmg_jax
-from cmg_jax import InputError, motion_file
+from cmg_jax import InputError, motion_files
 from cmg_jax.cli.main import main
-from cmg_jax.data import dataset
-from cmg_jax.motion_file import Motion
+from cmg_jax.data import _dataset
+from cmg_jax.motion_files import Motion
 from cmg_jax.robot import G1
-from cmg_jax.viz import contact_sheet, plot, render
+from cmg_jax.viz import _contact_sheet, _plot, _render
 from converters import cli as convert
 from tests.conftest import DATA, refused_line
 from tests.data_tools import walking
@@ -30,7 +30,7 @@ def walk():
 
 @pytest.fixture
 def thesis(tmp_path):
-    """A directory of the user's, under the name that a command is told to write: `thesis(name)`."""
+    """Make a directory of the user's under the name that a command writes to: `thesis(name)`."""
 
     def make(name):
         directory = tmp_path / name
@@ -64,7 +64,7 @@ def thesis(tmp_path):
 )
 def test_a_directory_is_no_target_of_a_file(name, arguments, thesis, walk, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    motion_file.write(tmp_path / "walk.npz", walk)
+    motion_files.write(tmp_path / "walk.npz", walk)
     thesis(name)
     assert f"{name}: is a directory" in refused_line(capsys, *arguments, name)
     assert not (tmp_path / "new.npz").exists()
@@ -73,18 +73,18 @@ def test_a_directory_is_no_target_of_a_file(name, arguments, thesis, walk, tmp_p
 def test_no_function_replaces_a_directory(thesis, walk, tmp_path):
     writers = {
         "a.npz": [
-            lambda path: motion_file.write(path, walk, "npz"),
-            lambda path: motion_file.write(path, walk, "mjlab"),
-            lambda path: dataset.save(path, walking(clips=2, frames=60)),
+            lambda path: motion_files.write(path, walk, "npz"),
+            lambda path: motion_files.write(path, walk, "mjlab"),
+            lambda path: _dataset.save(path, walking(clips=2, frames=60)),
         ],
-        "a.csv": [lambda path: motion_file.write(path, walk)],
-        "a.pkl": [lambda path: motion_file.write(path, walk)],
+        "a.csv": [lambda path: motion_files.write(path, walk)],
+        "a.pkl": [lambda path: motion_files.write(path, walk)],
         "a.png": [
-            lambda path: plot.plot_motion(path, walk),
-            lambda path: plot.plot_speeds(path, np.zeros((5, 3)), 0.1),
-            lambda path: contact_sheet.draw(path, [contact_sheet.Entry(walk, np.zeros(3))]),
+            lambda path: _plot.plot_motion(path, walk),
+            lambda path: _plot.plot_commands(path, np.zeros((5, 3)), 0.1),
+            lambda path: _contact_sheet.draw_contact_sheet(path, [_contact_sheet.SheetEntry(walk, np.zeros(3))]),
         ],
-        "a.gif": [lambda path: render.render_motion(path, walk)],
+        "a.gif": [lambda path: _render.render_motion(path, walk)],
     }
     for name, functions in writers.items():
         path = thesis(name)
@@ -94,7 +94,7 @@ def test_no_function_replaces_a_directory(thesis, walk, tmp_path):
 
 
 def test_what_is_read_is_not_written(walk, tmp_path, capsys):
-    motion_file.write(tmp_path / "walk.npz", walk)
+    motion_files.write(tmp_path / "walk.npz", walk)
     (tmp_path / "drive.csv").write_text("0,0.1,0,0\n2,0.5,0,0\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for arguments in (
@@ -102,12 +102,12 @@ def test_what_is_read_is_not_written(walk, tmp_path, capsys):
         ("generate", "--schedule", tmp_path / "drive.csv", "--out", tmp_path / "drive.csv"),
         ("view", "--schedule", tmp_path / "drive.csv", "--record", tmp_path / "drive.csv"),
     ):
-        assert "is a file to read, which would be lost" in refused_line(capsys, *arguments)
+        assert "is also an input, which would be lost" in refused_line(capsys, *arguments)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_picture_beside_a_data_set_replaces_no_picture_of_others(walk, tmp_path, capsys):
-    motion_file.write(tmp_path / "walk.npz", walk)
+    motion_files.write(tmp_path / "walk.npz", walk)
     (tmp_path / "set.png").write_bytes(b"a photo")
     arguments = ["data", str(tmp_path / "walk.npz"), "--out", str(tmp_path / "set.npz"), "--percentiles", "0", "100"]
     assert "set.png: exists" in refused_line(capsys, *arguments)
@@ -133,24 +133,24 @@ def test_a_report_replaces_a_report_only(tmp_path, capsys):
 
 def test_a_conversion_replaces_a_model_only(tmp_path, capsys):
     out = tmp_path / "model"
-    given = [str(DATA / "final.pt"), "--joint-names", "hip,knee", "--out"]
+    arguments = [str(DATA / "final.pt"), "--joint-names", "hip,knee", "--out"]
     out.mkdir()
     (out / "config.json").write_text(json.dumps({"model_type": "llama"}))
     (out / "weights.safetensors").write_bytes(b"of days")
-    assert convert.main([*given, str(out), "--force"]) == 2
+    assert convert.main([*arguments, str(out), "--force"]) == 2
     captured = capsys.readouterr()
     assert "is not a model directory" in captured.err
     assert captured.out == "", "refused before the work"
     assert (out / "weights.safetensors").read_bytes() == b"of days"
 
     ours = tmp_path / "ours"
-    assert convert.main([*given, str(ours)]) == 0
-    assert convert.main([*given, str(ours)]) == 2
-    assert convert.main([*given, str(ours), "--force"]) == 0
+    assert convert.main([*arguments, str(ours)]) == 0
+    assert convert.main([*arguments, str(ours)]) == 2
+    assert convert.main([*arguments, str(ours), "--force"]) == 0
     (ours / "README.md").write_text("notes")
     cmg_jax.load(ours)  # notes beside a model are no damage
     capsys.readouterr()
-    assert convert.main([*given, str(ours), "--force"]) == 2
+    assert convert.main([*arguments, str(ours), "--force"]) == 2
     assert "also holds README.md" in capsys.readouterr().err
     assert (ours / "README.md").read_text() == "notes"
 
@@ -158,11 +158,11 @@ def test_a_conversion_replaces_a_model_only(tmp_path, capsys):
 @pytest.mark.parametrize(("suffix", "name"), [(".npz", "mjlab"), (".pkl", "twist"), (".npz", "npz"), (".csv", "csv")])
 def test_a_data_set_of_one_even_pace_is_drawn(suffix, name, walk, tmp_path, capsys):
     path = tmp_path / f"walk{suffix}"
-    motion_file.write(path, walk, name)
+    motion_files.write(path, walk, name)
     arguments = ["data", str(path), "--out", str(tmp_path / "set.npz"), "--csv-fps", "50"]
     assert main([*arguments, "--percentiles", "0", "100"]) == 0
     assert (tmp_path / "set.png").stat().st_size > 5000
-    assert len(dataset.load(tmp_path / "set.npz").motion) == 150
+    assert len(_dataset.load(tmp_path / "set.npz").motion) == 150
     assert capsys.readouterr().err == ""
 
 
@@ -170,18 +170,18 @@ def test_a_picture_that_fails_loses_nothing_of_what_is_written(walk, tmp_path, m
     def fail(*_, **__):
         raise ZeroDivisionError("in the middle of a font")
 
-    for function in ("plot_speeds", "plot_motion"):
-        monkeypatch.setattr(plot, function, fail)
-    monkeypatch.setattr(render, "render_motion", fail)
-    monkeypatch.setattr(contact_sheet, "draw", fail)
+    for function in ("plot_commands", "plot_motion"):
+        monkeypatch.setattr(_plot, function, fail)
+    monkeypatch.setattr(_render, "render_motion", fail)
+    monkeypatch.setattr(_contact_sheet, "draw_contact_sheet", fail)
     monkeypatch.chdir(tmp_path)
-    motion_file.write(tmp_path / "walk.npz", walk)
+    motion_files.write(tmp_path / "walk.npz", walk)
     second = ["--command", "0.5", "0", "0", "--seconds", "0.5"]
     for arguments, written, pictures in (
         (["data", "walk.npz", "--out", "set.npz", "--percentiles", "0", "100"], "set.npz", ["set.png"]),
         (["generate", *second, "--out", "a.csv", "--plot", "a.png", "--video", "a.gif"], "a.csv", ["a.png", "a.gif"]),
         (
-            ["dataset", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
+            ["motions", "--grid", "0.5:0:0", "--seconds", "2", "--out", "set"],
             "set/index.csv",
             ["set/contact_sheet.png"],
         ),

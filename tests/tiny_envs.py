@@ -1,4 +1,4 @@
-"""Environments without physics, one of Brax's kind and one of Playground's, whose every number a test can foretell."""
+"""Environments of Brax and of Playground without physics, whose every number a test can predict."""
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 # pyright: reportAttributeAccessIssue=false, reportAssignmentType=false
 
@@ -12,23 +12,23 @@ from brax.envs.base import State as BraxState
 from mujoco_playground import MjxEnv
 from mujoco_playground import State as MjxState
 
-from cmg_jax.envs.reference import empty_reference
+from cmg_jax.envs import empty_reference
 
 JOINTS = 3
 OFFSETS = (1, 3)
 
 
 class _Tiny:
-    """x moves by the action's first two numbers times a gain; the third one above 0 ends the episode.
+    """x moves by the action's first two numbers times a gain; a third number above 0 ends the episode.
 
     obs: x [2], joint_pos [3], the joint positions to come [2 x 3], the command [3].
-    reward: the sum of the reference's joint positions. info["count"] runs on, as whatever is in info does.
-    info["arrived"]: the command that its last step was given.
+    reward: the sum of the reference's joint positions. info["count"]: steps, which auto-reset may keep.
+    info["arrived"]: the command of the reference in the last step.
     """
 
     gain: Any
     seen: tuple[str, ...] = ()
-    """Keys of the info that its step was given."""
+    """Keys of the info in the last step."""
 
     def first(self, rng: jax.Array) -> tuple[Any, ...]:
         x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
@@ -108,6 +108,6 @@ class TinyMjx(_Tiny, MjxEnv):
 
 
 def randomized(model: Any, rng: jax.Array) -> tuple[Any, Any]:
-    """Another gain for every row, as a randomization function gives it."""
+    """A randomization function: another gain for every row."""
     gain = jax.vmap(lambda key: jax.random.uniform(key, minval=0.5, maxval=2.0))(rng)
     return {"gain": gain}, {"gain": 0}

@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from converters import torch_file
+from converters import _torch_file
 
 STORAGES = {
     "float16": "HalfStorage",
@@ -33,6 +33,21 @@ class Tensor:
         self.repeat = repeat
 
 
+class OtherTensor:
+    """Stands for a torch tensor that another function of `torch._utils` makes."""
+
+    def __init__(self, function: str, dtype: str = ""):
+        self.function = function
+        self.dtype = dtype
+
+
+class Module:
+    """A torch.nn.Module in the content to write; the older format names its class with the source."""
+
+    def __init__(self, parameters: dict[str, Any], modules: dict[str, Any]):
+        self._parameters, self._modules, self._buffers = parameters, modules, {}
+
+
 class _Storage:
     """A storage's persistent id is made of it."""
 
@@ -40,27 +55,38 @@ class _Storage:
         self.array = array
 
 
+def _global(module: str, name: str) -> Any:
+    """A function of this name."""
+
+    def function(*_: Any) -> None:
+        raise AssertionError("never called")
+
+    function.__module__, function.__qualname__ = module, name
+    return function
+
+
 def _fake_torch() -> dict[str, types.ModuleType]:
     """Modules whose names the pickle refers to."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
 
-    def _rebuild_tensor_v2(*_: Any) -> None:
-        raise AssertionError("never called")
-
-    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    utils._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
-    for name in STORAGES.values():
+    for name in ("tensor_v2", "tensor_v3", "sparse_tensor", "meta_tensor_no_storage", "qtensor"):
+        setattr(utils, f"_rebuild_{name}", _global("torch._utils", f"_rebuild_{name}"))
+    for name in (*STORAGES.values(), "float8_e4m3fn", "uint16"):
         setattr(torch, name, type(name, (), {"__module__": "torch"}))
     return {"torch": torch, "torch._utils": utils}
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, stream: Any, modules: dict[str, Any], protocol: int):
+    def __init__(self, stream: Any, modules: dict[str, Any], protocol: int, is_older: bool):
         super().__init__(stream, protocol=protocol)
         self.modules = modules
+        self.classes = [Module] if is_older else []
         self.storages: list[np.ndarray] = []
 
     def persistent_id(self, obj: Any) -> Any:
+        if isinstance(obj, type) and obj in self.classes:
+            self.classes.remove(obj)
+            return ("module", obj, "model.py", "class Module: ...")
         if not isinstance(obj, _Storage):
             return None
         name = STORAGES[obj.array.dtype.name]
@@ -68,6 +94,10 @@ class _Pickler(pickle.Pickler):
         return ("storage", getattr(self.modules["torch"], name), str(len(self.storages) - 1), "cpu", obj.array.size)
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, OtherTensor):
+            dtype = getattr(self.modules["torch"], obj.dtype) if obj.dtype else None
+            arguments = (_Storage(np.zeros(4, np.float32)), 0, (4,), (1,), False, OrderedDict(), dtype, None)
+            return getattr(self.modules["torch._utils"], f"_rebuild_{obj.function}"), arguments
         if not isinstance(obj, Tensor):
             return NotImplemented
         array = obj.array
@@ -77,11 +107,11 @@ class _Pickler(pickle.Pickler):
         return self.modules["torch._utils"]._rebuild_tensor_v2, arguments
 
 
-def _pickled(content: Any, protocol: int) -> tuple[bytes, list[np.ndarray]]:
+def _pickled(content: Any, protocol: int, *, is_older: bool = False) -> tuple[bytes, list[np.ndarray]]:
     modules = _fake_torch()
     stream = io.BytesIO()
     with mock.patch.dict(sys.modules, modules):
-        pickler = _Pickler(stream, modules, protocol)
+        pickler = _Pickler(stream, modules, protocol, is_older)
         pickler.dump(content)
     return stream.getvalue(), pickler.storages
 
@@ -99,7 +129,7 @@ def write(path: Path, content: Any, *, protocol: int = 2, byteorder: str = "litt
 
 def write_older(path: Path, content: Any, *, protocol: int = 2) -> Path:
     """The same as torch wrote it before 1.6: pickles one after the other, and the storages."""
-    pickled, storages = _pickled(content, protocol)
+    pickled, storages = _pickled(content, protocol, is_older=True)
     system = {"protocol_version": 1001, "little_endian": True}
     parts = [pickle.dumps(part, protocol) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
     parts += [pickled, pickle.dumps([str(index) for index in range(len(storages))], protocol)]
@@ -118,7 +148,7 @@ def write_pickle(path: Path, pickled: bytes, byteorder: str = "little") -> Path:
 
 def read_tensors(content: Any) -> Any:
     """What `torch_file.load` gave, its tensors read and ready to be changed and written again."""
-    if isinstance(content, torch_file.Tensor):
+    if isinstance(content, _torch_file.Tensor):
         return Tensor(content.numpy())
     if isinstance(content, dict):
         return {key: read_tensors(value) for key, value in content.items()}

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 import cmg_jax
-from cmg_jax import parallel
+from cmg_jax.generators import _sharded
 
 ROWS, STEPS = 128, 10
 
@@ -17,8 +17,8 @@ def run(over, generator, model, rows):
 
     command, other = commands(1, ROWS)[rows], commands(2, ROWS)[rows]
     done = np.arange(ROWS)[rows] % 5 == 0
-    generator, model = parallel.sharded(generator, over), parallel.replicate(model, over)
-    command, other, done = parallel.shard_rows((command, other, done), over)
+    generator, model = _sharded.sharded(generator, over), _sharded.replicate(model, over)
+    command, other, done = _sharded.shard_rows((command, other, done), over)
 
     @jax.jit
     def rollout(model, command, other, done):
@@ -44,7 +44,7 @@ def main():
     assert jax.process_count() == 2
     half = ROWS // 2
     rows = slice(process * half, (process + 1) * half)
-    frames = run(parallel.mesh(), cmg_jax.streaming(3), cmg_jax.default_model(), rows)
+    frames = run(_sharded.mesh(), cmg_jax.streaming(3), cmg_jax.default_model(), rows)
     assert frames.shape[:2] == (STEPS, half)
     np.save(out, frames)
 

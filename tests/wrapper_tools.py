@@ -1,4 +1,4 @@
-"""What the wrapper's tests share: a wrapped environment and a rollout of it."""
+"""For the tests of the wrapper: a wrapped environment and a rollout of it."""
 
 import functools
 
@@ -6,27 +6,28 @@ import jax
 import numpy as np
 
 import cmg_jax
-from cmg_jax.commands import sampler, smoother
-from cmg_jax.envs.wrapper import wrap_env_fn
+from cmg_jax import commands
+from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
 from tests.tiny_envs import OFFSETS
 
 BATCH, STEPS, HOLD, RAMP, EPISODE = 11, 300, 7, 3, 40
-RANGE = sampler.CommandRange(np.array([-1.0, -0.5, -2.0], np.float32), np.array([1.5, 0.5, 2.0], np.float32))
+RANGE = commands.CommandRange(np.array([-1.0, -0.5, -2.0], np.float32), np.array([1.5, 0.5, 2.0], np.float32))
 KEYS = jax.random.split(jax.random.PRNGKey(5), BATCH)
 
 
-def draw(key, number):
-    return sampler.uniform(key, RANGE, number)
+def draw(key, num_envs):
+    return commands.uniform(key, RANGE, num_envs)
 
 
 def wrapped(env, model, generator=None, *, hold=HOLD, lookahead=OFFSETS, **options):
     names = ("episode_length", "action_repeat", "randomization_fn")
     outer = {name: options.pop(name) for name in names if name in options}
     generator = generator or cmg_jax.streaming(3)
-    function = wrap_env_fn(
-        model, generator, draw, smoother.ramp(RAMP), hold_interval=(hold, hold), lookahead=lookahead, **options
+    full_reset = options.pop("full_reset", False)
+    source = ReferenceSource(
+        model, generator, draw, commands.ramp(RAMP), hold_interval=(hold, hold), lookahead=lookahead, **options
     )
-    return function(env, **{"episode_length": EPISODE, **outer})
+    return make_wrap_env_fn(source, full_reset=full_reset)(env, **{"episode_length": EPISODE, **outer})
 
 
 def summary(state):

@@ -4,33 +4,69 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cmg_jax.cli import bench, data, dataset, evaluate, export, generate, info, inspect, rl, train, view
-from cmg_jax.cli.program import Parser, run
-from cmg_jax.compilation import compilation_cache
+from cmg_jax.cli import (
+    _bench,
+    _data,
+    _evaluate,
+    _export,
+    _generate,
+    _info,
+    _inspect,
+    _motions,
+    _rl,
+    _train,
+    _view,
+)
+from cmg_jax.cli._program import ParagraphHelpFormatter, Parser, run
+from cmg_jax.generators._compiled import compilation_cache
 
 PROGRAM = "cmg-jax"
-COMMANDS = (generate, dataset, info, inspect, data, train, evaluate, rl, export, view, bench)
+GROUPS = {
+    "make motion": {"generate": _generate, "motions": _motions, "view": _view},
+    "train a model": {"data": _data, "train": _train, "evaluate": _evaluate},
+    "train a policy": {"rl": _rl},
+    "look at files": {"info": _info, "inspect": _inspect},
+    "use elsewhere": {"export": _export},
+    "measure": {"bench": _bench},
+}
+"""The commands by job, in the order of the help. A module adds its options, and runs with their values."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = Parser(prog=PROGRAM, description="Velocity commands to humanoid reference motion.")
-    parser.add_argument(
+    options = vars(parser().parse_args(argv))
+    name, command, cache = (options.pop(key) for key in ("subcommand", "run", "compilation_cache"))
+
+    def work() -> int | None:
+        if cache:
+            compilation_cache(cache)
+        return command(**options)
+
+    return run(f"{PROGRAM} {name}", work)
+
+
+def parser() -> Parser:
+    commands = {name: module for group in GROUPS.values() for name, module in group.items()}
+    width = max(map(len, commands))
+    jobs = [
+        "\n".join([f"{job}:", *(f"  {name:<{width}}  {module.SUMMARY}" for name, module in group.items())])
+        for job, group in GROUPS.items()
+    ]
+    made = Parser(
+        prog=PROGRAM,
+        description="Velocity commands to humanoid reference motion.",
+        epilog="\n\n".join([*jobs, f"{PROGRAM} COMMAND --help lists the options of a command"]),
+        formatter_class=ParagraphHelpFormatter,
+    )
+    made.add_argument(
         "--compilation-cache",
         type=Path,
         metavar="DIR",
-        help="keep compiled programs there for the next call: cmg-jax --compilation-cache DIR COMMAND ...",
+        help="keep compiled programs there for the next call; comes before COMMAND",
     )
-    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        module.add_parser(subparsers)
-    arguments = parser.parse_args(argv)
-
-    def command() -> int | None:
-        if arguments.compilation_cache:
-            compilation_cache(arguments.compilation_cache)
-        return arguments.function(arguments)
-
-    return run(f"{PROGRAM} {arguments.subcommand}", command)
+    subparsers = made.add_subparsers(dest="subcommand", required=True, metavar="COMMAND", help="one of those below")
+    for name, module in commands.items():
+        module.add_options(subparsers.add_parser(name, description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}."))
+    return made
 
 
 if __name__ == "__main__":

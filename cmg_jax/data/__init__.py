@@ -1,1 +1,26 @@
-"""From motion files to a data set that a trainer can draw windows from."""
+"""Data sets: made of motion files, saved, loaded, and cut into the windows that a trainer draws.
+
+dataset, rows = data.build([Path("walk.npz")])
+data.save(Path("walks.npz"), dataset)
+windows = data.make_windows(dataset, length=20)
+"""
+
+from cmg_jax.data._build import Options, Row, build
+from cmg_jax.data._dataset import LEFT, RIGHT, Dataset, load, save
+from cmg_jax.data._windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
+
+__all__ = [
+    "ALWAYS",
+    "LEFT",
+    "MAYBE",
+    "NEVER",
+    "RIGHT",
+    "Dataset",
+    "Options",
+    "Row",
+    "Windows",
+    "build",
+    "load",
+    "make_windows",
+    "save",
+]

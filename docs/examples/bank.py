@@ -1,18 +1,18 @@
-"""A pool of motions made once: the rollout never runs the network, and a curriculum widens what is drawn."""
+"""A bank of motions that are made once: the rollout never runs the network, and a curriculum widens the commands."""
 
 import jax
 
 import cmg_jax
-from cmg_jax.commands import sampler
+from cmg_jax import commands
 
 model = cmg_jax.default_model()
-generator = cmg_jax.bank(lookahead_frames=20)
-RANGE = sampler.stages(model)["turn"]  # inside what the model was trained on
+generator = cmg_jax.replay(lookahead_frames=20)
+RANGE = commands.stages(model)["turn"]  # inside what the model was trained on
 
 
 @jax.jit
 def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys [T]
-    easiest_to_hardest = sampler.curriculum(RANGE, difficulty)
+    easiest_to_hardest = commands.curriculum(RANGE, difficulty)
     limits = {"command_low": easiest_to_hardest.low, "command_high": easiest_to_hardest.high}
     model = model.replace(bank=model.bank._replace(**limits))
 
@@ -27,15 +27,15 @@ def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys 
 
 
 motions = cmg_jax.build_bank(
-    model, jax.random.key(1), 256, 250, lambda key, number: sampler.uniform(key, RANGE, number)
+    model, jax.random.key(1), 256, 250, lambda key, num_envs: commands.uniform(key, RANGE, num_envs)
 )
 model = model.replace(bank=motions)
 
 
-def main(envs: int = 4096, steps: int = 100) -> jax.Array:
+def main(num_envs: int = 4096, steps: int = 100) -> jax.Array:
     init_key, key = jax.random.split(jax.random.key(0))
-    state = generator.init(model, init_key, None, num_envs=envs)
-    for difficulty in (0.2, 1.0):  # a number that changes: nothing is compiled again
+    state = generator.init(model, init_key, None, num_envs=num_envs)
+    for difficulty in (0.2, 1.0):  # another number compiles nothing again
         state, (joint_pos, _) = rollout(model, state, difficulty, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]
 

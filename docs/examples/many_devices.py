@@ -1,7 +1,7 @@
 """One rollout over all devices: of this process, or of several hosts that each run this program.
 
 On one host:     python many_devices.py
-On N hosts, each with its own GPUs, at the same time, with its own I from 0 to N-1:
+On N hosts, each with its own GPUs, at the same time, each with another I from 0 to N-1:
                  python many_devices.py HOST_OF_PROCESS_0:1234 N I
 """
 
@@ -11,27 +11,27 @@ import jax
 import numpy as np
 
 import cmg_jax
-from cmg_jax import parallel
-from cmg_jax.commands import sampler
+from cmg_jax import commands
+from cmg_jax.generators import mesh, replicate, shard_rows, sharded
 
 
-def main(envs: int = 4096, steps: int = 100) -> np.ndarray:
-    over = parallel.mesh()  # all devices of all processes
-    model = parallel.replicate(cmg_jax.default_model(), over)
-    generator = parallel.sharded(cmg_jax.streaming(20), over)
-    # Each process gives the commands of its own rows; a generator never needs those of another.
-    local_envs = envs // jax.process_count()
-    low, high = sampler.trained_range(cmg_jax.default_model())
-    commands = np.random.default_rng(jax.process_index()).uniform(low, high, (local_envs, 3)).astype(np.float32)
-    commands = parallel.shard_rows(commands, over)
+def main(num_envs: int = 4096, steps: int = 100) -> np.ndarray:
+    devices = mesh()  # all devices of all processes
+    model = replicate(cmg_jax.default_model(), devices)
+    generator = sharded(cmg_jax.streaming(20), devices)
+    # Each process has the commands of its own rows; a generator never needs those of another process.
+    local_envs = num_envs // jax.process_count()
+    low, high = commands.trained_range(cmg_jax.default_model())
+    command = np.random.default_rng(jax.process_index()).uniform(low, high, (local_envs, 3)).astype(np.float32)
+    command = shard_rows(command, devices)
 
     @jax.jit
-    def rollout(model, commands):
-        state = generator.init(model, jax.random.key(0), commands)
+    def rollout(model, command):
+        state = generator.init(model, jax.random.key(0), command)
         _, frames = jax.lax.scan(lambda state, _: generator.step(model, state), state, None, length=steps)
         return frames.joint_pos  # [T, B, J], sharded over the devices of all hosts
 
-    joint_pos = rollout(model, commands)
+    joint_pos = rollout(model, command)
     parts = sorted(joint_pos.addressable_shards, key=lambda part: part.index[1].start or 0)
     return np.concatenate([part.data for part in parts], axis=1)  # this process's rows
 

@@ -1,0 +1,29 @@
+"""The exception for input that is wrong. Its message is one line that says how to fix it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """Input that cannot be used. The message is one line: what is wrong, where, what to do."""
+
+
+def check_shape(name: str, value: Any, shape: Sequence[int | str]) -> None:
+    """Raise InputError for an array of another shape, which broadcasting might silently accept.
+
+    Args:
+      name: what the message calls the value.
+      value: an array, or what NumPy converts to one.
+      shape: the size of each axis, or a letter for an axis of any size.
+
+    Raises:
+      InputError: `value` has another shape.
+    """
+    found = np.shape(value)
+    fits = len(found) == len(shape) and all(
+        isinstance(size, str) or size == there for size, there in zip(shape, found, strict=True)
+    )
+    if not fits:
+        raise InputError(f"{name} has shape {found}; it must be [{', '.join(map(str, shape))}]")

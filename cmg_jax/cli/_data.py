@@ -1,0 +1,121 @@
+"""`cmg-jax data`: motion files in; one data set, a table of what became of each file, and a plot out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cmg_jax._errors import InputError
+from cmg_jax._files import require_file_target
+from cmg_jax.cli import _assume, _options
+from cmg_jax.cli._program import beside_the_result
+from cmg_jax.cli._progress import progress_reports
+from cmg_jax.data import _build, _dataset, _report, _sources
+from cmg_jax.data._build import Options
+from cmg_jax.motion_files import SUFFIXES
+from cmg_jax.robot import _feet
+from cmg_jax.viz import _plot
+
+PROGRAM = "cmg-jax data"
+SUMMARY = "make a training data set from motion files"
+
+
+def add_options(parser: Any) -> None:
+    defaults = Options()
+    parser.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="SRC",
+        help=f"motion files ({', '.join(SUFFIXES)}) or directories of them",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="data set to write (required)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="picture of the speeds (default: beside the data set)"
+    )
+    parser.add_argument(
+        "--fps", type=_options.rate, default=defaults.fps, metavar="F", help="rate of the data set in frames per second"
+    )
+    _assume.add_options(parser)
+    parser.add_argument(
+        "--smoothing-seconds",
+        type=float,
+        default=defaults.smoothing,
+        metavar="S",
+        help="time in seconds over which the velocity of a recording is averaged to serve as its command",
+    )
+    parser.add_argument(
+        "--commands",
+        choices=("recorded", "walked"),
+        default="walked",
+        help="walked: recorded commands are replaced by the velocity that the feet walk at under each of them",
+    )
+    parser.add_argument(
+        "--percentiles",
+        type=float,
+        nargs=2,
+        default=defaults.percentiles,
+        metavar=("LOW", "HIGH"),
+        help="frames whose velocity is outside these percentiles, in percent, are cut out; 0 100 keeps all",
+    )
+    parser.add_argument(
+        "--min-seconds",
+        type=float,
+        default=defaults.min_seconds,
+        metavar="S",
+        help="pieces shorter than this duration in seconds are dropped",
+    )
+    _options.add_robot(parser, "that the data set and its models are of")
+    parser.set_defaults(run=run)
+
+
+def run(
+    *,
+    sources: Sequence[Path],
+    out: Path,
+    plot: Path | None,
+    fps: float,
+    csv_fps: float | None,
+    joint_names: str | None,
+    assume: Sequence[str],
+    smoothing_seconds: float,
+    commands: str,
+    percentiles: Sequence[float],
+    min_seconds: float,
+    robot: Path | None,
+    feet: Sequence[str] | None,
+    mirror: Sequence[str] | None,
+) -> None:
+    picture = plot or out.with_suffix(".png")
+    if out.suffix != ".npz":
+        raise InputError(f"{out}: a data set is written as .npz")
+    if plot:
+        _plot.require_target("--plot", picture)
+    elif picture.exists() and not out.exists():
+        raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
+    low, high = percentiles
+    if not 0 <= low < high <= 100:
+        raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
+    files = _sources.list_files(sources)
+    require_file_target(out, files)
+    chosen = _options.robot(robot, feet, mirror)
+    _feet.check(chosen)
+    _ = chosen.mirror  # raises before any file is read where something is missing
+    options = Options(
+        fps=fps,
+        assume=_assume.from_options(assume, csv_fps, joint_names, chosen),
+        smoothing=smoothing_seconds,
+        measure_commands=commands == "walked",
+        percentiles=(low, high),
+        min_seconds=min_seconds,
+    )
+    with progress_reports(PROGRAM) as progress:
+        made, rows = _build.build(files, options, progress("files", len(files)))
+    print(_report.table(rows))
+    for line in _report.notes(rows):
+        print(line)
+    print(_report.summary(made))
+    _dataset.save(out, made)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    with beside_the_result(PROGRAM, picture):
+        _plot.plot_commands(picture, made.command, made.seconds)
+        print(f"wrote {picture}")

@@ -1,0 +1,97 @@
+"""`cmg-jax evaluate`: how well a model's motion obeys its commands, on screen, as JSON and as a page of plots."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cmg_jax import evaluation
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target, require_parent
+from cmg_jax.cli import _options
+from cmg_jax.cli._program import beside_the_result
+from cmg_jax.cli._progress import progress_reports
+from cmg_jax.data import _dataset
+from cmg_jax.model import _checkpoint
+from cmg_jax.viz import _evaluation_page, _plot
+
+PROGRAM = "cmg-jax evaluate"
+SUMMARY = "measure how well a model's motion obeys its commands"
+
+
+def add_options(parser: Any) -> None:
+    defaults = evaluation.Settings()
+    _options.add_model(parser)
+    _options.add_grid(parser, evaluation.DEFAULT_GRID)
+    _options.add_seconds(parser, "duration of the motion under each command", 10.0)
+    parser.add_argument(
+        "--drift-seconds",
+        type=_options.duration,
+        default=200.0,
+        metavar="S",
+        help="duration in seconds of the long run that drift is measured in",
+    )
+    _options.add_seed(parser, "the changing commands", defaults.seed)
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE.npz", help="the model's data set, whose figures are shown beside its own"
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="directory for report.json and report.png")
+    parser.set_defaults(run=run)
+
+
+def run(
+    *,
+    model: Path | None,
+    grid: Sequence[Sequence[float]],
+    seconds: float,
+    drift_seconds: float,
+    seed: int,
+    data: Path | None,
+    report: Path | None,
+) -> None:
+    if report is not None:
+        check_report_directory(report)
+    path = _options.model_path(model)
+    loaded = _checkpoint.load(path)
+    dataset = _dataset.load(data) if data else None
+    frames, drift_frames = (round(duration * loaded.config.fps) for duration in (seconds, drift_seconds))
+    settings = evaluation.Settings(num_frames=frames, num_drift_frames=drift_frames, seed=seed)
+    with progress_reports(PROGRAM) as progress:
+        advance = progress("stages", len(evaluation.STAGES))
+        begun = 0
+
+        def begin(_: str) -> None:  # called before each stage
+            nonlocal begun
+            advance(int(begun > 0))
+            begun += 1
+
+        found = evaluation.evaluate(loaded, grid=grid, settings=settings, data=dataset, progress=begin)
+    print(evaluation.report_text(found))
+    if report is not None:
+        report.mkdir(exist_ok=True)
+        with atomic_path(report / "report.json") as partial:
+            partial.write_text(evaluation.report_json(found))
+        print(f"wrote {report / 'report.json'}")
+        with beside_the_result(PROGRAM, report / "report.png"):
+            _evaluation_page.plot_evaluation(report / "report.png", found, str(path))
+            print(f"wrote {report / 'report.png'}")
+
+
+def check_report_directory(directory: Path) -> None:
+    """Raise InputError unless a report may be written there: what it replaces must be a report of ours."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is not a directory")
+    require_parent(directory)
+    _plot.require_matplotlib()
+    names = [name for name in ("report.json", "report.png") if (directory / name).exists()]
+    try:
+        content = json.loads((directory / "report.json").read_text()) if names else None
+        ours = content is None or {"tracking", "start_stop", "gate"} <= set(content)
+    except (OSError, ValueError, TypeError, RecursionError):
+        ours = False
+    if not ours:
+        raise InputError(
+            f"{directory} holds a {names[0]} that is no report of cmg-jax evaluate; choose another directory"
+        )
+    for name in names:
+        require_file_target(directory / name)

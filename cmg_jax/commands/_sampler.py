@@ -1,0 +1,240 @@
+"""Draw velocity commands: pure functions of a key and a range.
+
+A range is a pytree of two arrays, so it may change (a curriculum) without compiling anything again. `trained_range`,
+`presets` and `stages` are ranges that a model was trained on; the `ORIGINAL_` figures and those of `curriculum` are
+the PyTorch original's, which go up to 3 m/s.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from cmg_jax._errors import InputError, check_shape
+from cmg_jax.model._model import CMGModel
+
+
+class CommandRange(NamedTuple):
+    """Lowest and highest command: vx, vy [m/s], yaw rate [rad/s]."""
+
+    low: Any  # [C]
+    high: Any  # [C]
+
+
+class CommandSampler(Protocol):
+    """Draws commands, as `lambda key, num_envs: commands.uniform(key, command_range, num_envs)` does."""
+
+    def __call__(self, key: jax.Array, num_envs: int, /) -> jax.Array:
+        """Commands [num_envs, C], physical: vx, vy [m/s] and yaw rate [rad/s]. It consumes the key."""
+        ...
+
+
+def _range(vx: tuple[float, float], vy: tuple[float, float], yaw: tuple[float, float]) -> CommandRange:
+    return CommandRange(*np.array([vx, vy, yaw], np.float32).T)
+
+
+NONE = (0.0, 0.0)
+ORIGINAL_RANGE = _range((-1.5, 3.0), (-0.8, 0.8), (-0.8, 0.8))
+
+ORIGINAL_PRESETS: dict[str, CommandRange] = {
+    "forward": _range((0.5, 2.5), NONE, NONE),
+    "backward": _range((-1.3, -0.3), NONE, NONE),
+    "turn_left": _range(NONE, NONE, (0.2, 0.7)),
+    "turn_right": _range(NONE, NONE, (-0.7, -0.2)),
+    "strafe_left": _range((0.0, 0.5), (0.3, 0.8), NONE),
+    "strafe_right": _range((0.0, 0.5), (-0.8, -0.3), NONE),
+    "forward_turn": _range((0.5, 2.0), NONE, (-0.4, 0.4)),
+    "mixed": ORIGINAL_RANGE,
+}
+
+ORIGINAL_STAGES: dict[str, CommandRange] = {
+    "basic": _range((0.3, 2.0), NONE, NONE),
+    "turn": _range((0.3, 2.0), NONE, (-0.5, 0.5)),
+    "strafe": _range((0.0, 2.0), (-0.5, 0.5), (-0.5, 0.5)),
+    "mixed": _range((-1.0, 3.0), (-0.8, 0.8), (-0.8, 0.8)),
+}
+"""Ranges for four stages of training, one after the other."""
+
+
+def trained_range(model: CMGModel) -> CommandRange:
+    """The commands that a model was trained on. Outside this range its motion may not follow the command."""
+    return CommandRange(model.stats.command_min, model.stats.command_max)
+
+
+def presets(model: CMGModel) -> dict[str, CommandRange]:
+    """`ORIGINAL_PRESETS`, clipped to the trained range: forward, backward, turn_left, ..., mixed.
+
+    Raises:
+      InputError: the model's commands are not vx, vy and yaw rate.
+    """
+    return _clipped(ORIGINAL_PRESETS, model)
+
+
+def stages(model: CMGModel) -> dict[str, CommandRange]:
+    """`ORIGINAL_STAGES`, clipped to the trained range: basic, turn, strafe, mixed.
+
+    Raises:
+      InputError: the model's commands are not vx, vy and yaw rate.
+    """
+    return _clipped(ORIGINAL_STAGES, model)
+
+
+def clip(command_range: CommandRange, limits: CommandRange) -> CommandRange:
+    """`command_range` with every edge that lies outside `limits` moved to the nearest one of `limits`."""
+    low, high = _edges(limits)
+    return CommandRange(*(jnp.clip(edge, low, high) for edge in _edges(command_range)))
+
+
+def _clipped(ranges: Mapping[str, CommandRange], model: CMGModel) -> dict[str, CommandRange]:
+    model.config.check_velocity_commands("a range of presets or stages")
+    return {name: clip(command_range, trained_range(model)) for name, command_range in ranges.items()}
+
+
+def _edges(command_range: CommandRange) -> tuple[jax.Array, jax.Array]:
+    """Lowest and highest command, [C] float32."""
+    low, high = command_range
+    size = np.shape(low)[-1:]
+    check_shape("the range's lowest command", low, size or ("C",))
+    check_shape("the range's highest command", high, size)
+    return jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+
+
+def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRange:
+    """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d."""
+    easiest = jnp.array([0.5, 0.0, 0.3], jnp.float32)
+    scale = easiest + (1 - easiest) * jnp.asarray(difficulty, jnp.float32)
+    return CommandRange(*(edge * scale for edge in _edges(command_range)))
+
+
+def forward_only(command_range: CommandRange) -> CommandRange:
+    """The same range without walking backward, sideways or turning."""
+    forward = jnp.array([1.0, 0.0, 0.0], jnp.float32)
+    return CommandRange(*(jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range)))
+
+
+def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> jax.Array:
+    """Commands [B, C], uniform over the range."""
+    low, high = (edge[None] for edge in _edges(command_range))
+    return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
+
+
+def normal(
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+) -> jax.Array:
+    """Normal commands [B, C], not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
+    mean, std = _moments(command_range, mean, std)
+    return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
+
+
+def truncated_normal(
+    key: jax.Array,
+    command_range: CommandRange,
+    num_envs: int,
+    *,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
+) -> jax.Array:
+    """Like `normal`, but truncated to the range. The original clips instead, and piles draws up on the edges."""
+    mean, std = _moments(command_range, mean, std)
+    low, high = _edges(command_range)
+    # A width of zero has no distribution, only one value.
+    width = jnp.where(std > 0, std, 1.0)
+    draw = jax.random.truncated_normal(
+        key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
+    )
+    return jnp.clip(mean[None] + std[None] * draw, low[None], high[None])
+
+
+def _moments(command_range: CommandRange, mean: ArrayLike | None, std: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
+    low, high = _edges(command_range)
+    for name, value in (("mean", mean), ("std", std)):
+        if value is not None:
+            check_shape(name, value, low.shape)
+    mean = (low + high) / 2 if mean is None else jnp.asarray(mean, jnp.float32)
+    return mean, (high - low) / 4 if std is None else jnp.asarray(std, jnp.float32)
+
+
+def sequence(
+    key: jax.Array, command_range: CommandRange, num_envs: int, num_frames: int, *, change_interval: int = 50
+) -> jax.Array:
+    """Commands [B, T, C] that go in straight lines from one draw to the next, `change_interval` frames each.
+
+    Raises:
+      InputError: fewer than one frame in all or in an interval.
+    """
+    if num_frames < 1 or change_interval < 1:
+        raise InputError(f"num_frames {num_frames} and change_interval {change_interval} must be at least 1")
+    draws = num_frames // change_interval + 2
+    points = jax.vmap(lambda key: uniform(key, command_range, num_envs))(jax.random.split(key, draws))
+    time = jnp.arange(num_frames, dtype=jnp.int32)
+    before = time // change_interval
+    weight = ((time % change_interval).astype(jnp.float32) / change_interval)[:, None, None]
+    return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
+
+
+def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> jax.Array:
+    """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random."""
+    check_shape("command", command, ("B", "C"))
+    standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
+    return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
+
+
+def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> jax.Array:
+    """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s]."""
+    check_shape("command", command, ("B", 3))
+    command = jnp.asarray(command, jnp.float32)
+    slow = jnp.linalg.norm(command[:, :2], axis=-1, keepdims=True) < speed
+    return jnp.where(slow & (np.arange(3) < 2)[None], 0.0, command)
+
+
+class HeldCommand(NamedTuple):
+    """Commands that each row holds for a number of steps before it takes another one."""
+
+    requested: jax.Array  # [B, C]
+    remaining: jax.Array  # [B] int32, steps until the next draw
+
+
+def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldCommand:
+    """Hold `command` [B, C] for a number of steps that each row draws from `interval`, both ends included.
+
+    Raises:
+      InputError: a command of another shape, or an interval that is empty or begins below 1.
+    """
+    check_shape("command", command, ("B", "C"))
+    # A copy: the state that holds it may be donated, the caller's command not.
+    return HeldCommand(jnp.array(command, jnp.float32), _intervals(key, np.shape(command)[0], interval))
+
+
+def next_held(
+    held: HeldCommand, key: jax.Array, command: ArrayLike, interval: tuple[int, int], done: ArrayLike = False
+) -> tuple[HeldCommand, jax.Array]:
+    """One step: rows whose interval is over, or that are `done` [B], take their row of `command` [B, C].
+
+    Returns:
+      the new state and the rows that changed, [B] bool: what `Generator.set_command` takes.
+
+    Raises:
+      InputError: `command` or `done` has another number of rows than `held`.
+    """
+    check_shape("command", command, np.shape(held.requested))
+    if np.ndim(done):
+        check_shape("done", done, np.shape(held.remaining))
+    changed = (jnp.asarray(held.remaining) <= 1) | jnp.asarray(done).astype(bool)
+    remaining = jnp.where(changed, _intervals(key, len(changed), interval), held.remaining - 1)
+    requested = jnp.where(changed[:, None], jnp.asarray(command, jnp.float32), held.requested)
+    return HeldCommand(requested, remaining), changed
+
+
+def _intervals(key: jax.Array, num_envs: int, interval: tuple[int, int]) -> jax.Array:
+    shortest, longest = interval
+    if not 1 <= shortest <= longest:
+        raise InputError(f"interval {interval}: at least 1 step, the shorter one first")
+    return jax.random.randint(key, (num_envs,), shortest, longest + 1, jnp.int32)

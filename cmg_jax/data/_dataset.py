@@ -1,0 +1,144 @@
+"""A data set: the frames of all clips in a row, as one NPZ file without pickles."""
+
+import dataclasses
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax._file_kinds import file_kind
+from cmg_jax._files import atomic_path, first_line, read_npz
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.motion_files import _evidence
+from cmg_jax.robot import Robot, _joints, _saved
+
+STD_FLOOR = 0.1
+"""Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
+otherwise turn its noise into large numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """N frames of clips that follow one another; no clip is interrupted."""
+
+    motion: np.ndarray  # [N, D] float32, joint positions [rad] and velocities [rad/s]
+    command: np.ndarray  # [N, 3] float32, vx, vy [m/s] and yaw rate [rad/s]; command[i] leads from frame i to i+1
+    clip: np.ndarray  # [N] int32, ascending
+    first_foot: np.ndarray  # [N] int8: LEFT or RIGHT where a start from standing begins, else 0
+    clip_names: tuple[str, ...]
+    robot: Robot
+    fps: float
+    """Frames per second."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of all clips together."""
+        return len(self.motion) / self.fps
+
+    def clip_edges(self) -> list[tuple[int, int]]:
+        """For each clip its first frame, and the frame after its last."""
+        edges = [0, *(np.flatnonzero(np.diff(self.clip)) + 1).tolist(), len(self.clip)]
+        return list(pairwise(edges))
+
+    def stats(self) -> MotionStats:
+        """The normalization of these frames and their mirror images, which training draws equally often."""
+        mirrored = np.asarray(_joints.mirror_motion(self.motion, self.robot))  # pyright: ignore
+        frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
+        low, high = self.command.min(axis=0), self.command.max(axis=0)
+        sideways = np.maximum(np.abs(low), np.abs(high))[1:]  # vy and yaw rate change sign in the mirror
+        # A command that never varies would divide by nothing.
+        low, high = np.append(low[:1], -sideways), np.append(high[:1], sideways)
+        high = np.maximum(high, low + 1e-3)
+        mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), STD_FLOOR)
+        return MotionStats(*(np.asarray(array, np.float32) for array in (mean, std, low, high)))  # pyright: ignore
+
+
+FEET = LEFT, RIGHT = 1, 2
+"""Values of `Dataset.first_foot`."""
+
+_ARRAYS = ("motion", "command", "clip", "first_foot")
+
+
+def save(path: Path, dataset: Dataset) -> None:
+    """Write a data set to one NPZ file without pickles, whole or not at all.
+
+    Raises:
+      InputError: no file may be written as `path`, or the disk refuses.
+    """
+    arrays = {name: np.asarray(getattr(dataset, name)) for name in (*_ARRAYS, "clip_names", "fps")}
+    robot = _saved.to_json(dataset.robot)
+    arrays["joint_names"] = np.asarray(robot.pop("joint_names"))
+    if robot:
+        arrays["robot"] = np.asarray(json.dumps(robot["robot"]))
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def load(path: Path) -> Dataset:
+    """Read a data set.
+
+    Raises:
+      InputError: it is no data set of `save`, damaged or inconsistent, or its joints are in another order than their
+        names.
+      OSError: it cannot be opened.
+    """
+    kind = file_kind(path)
+    if kind.name != "npz":
+        raise InputError(f"{path}: no data set: it is {kind.text}; make one with cmg-jax data")
+    try:
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error}, so no data set; make one with cmg-jax data") from None
+    names = (*_ARRAYS, "clip_names", "joint_names", "fps")
+    if missing := [name for name in names if name not in arrays]:
+        raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
+    robot = _robot(path, arrays)
+    try:
+        dataset = Dataset(
+            *(arrays[name] for name in _ARRAYS),
+            clip_names=tuple(map(str, arrays["clip_names"])),
+            robot=robot,
+            fps=float(arrays["fps"]),
+        )
+        frames = len(dataset.motion)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
+    if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
+        raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
+    shapes = {"motion": (frames, 2 * dataset.robot.num_joints), "command": (frames, 3)}
+    for name in _ARRAYS:
+        array, shape = getattr(dataset, name), shapes.get(name, (frames,))
+        if array.shape != shape:
+            raise InputError(f"{path}: {name} has shape {array.shape}; it must be {shape}")
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} is of {array.dtype}; it must be numbers")
+        bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)
+        if bad.any():
+            raise InputError(f"{path}: {name} is not finite in frame {int(bad.argmax())}")
+    _check_order(path, dataset)
+    return dataset
+
+
+def _check_order(path: Path, dataset: Dataset) -> None:
+    """Refuse data made of files in Isaac Lab's order that were taken as MuJoCo's: joints are beyond their limits."""
+    robot = dataset.robot
+    if not robot.has_mjcf or set(robot.joint_names) != set(robot.hinge_names):
+        return
+    joint_pos = dataset.motion[:: max(len(dataset.motion) // 1000, 1), : robot.num_joints]
+    orders = (robot, _evidence.breadth_first(robot))
+    as_named, as_isaac_lab = (_evidence.beyond(joint_pos, order).mean() for order in orders)
+    if as_named > 5 * as_isaac_lab + 0.001:
+        raise InputError(f"{path}: its joints are in Isaac Lab's order under MuJoCo's names; make it with cmg-jax data")
+
+
+def _robot(path: Path, arrays: dict[str, np.ndarray]) -> Robot:
+    content: dict[str, Any] = {"joint_names": np.ravel(arrays["joint_names"]).tolist()}
+    if "robot" in arrays:
+        try:
+            content["robot"] = json.loads(str(arrays["robot"]))
+        except ValueError:
+            content["robot"] = str(arrays["robot"])  # refused as damaged
+    return _saved.from_json(content, str(path))

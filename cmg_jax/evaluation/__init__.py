@@ -1,0 +1,24 @@
+"""How well a model obeys its commands, in figures that need no reference motion.
+
+    report = cmg_jax.evaluation.evaluate(cmg_jax.default_model())
+    print(cmg_jax.evaluation.report_text(report))
+
+The velocity of the robot is measured at its stance foot, so the robot's feet must be known.
+"""
+
+from cmg_jax.evaluation._evaluate import STAGES, evaluate
+from cmg_jax.evaluation._measure import COMPONENTS, DEFAULT_GRID, MOVING, STILL, STRIDE_SECONDS, Settings
+from cmg_jax.evaluation._report import report_json, report_text
+
+__all__ = [
+    "COMPONENTS",
+    "DEFAULT_GRID",
+    "MOVING",
+    "STAGES",
+    "STILL",
+    "STRIDE_SECONDS",
+    "Settings",
+    "evaluate",
+    "report_json",
+    "report_text",
+]

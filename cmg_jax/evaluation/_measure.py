@@ -1,0 +1,67 @@
+"""What all figures of an evaluation rest on: its settings, generated motion, and the velocity measured in it."""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from cmg_jax import _rollout
+from cmg_jax.generators._base import standing_frame
+from cmg_jax.model._model import CMGModel
+from cmg_jax.robot import _odometry
+
+COMPONENTS = ("vx", "vy", "yaw")
+"""Names of the components of a velocity: forward and left [m/s], and yaw rate [rad/s]."""
+
+MOVING = 0.2
+"""A command is one to move if its largest component is at least this, in m/s or rad/s."""
+
+STILL = 0.05
+"""The robot stands while the norm of its velocity (m/s and rad/s alike) is at most this."""
+
+STRIDE_SECONDS = 0.6
+"""s, about a stride: the window over which changing velocities are averaged."""
+
+DEFAULT_GRID = tuple(itertools.product((-0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5), (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6)))
+"""Commands (vx, vy [m/s], yaw rate [rad/s]) that a model is evaluated under by default."""
+
+
+class Settings(NamedTuple):
+    """How long an evaluation generates, and what it draws."""
+
+    num_frames: int = 500
+    """Frames generated from standing, for every command of the grid."""
+    settle_seconds: float = 1.0
+    """Seconds at the beginning of a motion that no figure includes."""
+    hold_seconds: float = 2.0
+    """Seconds that each of the changing commands is held."""
+    num_holds: int = 8
+    """Random commands one after the other, in each of 64 environments."""
+    num_drift_frames: int = 10_000
+    """Frames of the long run."""
+    seed: int = 0
+    """Draws the changing commands."""
+
+
+def generate(model: CMGModel, commands: np.ndarray, motion: ArrayLike | None = None) -> np.ndarray:
+    """Trajectories [B, T+1, D] under commands [B, T, 3], from standing by default."""
+    start = standing_frame(model) if motion is None else motion
+    first = jnp.broadcast_to(start, (len(commands), model.config.motion_dim))
+    return np.asarray(_generate(model, first, commands))
+
+
+_generate = jax.jit(_rollout.generate)
+
+
+def measured_velocity(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
+    """Velocity [..., T, 3] of trajectories [..., T+1, D], measured at the stance foot, frame by frame."""
+    joint_pos = trajectory[..., : model.config.num_joints]
+    return np.asarray(_odometry.stance_velocity(joint_pos, model.config.robot, model.config.fps))
+
+
+def by_component(values: np.ndarray) -> dict[str, float]:
+    """The three values of a velocity or of its error, by name."""
+    return {name: float(value) for name, value in zip(COMPONENTS, values, strict=True)}

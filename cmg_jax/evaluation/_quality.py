@@ -1,0 +1,52 @@
+"""Figures of motion whatever its command, of a model's motion and of the data that it was trained on."""
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.evaluation._measure import STRIDE_SECONDS, by_component
+from cmg_jax.robot import Robot, _odometry
+
+
+def quality(motion: np.ndarray, robot: Robot, fps: float) -> dict[str, float]:
+    """Joint limits, agreement of velocities with positions, sliding of feet, jerk and steps of motions [B, T, D]."""
+    position, velocity = np.split(motion, 2, axis=-1)
+    low, high = robot.joint_limits.T
+    beyond = np.maximum(position - high, low - position)
+    central = (position[:, 2:] - position[:, :-2]) * (fps / 2)
+    jerk = np.diff(position, n=3, axis=1) * fps**3
+    contact = _odometry.contacts(position, robot, fps)
+    return {
+        "frames_beyond_limits": float((beyond > 0).any(axis=-1).mean()),
+        "furthest_beyond_limits_rad": max(float(beyond.max()), 0.0),
+        "velocity_disagreement_rad_s": float(np.sqrt(np.square(central - velocity[:, 1:-1]).mean())),
+        "jerk_rms_rad_s3": float(np.sqrt(np.square(jerk).mean())),
+        "largest_step_rad": float(np.abs(np.diff(position, axis=1)).max()),
+        "foot_sliding_m_s": contact.sliding,
+        "steps_per_second": contact.steps_per_second,
+    }
+
+
+def segments(data: Dataset, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Motion [N, num_frames, D] and commands [N, num_frames, 3] of a data set's clips; remainders are dropped.
+
+    Raises:
+      InputError: no clip has that many frames.
+    """
+    edges = data.clip_edges()
+    starts = np.concatenate([np.arange(first, last - num_frames + 1, num_frames) for first, last in edges])
+    if not len(starts):
+        raise InputError(f"no clip of the data has {num_frames} frames to compare with; ask for fewer seconds")
+    index = starts[:, None] + np.arange(num_frames)
+    return data.motion[index], data.command[index]
+
+
+def data_tracking(data: Dataset, motion: np.ndarray, command: np.ndarray) -> dict[str, float]:
+    """RMSE between the data's velocity, measured at the stance foot and averaged over a stride, and its commands.
+
+    Where it is large, so is the error of a model that has learnt the data perfectly: pelvises tilt, feet slide,
+    commands change.
+    """
+    velocity = _odometry.stance_velocity(motion[..., : data.robot.num_joints], data.robot, data.fps)
+    error = _odometry.smooth(np.asarray(velocity), round(STRIDE_SECONDS * data.fps)) - command[:, :-1]
+    return by_component(np.sqrt(np.square(error).mean(axis=(0, 1))))

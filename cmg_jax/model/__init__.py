@@ -1,0 +1,52 @@
+"""The model: its network, its units, its files and its precision.
+
+    import cmg_jax
+    from cmg_jax.model import with_precision
+
+    model = with_precision(cmg_jax.default_model(), "bfloat16")
+
+All functions of a model take it as their first argument, and all arrays are physical (rad, rad/s, m/s) unless a name
+ends in `_normalized`.
+"""
+
+from cmg_jax.model._checkpoint import default_model, default_model_path, load, save
+from cmg_jax.model._model import (
+    CMGConfig,
+    CMGModel,
+    MotionBank,
+    apply,
+    apply_normalized,
+    expert_coefficients,
+    param_shapes,
+)
+from cmg_jax.model._networks import CMG
+from cmg_jax.model._normalization import (
+    MotionStats,
+    denormalize_command,
+    denormalize_motion,
+    normalize_command,
+    normalize_motion,
+)
+from cmg_jax.model._precision import Precision, with_precision
+
+__all__ = [
+    "CMG",
+    "CMGConfig",
+    "CMGModel",
+    "MotionBank",
+    "MotionStats",
+    "Precision",
+    "apply",
+    "apply_normalized",
+    "default_model",
+    "default_model_path",
+    "denormalize_command",
+    "denormalize_motion",
+    "expert_coefficients",
+    "load",
+    "normalize_command",
+    "normalize_motion",
+    "param_shapes",
+    "save",
+    "with_precision",
+]

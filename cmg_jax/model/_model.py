@@ -1,0 +1,172 @@
+"""`CMGModel`: everything that generation needs, as one pytree."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from cmg_jax._errors import InputError
+from cmg_jax.model import _normalization
+from cmg_jax.model._networks import CMG
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.robot import Robot
+
+
+@dataclasses.dataclass(frozen=True)
+class CMGConfig:
+    """What is static about a model: architecture, robot, frame rate and provenance."""
+
+    motion_dim: int
+    command_dim: int
+    num_experts: int
+    gate_dims: tuple[int, ...]
+    hidden_dims: tuple[int, ...]
+    robot: Robot
+    """The robot; a frame has its joints."""
+    fps: float = 50.0
+    provenance: tuple[tuple[str, str], ...] = dataclasses.field(default=(), compare=False)
+    """Pairs of key and text, as `cmg-jax info` prints them. Not compared between configurations."""
+
+    def __post_init__(self):
+        sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
+        if min(sizes) < 1 or self.motion_dim % 2:
+            raise InputError(f"sizes {sizes}: all must be at least 1, and a frame of even length")
+        names = self.robot.joint_names
+        if len(names) != self.num_joints or len(set(names)) != self.num_joints:
+            raise InputError(f"joint_names must be {self.num_joints} different names")
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"fps {self.fps} is not a positive number of frames per second")
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
+
+    @property
+    def num_joints(self) -> int:
+        """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
+        return self.motion_dim // 2
+
+    def check_velocity_commands(self, what: str) -> None:
+        """Raise InputError unless commands are vx, vy and yaw rate, which `what` needs."""
+        if self.command_dim != 3:
+            raise InputError(f"{what} needs commands vx, vy and yaw rate; the model's are {self.command_dim} numbers")
+
+    def check_robot(self, robot: Robot, what: str) -> None:
+        """Raise InputError unless the model is one of `robot`, with any of its joints, under velocity commands."""
+        self.check_velocity_commands(what)
+        if self.robot.mjcf != robot.mjcf:
+            names = ", ".join(self.joint_names[:2])
+            raise InputError(f"{what} needs a model of the robot {robot.name}; this one's joints are {names}, ...")
+
+    def check_walks(self, what: str) -> None:
+        """Raise InputError unless commands are velocities and the robot's feet are known; `what` needs that."""
+        self.check_velocity_commands(what)
+        if not self.robot.walks:
+            names = ", ".join(self.joint_names[:2])
+            lack = "feet and a free joint" if self.robot.has_mjcf else "MJCF"
+            raise InputError(f"{what} needs the {lack} of the model's robot, which are not known (joints {names}, ...)")
+
+    @functools.cached_property
+    def without_provenance(self) -> "CMGConfig":
+        """The static part of a model's tree. Cached, because every call of a jitted function compares it."""
+        return dataclasses.replace(self, provenance=())
+
+    @property
+    def network(self) -> CMG:
+        return CMG(self.motion_dim, self.num_experts, self.gate_dims, self.hidden_dims)
+
+
+class MotionBank(NamedTuple):
+    """M motions of F frames, each under one command. `build_bank` and `load_bank` make one."""
+
+    frames: jax.Array  # [F, M, D] normalized
+    command: jax.Array  # [M, C] physical
+    command_low: jax.Array  # [C] draws choose motions whose command lies between these two;
+    command_high: jax.Array  # [C] a curriculum may replace them with `_replace` at any time
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True)
+class CMGModel:
+    """A conditional motion generator. A pytree: pass it as an argument, never close over it.
+
+    Two models of one configuration have the same tree structure: what was compiled for one model runs for the other,
+    and `jax.tree.map` accepts both together. The provenance in a configuration describes the arrays as they were loaded
+    and is not part of the tree: a model that comes out of `jax.jit` or `jax.tree.map` has none.
+    """
+
+    params: Any
+    """Parameters of `config.network`."""
+    stats: MotionStats
+    initial_motion: jax.Array | None  # [N, D]
+    """A pool of frames that a motion may start from; None where the checkpoint came without one."""
+    config: CMGConfig
+    bank: MotionBank | None = None
+    """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def tree_flatten_with_keys(self) -> tuple[list[tuple[Any, Any]], CMGConfig]:
+        children = [(jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in _CHILDREN]
+        return children, self.config.without_provenance
+
+    def tree_flatten(self) -> tuple[list[Any], CMGConfig]:
+        children, config = self.tree_flatten_with_keys()
+        return [child for _, child in children], config
+
+    @classmethod
+    def tree_unflatten(cls, config: CMGConfig, children: Any) -> Self:
+        return cls(config=config, **dict(zip(_CHILDREN, children, strict=True)))
+
+
+_CHILDREN = ("params", "stats", "initial_motion", "bank")
+
+
+def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+    """The next frame.
+
+    Args:
+      model: the model.
+      motion: last frame [..., D], physical.
+      command: command [..., C], physical (m/s, m/s, rad/s).
+
+    Returns:
+      The next frame [..., D], physical, float32.
+    """
+    motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
+    normalized = apply_normalized(
+        model,
+        _normalization.normalize_motion(model.stats, motion),
+        _normalization.normalize_command(model.stats, command),
+    )
+    return _normalization.denormalize_motion(model.stats, normalized)
+
+
+def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+    """`apply` in the units of the network: all arrays are normalized."""
+    frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
+    return frame
+
+
+def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+    """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
+    motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
+    coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
+        {"params": model.params},
+        _normalization.normalize_motion(model.stats, motion),
+        _normalization.normalize_command(model.stats, command),
+        method="coefficients",
+    )
+    return coefficients
+
+
+def param_shapes(config: CMGConfig) -> Any:
+    """The tree of parameters, with `jax.ShapeDtypeStruct` leaves."""
+    motion, command = (jax.ShapeDtypeStruct((1, size), jnp.float32) for size in (config.motion_dim, config.command_dim))
+    return jax.eval_shape(config.network.init, jax.random.key(0), motion, command)["params"]

@@ -1,0 +1,235 @@
+"""`Clip`, one uninterrupted recording of a robot, and the functions that check it, cut it and change its rate.
+
+A clip is what a file holds: it may lack velocities and commands, and it may be wrong, until `check` has passed it. A
+`Motion`, which is written, is complete, and may be of many environments; so they are two types.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax.robot import Robot, _g1, _odometry
+from cmg_jax.robot._joints import indices
+
+FPS_TOLERANCE = 0.15
+"""By which fraction the frame rate that positions and velocities imply may differ from the declared one."""
+
+ROOT_JUMP_SPEED = 8.0
+"""m/s; a root that is faster from one frame to the next has jumped."""
+
+
+class Clip(NamedTuple):
+    """One uninterrupted recording of T frames and J joints."""
+
+    name: str
+    fps: float
+    """Frames per second."""
+    robot: Robot
+    """Its joints are those of the recording. Of some robots only the names of the joints are known."""
+    joint_pos: np.ndarray  # [T, J] rad
+    joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
+    root_pos: np.ndarray  # [T, 3] m, world
+    root_quat: np.ndarray  # [T, 4] wxyz
+    command: np.ndarray | None = (
+        None  # [T, 3] vx, vy [m/s] and yaw rate [rad/s] that were asked for, where that is known
+    )
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
+
+
+class MotionFileError(InputError):
+    """A file or a clip cannot be used. `reason` says why, without the name of the file."""
+
+    def __init__(self, reason: str, path: Path | None = None):
+        super().__init__(reason if path is None else f"{path}: {reason}")
+        self.reason = reason
+
+
+def check(clip: Clip) -> None:
+    """Refuse a clip that would teach a network nonsense.
+
+    Raises:
+      MotionFileError: a number is not finite, arrays differ in length, there are too few frames, a quaternion is no
+        rotation, or positions and velocities do not agree with the declared frame rate.
+    """
+    arrays = {field: value for field, value in clip._asdict().items() if isinstance(value, np.ndarray)}
+    frames = len(clip.joint_pos)
+    if frames < 3:
+        raise MotionFileError(f"only {frames} frames")
+    for name, array in arrays.items():
+        if len(array) != frames:
+            raise MotionFileError(f"{name} has {len(array)} frames, joint_pos {frames}")
+        bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if bad.any():
+            raise MotionFileError(f"{name} is not finite in frame {int(bad.argmax())}")
+    if np.abs(np.linalg.norm(clip.root_quat, axis=-1) - 1).max() > 1e-2:
+        raise MotionFileError("root_quat is not of length 1")
+    check_rate(clip)
+
+
+def is_rate(fps: float) -> bool:
+    """Whether anything is recorded at `fps` frames per second."""
+    return 1 <= fps <= 10_000
+
+
+def check_rate(clip: Clip) -> None:
+    """Refuse a clip whose positions and velocities do not agree with its frame rate.
+
+    Raises:
+      MotionFileError: they do not agree, or nothing is recorded at such a rate.
+    """
+    if not is_rate(clip.fps):
+        raise MotionFileError(f"fps {clip.fps:g} is no rate of a recording")
+    implied = implied_fps(clip)
+    if implied is not None and abs(implied / clip.fps - 1) > FPS_TOLERANCE:
+        raise MotionFileError(
+            f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f} "
+            f"(--assume fps={implied:.3g} reads it so)"
+        )
+
+
+def implied_fps(clip: Clip) -> float | None:
+    """The frame rate at which the differences of the positions come nearest to the velocities, by least squares.
+
+    None where there are no velocities, or hardly any motion to compare.
+    """
+    if clip.joint_vel is None:
+        return None
+    step = (clip.joint_pos[2:] - clip.joint_pos[:-2]) / 2
+    square = float(np.square(step).sum())
+    if square < 1e-6 * step.size:
+        return None
+    return float((step * clip.joint_vel[1:-1]).sum()) / square
+
+
+def take_joints(clip: Clip, robot: Robot, fill: bool = False) -> Clip:
+    """The clip with the joints of `robot`, in its order; with `fill`, joints that the clip lacks are at zero.
+
+    Raises:
+      MotionFileError: the clip lacks one of them, without `fill`.
+    """
+    names, same = robot.joint_names, clip.robot.has_mjcf and clip.robot.mjcf == robot.mjcf
+    missing = [name for name in names if name not in clip.joint_names]
+    if missing and not (fill and same):
+        others = f" and {len(missing) - 1} more" if missing[1:] else ""
+        remedy = "; --assume missing=zero keeps them at zero" if same else ""
+        raise MotionFileError(f"has no joint {missing[0]}{others}{remedy}")
+    present = [name for name in names if name in clip.joint_names]
+    source, target = indices(present, clip.joint_names), indices(present, names)
+
+    def take(values: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(values), len(names)), values.dtype)
+        out[:, target] = values[:, source]
+        return out
+
+    velocity = None if clip.joint_vel is None else take(clip.joint_vel)
+    return clip._replace(robot=robot, joint_pos=take(clip.joint_pos), joint_vel=velocity)
+
+
+def split_at_jumps(clip: Clip) -> list[Clip]:
+    """The clip in pieces, cut where it jumps."""
+    limits = _g1.joint_speeds(clip.robot)
+    joint_speed = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps
+    root_speed = np.linalg.norm(np.diff(clip.root_pos, axis=0), axis=-1) * clip.fps
+    jumps = np.flatnonzero((joint_speed > limits).any(axis=-1) | (root_speed > ROOT_JUMP_SPEED)) + 1
+    edges = [0, *jumps.tolist(), len(clip.joint_pos)]
+    return [cut(clip, first, last) for first, last in pairwise(edges)]
+
+
+def cut(clip: Clip, first: int, last: int) -> Clip:
+    """Frames `first` to `last` of the clip, the latter not included."""
+    arrays = {field: value[first:last] for field, value in clip._asdict().items() if isinstance(value, np.ndarray)}
+    return clip._replace(**arrays)
+
+
+def resample(clip: Clip, fps: float) -> Clip:
+    """The clip at another rate, interpolated linearly between frames and along great circles between rotations.
+
+    Commands are not mixed: a frame has the command of the last frame at or before it. Velocities that the
+    clip lacks become the central differences of its positions.
+    """
+    frames = len(clip.joint_pos)
+    count = int(np.floor((frames - 1) * fps / clip.fps + 1e-6)) + 1
+    position = np.minimum(np.arange(count) * (clip.fps / fps), frames - 1)
+    before = np.minimum(np.floor(position + 1e-9).astype(int), frames - 2)
+    weight = np.clip(position - before, 0.0, 1.0)
+
+    def lines(values: np.ndarray) -> np.ndarray:
+        return values[before] * (1 - weight[:, None]) + values[before + 1] * weight[:, None]
+
+    joint_pos = lines(clip.joint_pos)
+    velocity = np.gradient(joint_pos, 1 / fps, axis=0) if clip.joint_vel is None else lines(clip.joint_vel)
+    nearest = np.minimum(np.floor(position + 1e-9).astype(int), frames - 1)
+    return clip._replace(
+        fps=fps,
+        joint_pos=joint_pos,
+        joint_vel=velocity,
+        root_pos=lines(clip.root_pos),
+        root_quat=slerp(clip.root_quat[before], clip.root_quat[before + 1], weight),
+        command=None if clip.command is None else clip.command[nearest],
+    )
+
+
+def slerp(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Spherical interpolation of quaternions [N, 4] with weights [N] (Shoemake 1985), the shorter way round."""
+    dot = (first * second).sum(-1)
+    second = np.where(dot[:, None] < 0, -second, second)
+    angle = np.arccos(np.clip(np.abs(dot), 0, 1))
+    near = angle < 1e-4
+    sine = np.where(near, 1.0, np.sin(angle))
+    a = np.where(near, 1 - weight, np.sin((1 - weight) * angle) / sine)
+    b = np.where(near, weight, np.sin(weight * angle) / sine)
+    out = a[:, None] * first + b[:, None] * second
+    return out / np.linalg.norm(out, axis=-1, keepdims=True)
+
+
+def yaw(root_quat: np.ndarray) -> np.ndarray:
+    """Heading [T] rad of rotations [T, 4] wxyz, without jumps of a full turn."""
+    w, x, y, z = root_quat.T
+    return np.unwrap(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+
+
+def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
+    """vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [T, 3], averaged over `smoothing` seconds.
+
+    They are averaged because within a stride they swing far more than any command does.
+    """
+    heading = yaw(clip.root_quat)
+    vx, vy = np.gradient(clip.root_pos[:, :2], 1 / clip.fps, axis=0).T
+    cos, sin = np.cos(heading), np.sin(heading)
+    turn = np.gradient(heading, 1 / clip.fps)
+    velocity = np.stack([vx * cos + vy * sin, vy * cos - vx * sin, turn], axis=-1)
+    return _odometry.smooth(velocity, max(round(smoothing * clip.fps), 1))
+
+
+def measured_command(clip: Clip, smoothing: float) -> np.ndarray:
+    """The recorded command [T, 3], replaced by the measured velocity wherever it is held for two strides or more.
+
+    A robot does not quite walk as it is commanded, and a network that learns the recorded command would make the same
+    error; a network that learns the measured velocity obeys. The velocity is measured by the stance feet
+    (`odometry.stance_velocity`): its mean over the last whole strides of `smoothing` seconds, once the robot has got
+    under way. A command of zero stays, and so does one that is held for less than two strides.
+    """
+    assert clip.command is not None
+    velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
+    velocity = np.concatenate([velocity, velocity[-1:]])
+    changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
+    stride = max(round(smoothing * clip.fps), 1)
+    out = clip.command.copy()
+    for first, last in pairwise([0, *changes.tolist(), len(clip.command)]):
+        if clip.command[first].any() and last - first >= 2 * stride:
+            settled = (last - first) * 2 // 3 // stride * stride
+            out[first:last] = velocity[last - settled : last].mean(axis=0)
+    return out
+
+
+def check_fps(fps: float) -> float:
+    """`fps`, or an InputError where it is no positive number."""
+    if not (np.isfinite(fps) and fps > 0):
+        raise InputError(f"fps {fps:g} is not a positive number of frames per second")
+    return fps

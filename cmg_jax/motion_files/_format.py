@@ -1,0 +1,194 @@
+"""`Format`: one layout of motion files, how it is recognised and read and, for some, written."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from cmg_jax.motion_files._clips import MotionFileError
+from cmg_jax.pickles import Placeholder
+from cmg_jax.robot import Robot
+
+JOINT_NAMES = ("dof_names", "joint_names", "joints_list")
+BODY_NAMES = ("body_names", "link_body_list", "link_names")
+RATES = ("fps", "framerate", "frame_rate", "frequency", "motion_fps", "mocap_framerate", "mocap_frame_rate")
+STEPS = ("dt", "timestep", "time_step")
+TIMES = ("time", "times", "t", "timestamps", "timestamp")
+
+ABSURD = 1e9
+"""No number of a motion is larger; larger ones are damage and are read as NaN."""
+
+UNEVEN = 0.5
+"""Fraction of a time step by which times may deviate from an even grid: programs round them when they write them."""
+
+
+class Table(dict[str, Any]):
+    """Arrays by key that come from a text table. Only table formats match them."""
+
+
+class Columns(NamedTuple):
+    """The joints and the root of a motion, as the file holds them."""
+
+    joint_pos: np.ndarray  # [..., T, J]
+    joint_vel: np.ndarray | None
+    root_pos: np.ndarray  # [..., T, 3]
+    root_quat: np.ndarray  # [..., T, 4] in the file's order
+    note: str = ""
+    command: np.ndarray | None = None  # [..., T, 3]
+
+
+class Writer(NamedTuple):
+    """One way to write a format, as `--format` names it."""
+
+    suffix: str
+    write: Callable[..., None]
+    """write(path, motion, *, bodies, progress)"""
+    environments: bool = False
+    """Holds several environments, and robots of which only the joint names are known."""
+    robot: Robot | None = None
+    """The only robot whose links the format lists; None where it holds any robot."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Format:
+    """The keys of a format, each as the spellings that are known for it, and the functions that read and write it."""
+
+    title: str
+    joint_pos: tuple[str, ...]
+    root_pos: tuple[str, ...] = ()
+    """Without keys for the root, one of the bodies is the root, or the root stands before the joints."""
+    root_quat: tuple[str, ...] = ()
+    quaternion_order: str = "wxyz"
+    """As the format has it; what the robot proves to be otherwise is corrected."""
+    joint_vel: tuple[str, ...] = ()
+    body_pos: str = ""
+    body_quat: str = ""
+    local: bool = False
+    """Body positions are in the frame of the root; else in the world."""
+    is_table: bool = False
+    quaternion_by: Literal["format", "names", "proof"] = "format"
+    """What says the order of the quaternions: the format; names of w, x, y and z in the file; or, in files of no known
+    program, only the robot's proof or the user."""
+    fewer_joints: tuple[str, ...] = ()
+    """Variants with fewer joints than the whole robot that its programs write without naming the joints."""
+    read: Callable[["Content"], Columns] | None = None
+    """Finds joints and root; None where the keys above are all that it takes."""
+    writers: Mapping[str, Writer] = dataclasses.field(default_factory=dict)
+    """By the name that `--format` takes."""
+
+    def matches(self, arrays: Mapping[str, Any]) -> bool:
+        """Whether `arrays` holds a motion in this format."""
+        needed = [keys for keys in (self.joint_pos, self.root_pos, self.root_quat) if keys]
+        if self.body_quat and not self.root_pos:
+            needed.append((self.body_quat,))
+        return isinstance(arrays, Table) == self.is_table and all(first_key(arrays, keys) for keys in needed)
+
+
+def first_key(arrays: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """The first of `keys` under which there is something."""
+    return next((key for key in keys if arrays.get(key) is not None), None)
+
+
+class Content(NamedTuple):
+    """A motion as a file holds it."""
+
+    name: str
+    format: Format
+    arrays: Mapping[str, Any]
+    robot: Robot
+    """Whose motion it is where the file does not name the joints."""
+
+    def key(self, keys: Sequence[str]) -> str | None:
+        """The first of `keys` that the motion has."""
+        return first_key(self.arrays, keys)
+
+    def array(self, key: str, dims: int) -> np.ndarray:
+        """The numbers under `key`, an array of `dims` axes.
+
+        Raises:
+          MotionFileError: they are missing, no numbers, or an array of other axes.
+        """
+        if self.arrays.get(key) is None:
+            raise MotionFileError(f"has no {key}")
+        value = self.arrays[key]
+        try:
+            with np.errstate(all="ignore"):
+                array = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise MotionFileError(f"{key} is no array of numbers{_description(value)}") from None
+        if array.ndim == dims + 1 and array.shape[-1] == 1:
+            array = array[..., 0]
+        if array.ndim != dims:
+            raise MotionFileError(f"{key} has {array.ndim} axes; {dims} are expected")
+        if not array.size:
+            raise MotionFileError(f"{key} is empty")
+        return np.where(np.abs(array) < ABSURD, array, np.nan)
+
+    def names(self, keys: Sequence[str], kind: str) -> tuple[str, ...] | None:
+        """Names of joints or bodies; None where there are none, or where they are mere numbers."""
+        key = self.key(keys)
+        value = None if key is None else self.arrays[key]
+        if key is None or not isinstance(value, np.ndarray | list | tuple):
+            return None
+        listed = value.ravel() if isinstance(value, np.ndarray) else value
+        names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in listed)
+        numbered = all(name.strip().lower().removeprefix(kind).strip("_ ").isdigit() for name in names)
+        return None if numbered else names
+
+    @property
+    def states_fps(self) -> bool:
+        """Whether the file states its rate. Tables often do not; all other formats have to."""
+        return not self.format.is_table or self.key(RATES) is not None
+
+    def fps(self) -> float:
+        """The rate in frames per second.
+
+        Raises:
+          MotionFileError: the file does not state it.
+        """
+        if key := self.key(RATES):
+            fps = self._number(key)
+            return 1 / fps if 0 < fps < 1 else fps  # some programs write the duration of a frame there
+        if key := self.key(STEPS):
+            step = self._number(key)
+            return 1 / step if step else 0.0
+        if (key := self.key(TIMES)) and np.ndim(self.arrays[key]) == 1:
+            return rate(self.array(key, 1))
+        metadata = self.arrays.get("metadata")
+        if isinstance(metadata, np.ndarray | str) and np.ndim(metadata) == 0:
+            try:
+                return float(json.loads(str(metadata))["motion_fps"])
+            except (ValueError, TypeError, LookupError):
+                pass
+        raise MotionFileError("has no fps; say it with --assume fps=50")
+
+    def _number(self, key: str) -> float:
+        try:
+            return float(np.asarray(self.arrays[key], np.float64).reshape(()))
+        except (TypeError, ValueError):
+            raise MotionFileError(f"{key} is not a number") from None
+
+
+def _description(value: Any) -> str:
+    """What stands where an array of numbers is expected."""
+    first = value.ravel()[0] if isinstance(value, np.ndarray) and value.size else value
+    return f": {first}" if isinstance(first, Placeholder) else ""
+
+
+def rate(time: np.ndarray) -> float:
+    """Frames per second of times in s, or in ms, us or ns where no robot is recorded so slowly."""
+    step = np.diff(time)
+    if len(step) < 1 or not (step > 0).all():
+        raise MotionFileError("its times do not rise from row to row")
+    even = (time[-1] - time[0]) / len(step)
+    if np.abs(time - time[0] - even * np.arange(len(time))).max() > UNEVEN * even:
+        raise MotionFileError(
+            f"its times are not even (steps of {step.min():.4g} .. {step.max():.4g}); resample it, or drop the column"
+        )
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        fps = unit / even
+        if 5 <= fps <= 2000:
+            return float(round(fps)) if abs(fps - round(fps)) < 2e-3 * fps else fps
+    raise MotionFileError(f"its times step by {even:.4g}, which is no rate of a recording")

@@ -1,0 +1,233 @@
+"""What a motion file holds, and whether that is what it states: checks that need no other file, each with a verdict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax.motion_files import _clips, _evidence
+from cmg_jax.motion_files._assume import ISAACLAB, Assume
+from cmg_jax.motion_files._clips import Clip, MotionFileError
+from cmg_jax.motion_files._columns import Bodies
+from cmg_jax.motion_files._format import Content
+from cmg_jax.motion_files._group import Group
+from cmg_jax.motion_files._reading import Reading, examine
+from cmg_jax.robot._bodies import breadth_first
+from cmg_jax.robot._joints import indices
+
+OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
+
+
+class Check(NamedTuple):
+    """One question about a motion file, and its answer."""
+
+    name: str
+    verdict: str
+    """OK ("ok"), WRONG ("wrong"), UNKNOWN ("unknown") where the file holds nothing that would answer the question, or
+    ASK ("ask") where the user has to answer it."""
+    reason: str
+
+
+class Inspection(NamedTuple):
+    """A motion file with its clips and the checks of them."""
+
+    content: Content
+    """The first motion, as the file holds it."""
+    reading: Reading
+    checks: list[Check]
+
+    @property
+    def clips(self) -> list[Clip]:
+        return self.reading.clips
+
+
+def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008  (immutable)
+    """Read a motion file and check it.
+
+    Raises:
+      InputError: it is no motion file of a known format, or holds no frames.
+      OSError: it cannot be opened.
+    """
+    try:
+        reading = examine(path, assume)
+    except MotionFileError as rejected:
+        raise InputError(f"{path}: not a motion file: {rejected.reason}") from None
+    if not reading.clips or min(len(clip.joint_pos) for clip in reading.clips) < 2:
+        raise InputError(f"{path}: holds no motion of 2 frames or more")
+    return Inspection(reading.contents[0], reading, _checks(reading, assume))
+
+
+def _checks(reading: Reading, assume: Assume) -> list[Check]:
+    """All checks; those of orders and limits look at the first group of motions that are alike."""
+    group, found = reading.groups[0], reading.clips
+    numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
+    if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
+        skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order")
+        return [numbers, *(Check(name, UNKNOWN, "not while the numbers are wrong") for name in skipped)]
+    checks = [
+        numbers,
+        check_fps(group, found),
+        Check("units", OK, "radians and metres"),
+        check_joint_order(group, assume),
+        check_limits(group),
+        check_quaternion_order(group, assume),
+        check_body_order(group),
+    ]
+    return [_with_notes(check, reading) for check in checks]
+
+
+def _with_notes(check: Check, reading: Reading) -> Check:
+    """A check with what reading the file has corrected, or asks."""
+    asked = [note.text for note in reading.questions if note.check == check.name]
+    if check.name == "limits" and any(question.check == "joint order" for question in reading.questions):
+        return check._replace(verdict=UNKNOWN, reason="not while it is unknown which joint is which")
+    if asked and check.verdict != WRONG:
+        return check._replace(verdict=ASK, reason="; ".join(asked))
+    noted = [note for note in reading.notes if note.check == check.name]
+    if check.name == "units" and noted:
+        wrong = any(note.wrong for note in noted)
+        return check._replace(verdict=WRONG if wrong else OK, reason="; ".join(note.text for note in noted))
+    if check.name in ("numbers", "body order") and noted:
+        return check._replace(reason="; ".join([check.reason, *(note.text for note in noted)]))
+    return check
+
+
+def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
+    """Whether numbers are finite, arrays of one length, quaternions of length 1, and no frame jumps."""
+    jumps = 0
+    for clip in found:
+        try:
+            _clips.check(clip._replace(joint_vel=None, fps=1.0))
+        except MotionFileError as rejected:
+            return Check("numbers", WRONG, f"{clip.name}: {rejected.reason}")
+        if clip.joint_vel is not None and not np.isfinite(clip.joint_vel).all():
+            return Check("numbers", WRONG, f"{clip.name}: joint_vel is not finite")
+        jumps += len(_clips.split_at_jumps(clip)) - 1
+    frames = sum(len(clip.joint_pos) for clip in found)
+    if bodies is not None and len(bodies.position) != frames:
+        return Check("numbers", WRONG, f"body positions have {len(bodies.position)} frames, joints {frames}")
+    if bodies is not None and not np.isfinite(bodies.position).all():
+        return Check("numbers", WRONG, "body positions are not finite")
+    if jumps:
+        first = next(pieces[0] for clip in found if len(pieces := _clips.split_at_jumps(clip)) > 1)
+        return Check(
+            "numbers", WRONG, f"{jumps} jumps between frames, the first after frame {len(first.joint_pos) - 1}"
+        )
+    return Check("numbers", OK, "finite, of one length, without jumps")
+
+
+def check_fps(group: Group, found: Sequence[Clip]) -> Check:
+    """Whether velocities agree with positions at the declared rate."""
+    declared = found[0].fps
+    statement = f"declares {declared:.4g}" if group.states_fps else f"does not say; read at {declared:g}"
+    if not _clips.is_rate(declared):
+        return Check("fps", WRONG, f"{statement}, which is no rate")
+    if all(clip.joint_vel is None for clip in found):
+        return Check("fps", UNKNOWN, f"{statement}; there are no velocities to check it with{group.pace}")
+    implied = [rate for clip in found if (rate := _clips.implied_fps(clip)) is not None]
+    if not implied:
+        return Check("fps", UNKNOWN, f"{statement}; hardly anything moves")
+    rate = float(np.median(implied))
+    if abs(rate / declared - 1) > _clips.FPS_TOLERANCE:
+        return Check("fps", WRONG, f"{statement}, but its velocities agree with its positions at {rate:.1f}")
+    return Check("fps", OK, f"{statement}; velocities agree with positions at {rate:.1f}")
+
+
+def check_joint_order(group: Group, assume: Assume) -> Check:
+    """Which joint is which: by names, without them by the bodies, or by the limits of the joints."""
+    name, robot, poses = "joint order", group.clips[0].robot, group.poses
+    names = robot.joint_names
+    assert poses is not None
+    if not robot.walks:
+        strangers = [joint for joint in names if joint not in assume.robot.hinge_names]
+        return Check(
+            name, UNKNOWN, f"{len(names)} joints, not those of {assume.robot.name}: {', '.join(strangers[:3])}"
+        )
+    statement = f"{len(names)} joints {'named' if group.named else 'without names'}"
+    if group.named:
+        ordered = list(names) == sorted(names, key=robot.hinge_names.index)
+        statement += ", in MuJoCo's order" if ordered else ", not in MuJoCo's order: read by name"
+    if group.choice is not None and group.choice.label and not group.choice.is_whole:
+        statement += f", {group.choice.label}"
+    order = group.choice.order if group.choice else "named"
+    contradicts = order == ISAACLAB and assume.joint_order is None
+    if poses.interpretations and poses.interpretations[0].error <= _evidence.FAR:
+        statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the listed')} order"
+        where = f"the bodies are where they put them (to {1000 * poses.interpretations[0].error:.1f} mm)"
+        if contradicts:
+            return Check(name, WRONG, f"{statement}, not in MuJoCo's; {where}")
+        return Check(name, OK, f"{statement}; {where}")
+    if poses.interpretations:
+        error = poses.interpretations[0].error
+        return Check(name, WRONG, f"{statement}; the bodies are {error:.2f} m from where the joints put them")
+    if group.named or order == "listed":
+        return Check(name, OK, statement)
+    if group.joints is None:
+        return Check(name, UNKNOWN, statement)
+    words = f"{statement}; {group.joints.words}"
+    if contradicts:
+        return Check(name, WRONG, f"{words} (Isaac Lab's order)")
+    return Check(name, OK if group.joints.proven else UNKNOWN, words)
+
+
+def check_limits(group: Group) -> Check:
+    """Whether all joints are within their limits."""
+    robot, poses = group.clips[0].robot, group.poses
+    if not robot.has_mjcf or poses is None:
+        return Check("limits", UNKNOWN, "not known of this robot's joints")
+    words = _evidence.excess(poses.all_joint_pos, robot)
+    return Check("limits", WRONG, words) if words else Check("limits", OK, "all joints within their limits")
+
+
+def check_quaternion_order(group: Group, assume: Assume) -> Check:
+    """Which order the quaternions have: by the bodies, without them by the pelvis, which a walking robot carries
+    upright, and by the standing foot."""
+    name, poses, verdict = "quaternion order", group.poses, group.quaternion
+    assert poses is not None
+    assert verdict is not None
+    if group.format.quaternion_by == "names":
+        return Check(name, OK, f"w, x, y and z are named: {verdict.words}")
+    if not verdict.proven:
+        return Check(name, UNKNOWN, verdict.words)
+    proven, other = (poses.order, poses.other_order)[:: -1 if verdict.choice else 1]
+    expected = assume.quaternion or (proven if group.format.quaternion_by == "proof" else poses.order)
+    if proven == expected:
+        return Check(name, OK, f"{proven}: {verdict.words}")
+    return Check(name, WRONG, f"{proven}, where {other} belongs: {verdict.words}")
+
+
+def check_body_order(group: Group) -> Check:
+    """Whether each body is nearest to the link of its name or place, where the joints put the links."""
+    name, poses = "body order", group.poses
+    if poses is None or poses.bodies is None:
+        return Check(name, UNKNOWN, "the file holds no bodies")
+    bodies = poses.bodies
+    count = bodies.position.shape[1]
+    statement = f"{count} bodies {'named' if bodies.names else 'without names'}"
+    if not poses.has_places():
+        return Check(name, WRONG, f"{statement}, most of them in one place: no body poses")
+    if not poses.interpretations:
+        return Check(name, UNKNOWN, f"{statement}, of a robot that is not known")
+    best = poses.interpretations[0]
+    if best.error > _evidence.FAR:
+        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from any link where the joints put it")
+    robot = group.clips[0].robot
+    links = robot.body_names
+    if bodies.names is None and count != len(links):
+        return Check(name, UNKNOWN, f"{statement}; the MJCF of {robot.name} has {len(links)}")
+    expected = bodies.names or links
+    misplaced = best.misplaced(expected)
+    if misplaced:
+        row = misplaced[0]
+        found = best.links[int(best.away[row].argmin())]
+        others = f", and {len(misplaced) - 1} more" if misplaced[1:] else ""
+        isaac = bodies.names is None and not best.misplaced(breadth_first(robot, links))
+        remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
+        return Check(
+            name, WRONG, f"{statement}; body {row} is the {found} where {expected[row]} belongs{others}{remark}"
+        )
+    known = indices([link for link in expected if link in links], links)
+    order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"
+    return Check(name, OK, f"{statement}, each in its place, in {order}")

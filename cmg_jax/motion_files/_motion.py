@@ -1,0 +1,77 @@
+"""`Motion`, a complete motion in memory that every format can be written from."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cmg_jax.model._model import CMGConfig
+from cmg_jax.robot import Robot, _bodies, _odometry, _root_pose, _rotation
+from cmg_jax.robot._g1 import robot_of
+
+ROOTS = ("command", "odometry")
+"""How a generated motion's root moves: as commanded, or as the stance feet carry it."""
+
+
+class Motion(NamedTuple):
+    """T+1 frames of J joints; leading axes are environments, none for a single one."""
+
+    fps: float
+    """Frames per second."""
+    robot: Robot
+    joint_pos: np.ndarray  # [..., T+1, J] rad
+    joint_vel: np.ndarray  # [..., T+1, J] rad/s
+    commands: np.ndarray  # [..., T, 3]: frame t+1 follows frame t under commands[t]
+    root_pos: np.ndarray  # [..., T+1, 3] m
+    root_quat: np.ndarray  # [..., T+1, 4] wxyz
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return self.robot.joint_names
+
+    def qpos(self) -> np.ndarray:
+        """MuJoCo positions [N, nq] of all frames, environment after environment."""
+        flat = (array.reshape(-1, array.shape[-1]) for array in (self.joint_pos, self.root_pos, self.root_quat))
+        joint_pos, root_pos, root_quat = flat
+        return _bodies.qpos(self.robot, joint_pos, root_pos, root_quat)
+
+    def qvel(self) -> np.ndarray:
+        """MuJoCo velocities [T+1, nv] of a single motion; the root's are differences of its positions and rotations.
+
+        The root's linear velocity is in the world, its angular velocity in its own frame, as a free joint has them.
+        """
+        linear = np.gradient(self.root_pos.astype(np.float64), 1 / self.fps, axis=0)
+        angular = _rotation.angular_velocity(self.root_quat.astype(np.float64), self.fps)
+        return _bodies.qvel(self.robot, self.joint_vel, linear, angular)
+
+    def with_joints(self, names: Sequence[str]) -> "Motion":
+        """The motion with the joints `names`; joints that it lacks stay at zero."""
+
+        def take(values: np.ndarray) -> np.ndarray:
+            out = np.zeros((*values.shape[:-1], len(names)), values.dtype)
+            for column, name in enumerate(names):
+                if name in self.joint_names:
+                    out[..., column] = values[..., self.joint_names.index(name)]
+            return out
+
+        robot = robot_of(tuple(names), self.robot)
+        return self._replace(robot=robot, joint_pos=take(self.joint_pos), joint_vel=take(self.joint_vel))
+
+
+def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarray, root: str = "command") -> Motion:
+    """The motion of a generated trajectory: its root is upright, starts at the origin, and keeps the lower foot on
+    the floor.
+
+    Args:
+      config: of the model.
+      trajectory: frames [..., T+1, D], joint positions [rad] and velocities [rad/s].
+      commands: [..., T, 3] vx, vy [m/s] and yaw rate [rad/s]; frame t+1 follows frame t under commands[t].
+      root: one of `ROOTS`. Of a robot whose feet are not known only "command" is possible, and its root has no height.
+    """
+    joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
+    robot, fps = config.robot, config.fps
+    if root == "odometry":
+        place = _odometry.root_from_feet(joint_pos, robot, fps)
+    else:
+        place = _root_pose.root_on_floor(joint_pos, robot, commands, fps)
+    return Motion(fps, robot, joint_pos, joint_vel, commands, *place)

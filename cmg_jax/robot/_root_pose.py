@@ -1,0 +1,94 @@
+"""Where the robot stands. A generated motion has joints only, so its root follows the command."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from cmg_jax.robot import _feet
+from cmg_jax.robot._robot import Robot
+from cmg_jax.robot._rotation import rotate_planar, yaw_quaternion
+
+
+class RootPose(NamedTuple):
+    """Planar pose of the root in the world, as a rollout carries it along."""
+
+    position: jax.Array  # [..., 2] m
+    yaw: jax.Array  # [...] rad, between -pi and pi
+
+
+def init_root(num_envs: int) -> RootPose:
+    """Roots at the origin, facing +x, leaves [num_envs, 2] and [num_envs]."""
+    return RootPose(jnp.zeros((num_envs, 2), jnp.float32), jnp.zeros(num_envs, jnp.float32))
+
+
+def step_root(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
+    """One frame further under `command` [..., 3], exactly along the arc. See `integrate_command`."""
+    displacement, turn = _arc(command, pose.yaw, fps)
+    yaw = pose.yaw + turn
+    # Kept small: a float32 angle that grows loses its last digits.
+    return RootPose(pose.position + displacement, yaw - 2 * jnp.pi * jnp.round(yaw / (2 * jnp.pi)))
+
+
+def reset_root(pose: RootPose, done: ArrayLike, to: RootPose | None = None) -> RootPose:
+    """Rows where `done` [num_envs] start again: at the origin, or at their row of `to`."""
+    done = jnp.asarray(done).astype(bool)
+    to = init_root(len(done)) if to is None else to
+    return RootPose(jnp.where(done[:, None], to.position, pose.position), jnp.where(done, to.yaw, pose.yaw))
+
+
+def commanded_velocity(pose: RootPose, command: jax.Array) -> jax.Array:
+    """Velocity in the world, [..., 2] m/s, of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
+    return rotate_planar(command[..., :2], pose.yaw)
+
+
+def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
+    """Path of a robot that walks exactly as commanded, starting at the origin and facing +x.
+
+    Exact for commands that are constant within a frame: along an arc of turn a = yaw_rate / fps the
+    chord is v / fps * sin(a/2) / (a/2), in the direction half-way through the turn.
+
+    Args:
+      commands: vx, vy [m/s] in the robot's frame and yaw rate [rad/s], [..., T, 3].
+      fps: frames per second.
+
+    Returns:
+      position [..., T+1, 2] m and yaw [..., T+1] rad, which is not wrapped.
+    """
+    yaw = jnp.cumsum(commands[..., 2] / fps, axis=-1)
+    yaw = jnp.concatenate([jnp.zeros_like(yaw[..., :1]), yaw], axis=-1)
+    position = jnp.cumsum(_arc(commands, yaw[..., :-1], fps)[0], axis=-2)
+    return jnp.concatenate([jnp.zeros_like(position[..., :1, :]), position], axis=-2), yaw
+
+
+def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
+    """Displacement [..., 2] m in the world and turn [...] rad of one frame that begins at `yaw` [...]."""
+    turn = command[..., 2] / fps
+    chord = jnp.sinc(turn / (2 * jnp.pi)) / fps
+    return rotate_planar(command[..., :2] * chord[..., None], yaw + turn / 2), turn
+
+
+def root_on_floor(
+    joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root poses for pictures and files: along the commanded path, upright, the lower foot on the floor.
+
+    Args:
+      joint_pos: [..., T+1, J] rad.
+      robot: the robot; one whose feet are not known stays at height 0.
+      commands: [..., T, 3], physical.
+      fps: frames per second.
+
+    Returns:
+      root_pos [..., T+1, 3] m and root_quat [..., T+1, 4] wxyz.
+    """
+    path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
+    flat = joint_pos.reshape(-1, joint_pos.shape[-1])
+    height = -np.asarray(_ground_height(flat, robot)) if robot.walks else np.zeros(len(flat), np.float32)
+    height = height.reshape(*yaw.shape, 1)
+    return np.concatenate([path, height], axis=-1).astype(np.float32), yaw_quaternion(yaw)
+
+
+_ground_height = jax.jit(_feet.ground_height, static_argnums=1)

@@ -1,0 +1,111 @@
+"""Rotations: quaternions [..., 4] wxyz, rotation matrices, and turns about the vertical.
+
+The first part is NumPy, for files and pictures; the second part is JAX, for use inside jit.
+"""
+# pyright: reportAttributeAccessIssue=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def multiply(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The rotation `second`, then `first`."""
+    w, x, y, z = np.moveaxis(first, -1, 0)
+    a, b, c, d = np.moveaxis(second, -1, 0)
+    return np.stack(
+        [
+            w * a - x * b - y * c - z * d,
+            w * b + x * a + y * d - z * c,
+            w * c - x * d + y * a + z * b,
+            w * d + x * c - y * b + z * a,
+        ],
+        axis=-1,
+    )
+
+
+def inverse(quat: np.ndarray) -> np.ndarray:
+    """The opposite rotation of unit quaternions."""
+    return quat * np.array([1, -1, -1, -1], quat.dtype)
+
+
+def rotate(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Vectors [..., 3] rotated by `quat`."""
+    axis = quat[..., 1:]
+    twice = 2 * np.cross(axis, vector)
+    return vector + quat[..., :1] * twice + np.cross(axis, twice)
+
+
+def rotation_vector(quat: np.ndarray) -> np.ndarray:
+    """Axis times angle [..., 3] rad, the shorter way round."""
+    quat = np.where(quat[..., :1] < 0, -quat, quat)
+    sine = np.linalg.norm(quat[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quat[..., :1])
+    return quat[..., 1:] * np.where(sine < 1e-9, 2.0, angle / np.maximum(sine, 1e-9))
+
+
+def angular_velocity(quat: np.ndarray, fps: float) -> np.ndarray:
+    """Angular velocity [T, 3] rad/s of rotations [T, 4], in their own frame.
+
+    Central differences, one-sided at the ends.
+    """
+    before, after = np.concatenate([quat[:1], quat[:-1]]), np.concatenate([quat[1:], quat[-1:]])
+    frames = np.full((len(quat), 1), 2.0)
+    frames[[0, -1]] = 1.0
+    return rotation_vector(multiply(inverse(before), after)) * fps / frames
+
+
+def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
+    """Upright rotation [..., 4] wxyz, float32, for yaw [...] rad."""
+    zero = np.zeros_like(yaw)
+    return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1).astype(np.float32)
+
+
+def matrix(quat: np.ndarray) -> np.ndarray:
+    """The rotation matrix [3, 3] of a quaternion [4], as MuJoCo computes it."""
+    import mujoco
+
+    out = np.empty(9)
+    mujoco.mju_quat2Mat(out, np.asarray(quat, np.float64))
+    return out.reshape(3, 3)
+
+
+def yaw_of(quat: jax.Array) -> jax.Array:
+    """Yaw [] rad of a rotation [4]."""
+    w, x, y, z = quat
+    return jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
+
+
+def into_body_frame(quat: jax.Array, vector: jax.Array) -> jax.Array:
+    """A vector [3] of the world along the axes of a body with rotation `quat` [4]."""
+    axis = -quat[1:]
+    twice = 2 * jnp.cross(axis, vector)
+    return vector + quat[0] * twice + jnp.cross(axis, twice)
+
+
+def rotate_planar(vector: jax.Array, angle: jax.Array) -> jax.Array:
+    """Vectors [..., 2] rotated by `angle` [...] rad."""
+    x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
+
+
+def about_axis(axis: np.ndarray, angle: jax.Array) -> jax.Array:
+    """Rotation matrices [..., N, 3, 3] by `angle` [..., N] rad about unit axes [N, 3] (Rodrigues)."""
+    cross = np.cross(np.eye(3), axis[:, None])  # cross @ v = axis x v
+    sin, cos = jnp.sin(angle)[..., None, None], jnp.cos(angle)[..., None, None]
+    return (
+        jnp.eye(3, dtype=jnp.float32)
+        + sin * jnp.asarray(cross, jnp.float32)
+        + (1 - cos) * jnp.asarray(cross @ cross, jnp.float32)
+    )
+
+
+# Written out, these fuse into one loop; as matrix products XLA would call a routine for each 3 x 3 matrix.
+def matrix_product(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Products of rotation matrices [..., 3, 3]: `second`, then `first`."""
+    return (first[..., :, :, None] * second[..., None, :, :]).sum(axis=-2)
+
+
+def apply_matrix(rotation: jax.Array, vector: jax.Array) -> jax.Array:
+    """Vectors [..., 3] rotated by matrices [..., 3, 3]."""
+    return (rotation * vector[..., None, :]).sum(axis=-1)

@@ -1,0 +1,23 @@
+"""What the page shows of a robot at one frame, whether a model is driven or a file is played."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Pose(NamedTuple):
+    """A robot at one frame."""
+
+    joint_pos: np.ndarray  # [J] rad
+    root_pos: np.ndarray  # [3] m
+    root_quat: np.ndarray  # [4] wxyz
+    feet: np.ndarray  # [2, 3] m, the middle of each sole, left foot first
+    contact: np.ndarray  # [2] whether each foot is on the floor
+    command: np.ndarray  # [3] m/s, m/s, rad/s; NaN if there is none
+    velocity: np.ndarray  # [3] m/s, m/s, rad/s, measured
+    gate: np.ndarray  # [E] weights of the experts; E is 0 if no network runs
+
+
+def contacts(soles: np.ndarray, floor: float, height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Centres [2, 3] of soles [2, P, 3] in the world, and whether they are within `height` m of the floor."""
+    return soles.mean(axis=1), soles[..., 2].min(axis=1) < floor + height

@@ -1,0 +1,149 @@
+"""Pictures of motion, data and learning."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmg_jax._errors import InputError
+from cmg_jax._files import atomic_path, require_file_target
+from cmg_jax.commands import COMMAND_LABELS
+from cmg_jax.motion_files import Motion
+from cmg_jax.robot import Robot, _sides
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def require_matplotlib() -> None:
+    """Raise InputError unless matplotlib is installed. Call it before long work."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'")
+
+
+def new_figure(**options: Any) -> Any:
+    """A `matplotlib.figure.Figure`, which draws to files and arrays only.
+
+    It is made without pyplot, which would choose a backend for the whole process of the user.
+
+    Raises:
+      InputError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(**options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def require_target(option: str, path: Path) -> None:
+    """Raise InputError unless a picture can be written as `path`, the value of `option`. Call it before long work."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{option} {path}: the name must end in {' or '.join(SUFFIXES)}")
+    require_file_target(path)
+    require_matplotlib()
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure to `path`.
+
+    Raises:
+      InputError: matplotlib cannot write the suffix.
+    """
+    figure.tight_layout()
+    try:
+        with atomic_path(path) as partial:
+            figure.savefig(partial, dpi=110)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def plot_commands(path: Path, command: np.ndarray, seconds: float) -> None:
+    """Save a picture of how the commands [N, 3] of a data set of `seconds` are distributed.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    figure = new_figure(figsize=(10, 3))
+    axes = figure.subplots(1, 3)
+    for axis, values, label in zip(axes, command.T, COMMAND_LABELS, strict=True):
+        middle, half = (values.min() + values.max()) / 2, np.ptp(values) / 2
+        half = max(half, 0.05)  # a command that hardly varies leaves no range to divide
+        axis.hist(
+            values, bins=60, range=(middle - half, middle + half), weights=np.full(len(values), seconds / len(values))
+        )
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("seconds")
+    save(figure, path)
+
+
+def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Save a picture of reward and joint error against environment steps.
+
+    Args:
+      path: file to write.
+      rows: `step`, `reward`, `reward_std` and `joint_error` [rad] of each evaluation; the first row is that of a
+        policy whose action is zero.
+      title: of the picture.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    figure = new_figure(figsize=(10, 3.6))
+    axes = figure.subplots(1, 2)
+    steps, reward, spread, error = (
+        np.array([row[name] for row in rows], float) for name in ("step", "reward", "reward_std", "joint_error")
+    )
+    axes[0].fill_between(steps, reward - spread, reward + spread, alpha=0.2, linewidth=0)
+    for axis, values, label in ((axes[0], reward, "reward of an episode"), (axes[1], error, "joint error [rad]")):
+        axis.plot(steps, values, marker="o", markersize=3)
+        axis.axhline(values[0], color="0.4", linestyle="--", linewidth=1, label="zero action")
+        axis.set_xlabel("environment steps")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
+    axes[1].set_ylim(bottom=0)
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
+    """Save a picture of the joint angles, by limb, and the commanded velocity of one environment.
+
+    Raises:
+      InputError: matplotlib is missing, or it cannot write the suffix.
+    """
+    groups = motion.robot.limbs
+    figure = new_figure(figsize=(10, 2.1 * (len(groups) + 1)))
+    axes = figure.subplots(len(groups) + 1, 1, sharex=True)
+    _plot_command(axes[0], motion)
+    seconds = np.arange(motion.joint_pos.shape[0]) / motion.fps
+    for axis, limb in zip(axes[1:], groups, strict=True):
+        plot_limb(axis, seconds, motion.joint_pos, motion.robot, limb)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.margins(x=0)
+    axes[-1].set_xlabel("time [s]")
+    figure.suptitle(title)
+    save(figure, path)
+
+
+def plot_limb(axis: Any, seconds: np.ndarray, joint_pos: np.ndarray, robot: Robot, limb: str) -> None:
+    """Draw the joints of a limb, from joint_pos [T, J] rad, against time [T] s."""
+    for name in robot.limbs[limb]:
+        label = _sides.label(name, robot.sides)
+        axis.plot(seconds, joint_pos[:, robot.joint_names.index(name)], label=label, linewidth=1.1)
+    axis.set_ylabel(f"{limb} [rad]")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+
+
+def _plot_command(axis: Any, motion: Motion) -> None:
+    seconds = np.arange(motion.commands.shape[0]) / motion.fps
+    for column, label in enumerate(COMMAND_LABELS):
+        axis.step(seconds, motion.commands[:, column], where="post", label=label)
+    axis.set_ylabel("command")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
