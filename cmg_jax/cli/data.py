@@ -10,7 +10,7 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
 from cmg_jax.cli import assume as assume_options
 from cmg_jax.cli import robot as robot_options
-from cmg_jax.cli.program import beside_the_result, progress_bars
+from cmg_jax.cli.program import beside_the_result, progress_bars, warn
 from cmg_jax.data import _build, _dataset
 from cmg_jax.data._build import Options, Row
 from cmg_jax.data._dataset import LEFT, RIGHT, Dataset
@@ -98,7 +98,7 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def list_files(sources: list[Path]) -> list[Path]:
-    """The files named, and the motion files in the directories named.
+    """The files named, and the motion files in the directories named, each once.
 
     Raises:
       InputError: one that does not exist, or a directory without motion files.
@@ -114,7 +114,11 @@ def list_files(sources: list[Path]) -> list[Path]:
             files.append(source)
         else:
             raise InputError(f"{source}: no such file or directory")
-    return files
+    once = {path.resolve(): path for path in reversed(files)}
+    repeated = len(files) - len(once)
+    if repeated:
+        warn(PROGRAM, f"{repeated} of the {len(files)} files are named twice, and read once")
+    return list(reversed(once.values()))
 
 
 def table(rows: list[Row]) -> str:
