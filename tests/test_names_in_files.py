@@ -101,7 +101,12 @@ def test_names_and_the_rate_may_stand_beside_the_motions(clip, tmp_path):
 
 
 def test_lists_of_other_things_are_no_names(clip, tmp_path):
-    straight = {"dof_pos": clip.joint_pos, "hand": list(REVERSED[:5]), "tags": ["walk"] * 29, "joint_names": [None] * 29}
+    straight = {
+        "dof_pos": clip.joint_pos,
+        "hand": list(REVERSED[:5]),
+        "tags": ["walk"] * 29,
+        "joint_names": [None] * 29,
+    }
     assert_read(save(tmp_path / "a.pkl", motion(clip, **straight)), clip)
     two = motion(clip, policy=list(REVERSED), robot=list(G1_29_JOINTS))
     with pytest.raises(MotionFileError, match="several orders, under policy and robot"):

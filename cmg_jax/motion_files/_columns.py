@@ -78,10 +78,12 @@ def _width(content: Content) -> int:
     """The last axis of the array of joint positions, 0 where it is none."""
     value = content.arrays.get(content.key(content.format.joint_pos) or "")
     try:
-        shape = np.shape(value)  # pyright: ignore[reportArgumentType]
+        shape: list[int] = list(np.asarray(value).shape)
     except (TypeError, ValueError):
         return 0
-    return int(shape[-2] if len(shape) > 2 and shape[-1] == 1 else shape[-1]) if shape else 0
+    if len(shape) > 2 and shape[-1] == 1:
+        shape.pop()
+    return shape[-1] if shape else 0
 
 
 def root_body(names: Sequence[str] | None, pos: np.ndarray | None, quat: np.ndarray) -> tuple[int, str]:

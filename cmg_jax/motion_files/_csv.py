@@ -229,14 +229,13 @@ def _root_columns(
     for column in roots:
         if column.kind == kind:
             groups.setdefault(column.of, []).append(column)
-    complete = []
+    complete: list[tuple[int, int, list[_Root]]] = []
     for columns in [*groups.values(), [column for group in groups.values() for column in group]]:
         letters = sorted(column.axis for column in columns)
         order = next((each for each in axes if sorted(each) == letters), None)
         if order is not None and not any(set(columns) <= set(found) for *_, found in complete):
-            complete.append(
-                (columns[0].rank, axes.index(order), sorted(columns, key=lambda each: order.index(each.axis)))
-            )
+            by_axis = {column.axis: column for column in columns}
+            complete.append((columns[0].rank, axes.index(order), [by_axis[axis] for axis in order]))
     if not complete:
         return None
     complete.sort(key=lambda each: each[:2])

@@ -68,7 +68,7 @@ def _motions(name: str, content: Any, robot: Robot) -> Mapping[str, Mapping[str,
     )
     items = list(items)
     several = {f"{name}[{key}]": value for key, value in items if isinstance(value, dict)}
-    beside = {key: value for key, value in items if not isinstance(value, dict)}
+    beside = {str(key): value for key, value in items if not isinstance(value, dict)}
     # A motion may hold a dictionary of other things.
     if several and (len(several) == len(items) or not any(_is_table(value) for value in beside.values())):
         return {key: _names.lifted(motion, beside, robot) for key, motion in several.items()}
