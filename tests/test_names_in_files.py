@@ -108,6 +108,8 @@ def test_lists_of_other_things_are_no_names(clip, tmp_path):
         "joint_names": [None] * 29,
     }
     assert_read(save(tmp_path / "a.pkl", motion(clip, **straight)), clip)
+    deep = {"dof_pos": clip.joint_pos, "notes": "[" * 9_000, "log": ["walk"] * 100_000, "empty": {}, "none": []}
+    assert_read(save(tmp_path / "a.pkl", motion(clip, **deep)), clip)
     two = motion(clip, policy=list(REVERSED), robot=list(G1_29_JOINTS))
     with pytest.raises(MotionFileError, match="several orders, under policy and robot"):
         motion_files.read(save(tmp_path / "b.pkl", two))

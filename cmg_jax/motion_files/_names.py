@@ -19,6 +19,9 @@ TIMES = ("time", "times", "t", "timestamps", "timestamp")
 MIN_JOINTS = 4
 """A shorter list of joints under an unknown key is one of some joints, such as those of a hand."""
 
+MAX_LENGTH = 10_000
+"""Entries, or characters of one text, up to which names are looked for under an unknown key."""
+
 
 def listed(value: Any, nested: bool = False) -> tuple[str, ...] | None:
     """The entries of a list of names; None for anything else.
@@ -49,7 +52,7 @@ def _split(text: str) -> Any:
     """The names in one text."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return [name for name in re.split(r"[,;\s]+", text.strip("[](){} \n")) if name] if text.strip() else None
 
 
@@ -96,7 +99,8 @@ def found(
     """
     known = {*(robot.hinge_names if robot.has_mjcf else robot.joint_names), *G1_29_JOINTS}
     for key, value in arrays.items():
-        names = None if key in BODY_NAMES else listed(value)
+        size = value.size if isinstance(value, np.ndarray) else len(value) if hasattr(value, "__len__") else 0
+        names = None if key in BODY_NAMES or size > MAX_LENGTH else listed(value)
         if names is None or len(names) < MIN_JOINTS:
             continue
         spelled = without_root(g1_spelling(names))
