@@ -46,9 +46,14 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\xff\xd8\xff", FileKind("jpeg", "a JPEG picture")),
     (b"GIF8", FileKind("gif", "a GIF picture")),
     (b"%PDF-", FileKind("pdf", "a PDF document")),
+    (b"\x89MCAP0\r\n", FileKind("mcap", "an MCAP log: write the joints and the root in it with np.savez")),
+    (b"#ROSBAG", FileKind("rosbag", "a ROS bag: write the joints and the root in it with np.savez")),
     (b"\x7fELF", FileKind("elf", "a program")),
     (b"SQLite format 3\x00", FileKind("sqlite", "an SQLite database")),
 )
+_NOT_FOUND = re.compile(r'^(404\b|not found\b|entry not found\b|access denied\b|\{\s*"(message|error)")')
+"""What servers answer in place of a file, in lower case."""
+
 _PICKLE = FileKind("pickle", "a pickle")
 _TORCH = FileKind("torch", "a PyTorch file (torch.save)")
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -136,6 +141,8 @@ def _text(head: bytes) -> FileKind:
         return FileKind("html", "a web page (HTML), not the file itself: download the raw file")
     if begin.startswith("<"):
         return FileKind("xml", "an XML text (as MJCF and URDF are)")
+    if _NOT_FOUND.search(begin[:200]):
+        return FileKind("not-found", "the answer of a server that did not find the file: check its address")
     if begin.startswith(("{", "[")):
         return FileKind("json", "a JSON text")
     first = " ".join(text.split())[:40]

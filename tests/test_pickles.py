@@ -7,6 +7,7 @@ import io
 import lzma
 import pathlib
 import pickle
+import zipfile
 import zlib
 from collections import OrderedDict
 
@@ -148,3 +149,10 @@ def test_a_packed_file_unpacks_only_so_far():
         pickles.load(zlib.compress(pickle.dumps(list(range(999))))[:-20])
     with pytest.raises(PickleError, match="decompressing"):
         pickles.load(b"\x78\x9c" + bytes(40))
+
+
+def test_an_archive_unpacks_only_so_far(tmp_path):
+    with zipfile.ZipFile(tmp_path / "walk.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(2**25))
+    with pytest.raises(PickleError, match="far more than its size"):
+        pickles.load_npz(tmp_path / "walk.npz")

@@ -170,3 +170,62 @@ def test_a_root_in_angles(clip, table, tmp_path):
 def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):
     with pytest.raises(MotionFileError, match=words):
         read(tmp_path / "walk.csv", "\n".join(change(text(table).splitlines())))
+
+
+def test_numbered_columns_are_read_by_their_numbers(clip, table, tmp_path):
+    order = sorted(range(29), key=str)  # as programs sort names: 0, 1, 10, 11, ...
+    names = [*ROOT, *(f"dof_{index}" for index in order)]
+    (found,) = read(tmp_path / "walk.csv", text(table[:, [*range(7), *(7 + index for index in order)]], names)).clips
+    assert_same(found, clip)
+
+
+OTHER_BODIES = {
+    "base_x base_y base_z": lambda table: table[:, :3] * 0,
+    "torso_pos_x torso_pos_y torso_pos_z": lambda table: table[:, :3] + 0.3,
+    "torso_qx torso_qy torso_qz torso_qw": lambda table: table[::-1, 3:7],
+    "root_roll root_pitch root_yaw": lambda table: table[:, 3:6],
+}
+
+
+@pytest.mark.parametrize("names", OTHER_BODIES)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_second_position_or_rotation_is_not_the_root(names, first, clip, table, tmp_path):
+    blocks = [(HEADER, table), (names.split(), OTHER_BODIES[names](table))][:: -1 if first else 1]
+    header = [name for block, _ in blocks for name in block]
+    reading = read(tmp_path / "walk.csv", text(np.hstack([rows for _, rows in blocks]), header))
+    assert_same(reading.clips[0], clip)
+    assert f"columns that are not read: {', '.join(names.split())}" in [note.text for note in reading.notes]
+
+
+def test_two_positions_of_the_root_are_refused(table, tmp_path):
+    header = [*HEADER, "root_pos_x", "root_pos_y", "root_pos_z"]
+    with pytest.raises(MotionFileError, match="names two positions of the root: those of root_x and of root_pos_x"):
+        read(tmp_path / "walk.csv", text(np.hstack([table, table[:, :3]]), header))
+
+
+@pytest.mark.parametrize("header", [None, HEADER])
+def test_comments_are_left_out_wherever_they_stand(header, clip, table, tmp_path):
+    lines = text(table, header).splitlines()
+    row = "# " + ",".join(["0.5"] * 36)
+    comments = ["# 50", "# a walk, 50 fps", row]
+    lines = [*comments, *lines[:60], *comments, *lines[60:], *comments]
+    assert_same(read(tmp_path / "walk.csv", "\n".join(lines)).clips[0], clip)
+    latin = "\n".join(["# Bewegung für G1", *lines]).encode("latin-1")
+    assert_same(read(tmp_path / "walk.csv", latin).clips[0], clip)
+
+
+def test_a_table_of_bytes_is_not_text(tmp_path):
+    with pytest.raises(MotionFileError, match="it is not text"):
+        read(tmp_path / "walk.csv", bytes([2, 80]) + bytes(510))
+
+
+@pytest.mark.parametrize("joints", ["", "_deg"])
+@pytest.mark.parametrize("names", [["roll", "pitch", "yaw"], ["root_rx", "root_ry", "root_rz"]])
+def test_a_unit_in_the_name_of_a_column_counts(names, joints, clip, table, tmp_path):
+    """Turns of a few degrees, which are no more than 2 pi and could be radians."""
+    angles = np.array([[0.01, -0.02, 0.05]]) * np.sin(TIME)
+    rows = np.hstack([table[:, :3] * 100, np.degrees(angles), table[:, 7:] * (np.degrees(1) if joints else 1)])
+    header = ["root_x_cm", "root_y_cm", "root_z_cm", *(f"{name}_deg" for name in names)]
+    (found,) = read(tmp_path / "walk.csv", text(rows, [*header, *(name + joints for name in G1_29_JOINTS)])).clips
+    np.testing.assert_allclose(2 * found.root_quat[:, 3], angles[:, 2], atol=1e-3)
+    assert_same(found, clip._replace(root_quat=found.root_quat))

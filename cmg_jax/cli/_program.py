@@ -64,6 +64,7 @@ def _run(name: str, command: Callable[[], int | None]) -> int:
     threading.excepthook = lambda _: None  # orbax raises in the main thread what fails in its own
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
             warnings.showwarning = lambda message, *_: warn(name, " ".join(str(message).split()))
             return command() or 0
     except (InputError, OSError) as error:

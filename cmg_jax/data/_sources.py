@@ -1,5 +1,6 @@
 """The files that a data set is made of."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from cmg_jax.motion_files import SUFFIXES, is_motion_file
 
 
 def list_files(sources: Sequence[Path]) -> list[Path]:
-    """The files among `sources`, and all motion files in the directories among them.
+    """The files among `sources`, and all motion files in the directories among them, each once.
+
+    Warns:
+      UserWarning: a file is named more than once.
 
     Raises:
       InputError: a source does not exist, or a directory holds no motion file.
@@ -24,4 +28,7 @@ def list_files(sources: Sequence[Path]) -> list[Path]:
             files.append(source)
         else:
             raise InputError(f"{source}: no such file or directory")
-    return files
+    once = {path.resolve(): path for path in reversed(files)}
+    if repeated := len(files) - len(once):
+        warnings.warn(f"{repeated} of the {len(files)} files are named twice, and read once", stacklevel=2)
+    return list(reversed(once.values()))

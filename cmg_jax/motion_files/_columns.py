@@ -1,16 +1,20 @@
 """A motion taken apart: its joints and root, its bodies, its clips; the same for all formats."""
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from cmg_jax.motion_files import _names
 from cmg_jax.motion_files._clips import Clip, MotionFileError, cut
-from cmg_jax.motion_files._format import BODY_NAMES, JOINT_NAMES, Columns, Content
+from cmg_jax.motion_files._format import Columns, Content
+from cmg_jax.motion_files._names import BODY_NAMES, JOINT_NAMES
 from cmg_jax.robot import Robot
 from cmg_jax.robot._g1 import g1_spelling
+
+ROOT = 7
+"""Numbers of a free joint: position and quaternion."""
 
 WORLD = ("world", "worldbody", "universe")
 
@@ -52,13 +56,34 @@ def by_keys(content: Content, dims: int = 2) -> Columns:
 
 
 def joint_names(content: Content) -> tuple[str, ...] | None:
-    """The file's names of its joints in the robot's spelling, without the name of a free joint."""
+    """The file's names of its joints in the robot's spelling, without the name of a free joint.
+
+    Without a list under a key that is known, a list under any key whose entries are all joints of the robot.
+
+    Raises:
+      MotionFileError: there are several such lists, in different orders.
+    """
     names = content.names(JOINT_NAMES, "joint")
-    if names is None:
-        return None
-    names = g1_spelling(names)
-    free = len(names) > 1 and re.search("root|free|float", names[0].lower())
-    return names[1:] if free else names
+    if names is not None:
+        return _names.without_root(g1_spelling(names))
+    width = _width(content)
+    counts = (width, width - ROOT, width - 2 * ROOT)
+    found = dict(_names.found(content.arrays, content.robot, counts))
+    if len(set(found.values())) > 1:
+        raise MotionFileError(f"names its joints in several orders, under {' and '.join(found)}")
+    return next(iter(found.values()), None)
+
+
+def _width(content: Content) -> int:
+    """The last axis of the array of joint positions, 0 where it is none."""
+    value = content.arrays.get(content.key(content.format.joint_pos) or "")
+    try:
+        shape: list[int] = list(np.asarray(value).shape)
+    except (TypeError, ValueError):
+        return 0
+    if len(shape) > 2 and shape[-1] == 1:
+        shape.pop()
+    return shape[-1] if shape else 0
 
 
 def root_body(names: Sequence[str] | None, pos: np.ndarray | None, quat: np.ndarray) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,12 @@ ROOT_COLUMNS = 7
 """Root x y z and a quaternion, before the joints, in a table without a header."""
 
 _ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
+_ROOT_BODIES = ("root", "pelvis", "floating", "base", "free", "", "body", "torso")
+"""Bodies whose columns may be the root's, the likeliest first; empty stands for columns that name no body."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
 _ROTATION = re.compile(
-    r"^(rot|rotation|rotate|quat|quaternion|orientation|ori|orient|q|r|euler)_?([wxyz])(_deg|_rad)?$"
+    r"^(rot|rotation|rotate|quat|quaternion|orientation|ori|orient|q|r|euler)_?([wxyz])(_deg|_degrees|_rad)?$"
 )
 _EULER = {"roll": "x", "pitch": "y", "yaw": "z"}
 _FRAME = ("", "frame", "frames", "index", "idx", "frame_index", "frame_idx", "frame_id", "frame_number", "step")
@@ -53,26 +56,34 @@ def read(path: Path, robot: Robot = G1) -> Table:
 
 def _text(path: Path) -> str:
     raw = path.read_bytes()
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    is_wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        return raw.decode(encoding)
+        if is_wide or not _CONTROL.search(raw):
+            return raw.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise MotionFileError("is no table of numbers: it is not text") from None
+        if not is_wide:
+            return raw.decode("cp1252", errors="replace")  # of older programs
+    raise MotionFileError("is no table of numbers: it is not text")
 
 
 def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
-    """The names in the header, None where there is none, and the numbers [rows, columns]."""
+    """The names in the header, None without one, and the numbers [rows, columns].
+
+    Lines that begin with # are comments; the names of the columns may stand in one before the numbers.
+    """
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line.strip("#,;\t ")]
-    if not lines:
+    written = [line for _, line in lines if not line.startswith("#")]
+    if not written:
         raise MotionFileError("is no table of numbers: it holds no line with any")
-    last = lines[-1][1]
-    separator = next((mark for mark in (";", "\t", ",") if mark in last), None)
-    rows = [(number, _cells(line, separator)) for number, line in lines]
-    start = next((at for at, (_, cells) in enumerate(rows) if _number(cells[-1]) and _number(cells[0])), None)
+    separator = next((mark for mark in (";", "\t", ",") if mark in written[-1]), None)
+    rows = [(number, line.startswith("#"), _cells(line, separator)) for number, line in lines]
+    numbers = (at for at, (_, comment, cells) in enumerate(rows) if not comment and _number(cells[-1]))
+    start = next((at for at in numbers if _number(rows[at][2][0])), None)
     if start is None:
-        raise MotionFileError(f"is no table of numbers: line {rows[0][0]} begins with {rows[0][1][0]!r}")
-    header, body = [cells for _, cells in rows[:start]], [row for row in rows[start:] if not row[1][0].startswith("#")]
+        number, cells = next((number, cells) for number, comment, cells in rows if not comment)
+        raise MotionFileError(f"is no table of numbers: line {number} begins with {cells[0]!r}")
+    body = [(number, cells) for number, comment, cells in rows[start:] if not comment]
     width = len(body[0][1])
     for number, cells in body:
         if len(cells) != width:
@@ -84,10 +95,11 @@ def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
     except ValueError:
         number, cell = next((number, cell) for number, cells in body for cell in cells if not _number(cell))
         raise MotionFileError(f"is no table of numbers: line {number} holds {cell!r}") from None
-    names = next((cells for cells in header[::-1] if len(cells) == width), None)
-    if header and names is None:
+    names = [cells for _, _, cells in rows[:start] if len(cells) == width and not all(map(_number, cells))]
+    header = [cells for _, comment, cells in rows[:start] if not comment]
+    if header and not names:
         raise MotionFileError(f"its header has {len(header[-1])} names, its rows {width} columns")
-    return names, table
+    return names[-1] if names else None, table
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
@@ -139,41 +151,116 @@ def _by_name(header: Sequence[str], table: np.ndarray, robot: Robot) -> dict[str
     """The arrays of a table with a header."""
     if doubled := [name for at, name in enumerate(header) if name in header[:at]]:
         raise MotionFileError(f"names column {doubled[0]!r} twice")
-    found: dict[str, dict[str, int]] = {"position": {}, "rotation": {}, "joint": {}, "velocity": {}, "other": {}}
+    table = table * [_unit(name) for name in header]
+    joints: dict[str, dict[str, int]] = {"joint": {}, "velocity": {}, "other": {}}
+    roots: list[_Root] = []
     out: dict[str, Any] = {}
     for at, name in enumerate(header):
         kind, key = _meaning(name, robot)
         if kind == "time":
             out["time"] = table[:, at] * (1e-3 if key == "ms" else 1)
+        elif kind in ("position", "rotation"):
+            roots.append(_Root(kind, key, _plain(name), at))
         elif kind != "frame":
-            found[kind][key] = at
+            joints[kind][key] = at
         elif not _whole(table[:, at]):
             out.setdefault("time", table[:, at])  # an index of times
-    if set(found["position"]) != set("xyz"):
+    unread: list[int] = []
+    position = _root_columns(roots, "position", ("xyz",), header, unread)
+    if position is None:
         raise MotionFileError(f"its header names no root position x y z ({', '.join(header[:8])} ...)")
-    out["root_pos"] = table[:, [found["position"][axis] for axis in "xyz"]]
-    axes = found["rotation"]
-    if set(axes) == set("wxyz"):
-        out["root_quat"] = table[:, [axes[axis] for axis in "wxyz"]]
-    elif set(axes) == set("xyz"):
-        out["root_euler"] = table[:, [axes[axis] for axis in "xyz"]]
-    else:
+    out["root_pos"] = table[:, position]
+    rotation = _root_columns(roots, "rotation", ("wxyz", "xyz"), header, unread)
+    if rotation is None:
         raise MotionFileError(
             f"its header names no root rotation w x y z, nor x y z of angles ({', '.join(header[:8])} ...)"
         )
-    joints = found["joint"] or found["other"]
-    if not joints:
+    columns = joints["joint"] or _by_number(joints["other"])
+    if not columns:
         raise MotionFileError("its header names no joints")
-    out["dof_pos"] = table[:, list(joints.values())]
-    if not all(_NUMBERED.match(_plain(name)) for name in joints):
-        out["dof_names"] = list(joints)
-    if set(found["velocity"]) >= set(joints):
-        out["dof_vel"] = table[:, [found["velocity"][name] for name in joints]]
-    if found["joint"] and found["other"]:
-        out["not_read"] = list(found["other"])
-    if "root_euler" in out:
-        out["root_quat"] = _from_euler(out.pop("root_euler"), out["dof_pos"])
+    out["dof_pos"] = table[:, list(columns.values())]
+    if not all(_NUMBERED.match(_plain(name)) for name in columns):
+        out["dof_names"] = list(columns)
+    if set(joints["velocity"]) >= set(columns):
+        out["dof_vel"] = table[:, [joints["velocity"][name] for name in columns]]
+    if joints["joint"]:
+        unread += joints["other"].values()
+    if unread:
+        out["not_read"] = [header[at] for at in unread]
+    if len(rotation) == 4:
+        out["root_quat"] = table[:, rotation]
+    else:
+        stated = all(re.search("_(deg|degrees|rad)$", _plain(header[at])) for at in rotation)
+        out["root_quat"] = _from_euler(table[:, rotation], out["dof_pos"], stated)
     return out
+
+
+class _Root(NamedTuple):
+    """A column of the position or rotation of a body."""
+
+    kind: str
+    axis: str
+    plain: str
+    at: int
+
+    @property
+    def of(self) -> str:
+        """What the columns of one position, or of one rotation, have in common."""
+        stem = re.sub("_(m|cm|mm|w|world|deg|degrees|rad)$", "", self.plain)
+        return re.sub("_?(roll|pitch|yaw)$", "_angles", stem) if stem.endswith(tuple(_EULER)) else stem[:-1]
+
+    @property
+    def rank(self) -> int:
+        """Of which body it is: the root's come first."""
+        words = self.plain.split("_")
+        return next((at for at, word in enumerate(_ROOT_BODIES) if word == words[0]), len(_ROOT_BODIES) - 2)
+
+
+def _root_columns(
+    roots: Sequence[_Root], kind: str, axes: Sequence[str], header: Sequence[str], unread: list[int]
+) -> list[int] | None:
+    """The columns of the position or rotation of the root, in the order of the axes; None where they are not complete.
+
+    Those of other bodies are added to `unread`.
+
+    Raises:
+      MotionFileError: several could be those of the root.
+    """
+    groups: dict[str, list[_Root]] = {}
+    for column in roots:
+        if column.kind == kind:
+            groups.setdefault(column.of, []).append(column)
+    complete: list[tuple[int, int, list[_Root]]] = []
+    for columns in [*groups.values(), [column for group in groups.values() for column in group]]:
+        letters = sorted(column.axis for column in columns)
+        order = next((each for each in axes if sorted(each) == letters), None)
+        if order is not None and not any(set(columns) <= set(found) for *_, found in complete):
+            by_axis = {column.axis: column for column in columns}
+            complete.append((columns[0].rank, axes.index(order), [by_axis[axis] for axis in order]))
+    if not complete:
+        return None
+    complete.sort(key=lambda each: each[:2])
+    best = complete[0]
+    if len(complete) > 1 and complete[1][:2] == best[:2]:
+        first, second = (header[found[0].at] for *_, found in complete[:2])
+        raise MotionFileError(f"names two {kind}s of the root: those of {first} and of {second}")
+    unread += [column.at for column in roots if column.kind == kind and column not in best[2]]
+    return [column.at for column in best[2]]
+
+
+def _by_number(columns: dict[str, int]) -> dict[str, int]:
+    """Columns in the order of the numbers in their names, where all have one."""
+    numbered = {name: _NUMBERED.match(_plain(name)) for name in columns}
+    if not all(numbered.values()):
+        return columns
+    return dict(sorted(columns.items(), key=lambda each: int(re.sub(r"\D", "", _plain(each[0])))))
+
+
+def _unit(name: str) -> float:
+    """Factor to radians and metres for the unit that stands at the end of a column's name."""
+    plain = _plain(name)
+    units = {"_deg": np.radians(1.0), "_degrees": np.radians(1.0), "_cm": 0.01, "_mm": 0.001}
+    return next((factor for end, factor in units.items() if plain.endswith(end)), 1.0)
 
 
 def _meaning(name: str, robot: Robot) -> tuple[str, str]:
@@ -183,7 +270,9 @@ def _meaning(name: str, robot: Robot) -> tuple[str, str]:
         return "frame", ""
     if plain == "t" or plain.startswith(("time", "sec")):
         return "time", "ms" if plain.endswith(("ms", "msec", "milliseconds")) else ""
-    (joint,) = g1_spelling([re.sub(r"_(vel|velocity|speed)$|^(dof|joint)_?vel_", "", plain)])
+    (joint,) = g1_spelling(
+        [re.sub(r"_(vel|velocity|speed)$|^(dof|joint)_?vel_", "", re.sub("_(deg|degrees|rad)$", "", plain))]
+    )
     if joint in robot.joint_names:
         return ("velocity" if re.search(r"vel|speed", plain) else "joint"), joint
     rest = _ROOT.sub("", plain)
@@ -191,6 +280,7 @@ def _meaning(name: str, robot: Robot) -> tuple[str, str]:
         return "position", match[2]
     if match := _ROTATION.match(rest):
         return "rotation", match[2]
+    rest = re.sub("_(deg|degrees|rad)$", "", rest)
     if rest in _EULER:
         return "rotation", _EULER[rest]
     return "other", name
@@ -202,9 +292,9 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _from_euler(angles: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
-    """Quaternions wxyz of rotations about the fixed axes x, then y, then z, by angles in the unit of the joints."""
-    if in_degrees(joint_pos) or np.abs(angles).max() > 2 * np.pi:
+def _from_euler(angles: np.ndarray, joint_pos: np.ndarray, stated: bool) -> np.ndarray:
+    """Quaternions wxyz of turns around the fixed axes x, then y, then z, in the unit of the joints unless stated."""
+    if not stated and (in_degrees(joint_pos) or np.abs(angles).max() > 2 * np.pi):
         angles = np.radians(angles)
     half = angles / 2
     zero = np.zeros(len(half))

@@ -11,7 +11,7 @@ import numpy as np
 from cmg_jax.motion_files._assume import ISAACLAB, MUJOCO, Assume
 from cmg_jax.motion_files._clips import Clip
 from cmg_jax.motion_files._columns import Bodies
-from cmg_jax.robot import Robot, _feet, _rotation
+from cmg_jax.robot import Robot, _feet, _rotation, _sides
 from cmg_jax.robot import _bodies as robot_bodies
 from cmg_jax.robot._g1 import fixed_links, robot_of, variants
 
@@ -21,8 +21,15 @@ SAMPLE = 300
 PLACE_TOLERANCE = 0.02
 """m between a body of the file and the same one by kinematics: models of one robot differ by millimetres."""
 
-FAR = 0.1
-"""m; bodies so far from any link are not those of the robot."""
+EXACT = 0.001
+"""m; bodies that are so near prove by themselves that the joints are read right."""
+
+FAR, FAR_BODY = 0.03, 0.08
+"""m that bodies may be from where the joints put them, on average and the furthest of them. A wrong order of the joints
+of a walk moves them by 0.035 m and more on average, other models of the robot by millimetres."""
+
+WITHIN_LIMITS = 0.05
+"""Fraction of frames beyond the limits of joints up to which the joints can be said to keep their limits."""
 
 LIMIT_TOLERANCE = 0.01
 """rad beyond a joint's limit that are ignored."""
@@ -79,6 +86,21 @@ def breadth_first(robot: Robot) -> Robot:
     return robot.with_joints(robot_bodies.breadth_first(robot, robot.joint_names))
 
 
+def other_orders(choice: Candidate) -> list[Candidate]:
+    """The same joints in other orders that programs write by mistake."""
+    robot = choice.robot
+    out = [Candidate(choice.label, ISAACLAB, breadth_first(robot), choice.is_whole)]
+    if not robot.sides:
+        return out
+    for limbs in (("leg",), ("arm",), ("leg", "arm")):
+        swapped = {name for limb, names in robot.limbs.items() if limb.endswith(limbs) for name in names}
+        names = [_sides.mirrored_name(name, robot.sides) if name in swapped else name for name in robot.joint_names]
+        if set(names) == set(robot.joint_names):
+            text = f"with left and right {' and '.join(f'{limb}s' for limb in limbs)} exchanged"
+            out.append(Candidate(choice.label, text, robot.with_joints(names), choice.is_whole))
+    return out
+
+
 class Poses:
     """Evenly spread frames of clips that are alike, and how well each interpretation explains them."""
 
@@ -106,7 +128,7 @@ class Poses:
         self.candidates = candidates
         self.bodies = None if bodies is None else bodies._replace(position=bodies.position[self.index] * scale)
         known = bool(candidates) and candidates[0].robot.walks
-        self.interpretations = self._interpret() if known and self.has_places() else []
+        self.interpretations = self._interpret(candidates) if known and self.has_places() else []
 
     def quat(self, order: str) -> np.ndarray:
         return self.quats[order][self.index]
@@ -118,7 +140,7 @@ class Poses:
         apart = np.linalg.norm(self.bodies.position - self.bodies.position[:, :1], axis=-1).mean(axis=0)
         return bool((apart > 0.01).mean() > 0.5) and len(np.unique(apart.round(3))) > 2
 
-    def _interpret(self) -> "list[Interpretation]":
+    def _interpret(self, candidates: Sequence[Candidate]) -> "list[Interpretation]":
         """How well each order of joints and of quaternions explains where the bodies are, the best one first."""
         assert self.bodies is not None
         robot = self.candidates[0].robot
@@ -129,13 +151,29 @@ class Poses:
             orders = (self.order, self.other_order)
             frames = {name: _rotation.rotate(_rotation.inverse(self.quat(name))[:, None], relative) for name in orders}
         interpretations = []
-        for choice in self.candidates:
+        for choice in candidates:
             positions = robot_bodies.qpos(choice.robot, self.joint_pos)
             places = robot_bodies.link_positions(robot, robot_bodies.body_poses(robot, positions), links)
             for order, frame in frames.items():
                 away = np.linalg.norm(frame[:, :, None] - places[:, None], axis=-1).mean(axis=0)  # [bodies, links]
-                interpretations.append(Interpretation(choice, order, away, links))
+                interpretations.append(Interpretation(choice, order, away, links, self.bodies.names))
         return sorted(interpretations, key=lambda each: each.error)
+
+    def better(self) -> "Interpretation | None":
+        """Another order of the joints that explains far better where the bodies are than the best candidate does.
+
+        It is Isaac Lab's, or one with the joints of both legs or arms exchanged.
+        """
+        best = self.interpretations[0]
+        if best.error < EXACT:
+            return None
+        others = [choice for choice in other_orders(best.choice) if choice.names != best.choice.names]
+        found = self._interpret(others)[0] if others else best
+        return found if 3 * found.error < best.error - 0.002 else None
+
+    def keeps_limits(self, robot: Robot) -> bool:
+        """Whether nearly all frames are within the limits of the joints."""
+        return float((beyond(self.joint_pos, robot) > LIMIT_TOLERANCE).any(axis=-1).mean()) <= WITHIN_LIMITS
 
     def beyond(self, robot: Robot) -> float:
         """How far joints are beyond their limits on average, in rad."""
@@ -160,8 +198,12 @@ class Poses:
 
     def height_of_soles(self, robot: Robot, order: str) -> float:
         """Median height in m of the lower foot's lowest point."""
+        return float(np.median(self.heights_of_soles(robot, order)))
+
+    def heights_of_soles(self, robot: Robot, order: str) -> np.ndarray:
+        """Height in m of the lower foot's lowest point in each frame of the sample."""
         positions = robot_bodies.qpos(robot, self.joint_pos, self.all_root_pos[self.index], self.quat(order))
-        return float(np.median(_feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2))))
+        return _feet.sole_positions(robot, positions)[..., 2].min(axis=(1, 2))
 
 
 class Interpretation(NamedTuple):
@@ -171,11 +213,31 @@ class Interpretation(NamedTuple):
     quaternion_order: str
     away: np.ndarray  # [bodies, links] m, mean distance
     links: tuple[str, ...]
+    names: tuple[str, ...] | None
+    """Of the bodies."""
+
+    @property
+    def distances(self) -> np.ndarray:
+        """How far in m each body is from the link of its name; from the nearest one where it has no link's name.
+
+        Where all are exactly at some link, the nearest ones count: then the names of bodies are wrong, not the joints.
+        """
+        nearest = self.away.min(axis=1)
+        if self.names is None or nearest.mean() < EXACT:
+            return nearest
+        rows = enumerate(self.names)
+        named = {row: self.away[row, self.links.index(name)] for row, name in rows if name in self.links}
+        return np.array([named.get(row, distance) for row, distance in enumerate(nearest)])
 
     @property
     def error(self) -> float:
-        """Mean distance in m between a body and the nearest link."""
-        return float(self.away.min(axis=1).mean())
+        """Mean of the distances in m."""
+        return float(self.distances.mean())
+
+    @property
+    def fits(self) -> bool:
+        """Whether the bodies are where the joints put them."""
+        return self.error <= FAR and float(self.distances.max()) <= FAR_BODY
 
     def misplaced(self, names: Sequence[str]) -> list[int]:
         """Bodies that are nearer to another link than to the one of their name; names of no links are skipped."""
@@ -194,7 +256,7 @@ class Verdict(NamedTuple):
 
 def joints_by_bodies(poses: Poses) -> Verdict | None:
     """Which joint is which, by where the bodies are; None without bodies of the robot."""
-    if not poses.interpretations or poses.interpretations[0].error > FAR:
+    if not poses.interpretations or not poses.interpretations[0].fits:
         return None
     error = [min(each.error for each in poses.interpretations if each.choice == choice) for choice in poses.candidates]
     best = int(np.argmin(error))
@@ -208,7 +270,9 @@ def joints_by_limits(poses: Poses) -> Verdict:
     beyond = [poses.beyond(choice.robot) for choice in poses.candidates]
     best = int(np.argmin(beyond))
     others = beyond[:best] + beyond[best + 1 :]
-    proven = bool(others) and min(others) > 5 * beyond[best] + 0.001
+    proven = (
+        bool(others) and min(others) > 5 * beyond[best] + 0.001 and poses.keeps_limits(poses.candidates[best].robot)
+    )
     nearest = sorted(beyond)[:2]  # of four possibilities, two are enough to report
     listed = [
         f"{value:.3f} {_words(choice)}"

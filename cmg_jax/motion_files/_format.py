@@ -7,15 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from cmg_jax.motion_files import _names
 from cmg_jax.motion_files._clips import MotionFileError
+from cmg_jax.motion_files._names import RATES, STEPS, TIMES
 from cmg_jax.pickles import Placeholder
 from cmg_jax.robot import Robot
-
-JOINT_NAMES = ("dof_names", "joint_names", "joints_list")
-BODY_NAMES = ("body_names", "link_body_list", "link_names")
-RATES = ("fps", "framerate", "frame_rate", "frequency", "motion_fps", "mocap_framerate", "mocap_frame_rate")
-STEPS = ("dt", "timestep", "time_step")
-TIMES = ("time", "times", "t", "timestamps", "timestamp")
 
 ABSURD = 1e9
 """No number of a motion is larger; larger ones are damage and are read as NaN."""
@@ -113,10 +109,12 @@ class Content(NamedTuple):
         if self.arrays.get(key) is None:
             raise MotionFileError(f"has no {key}")
         value = self.arrays[key]
+        if isinstance(value, np.ndarray) and value.dtype.kind == "c":
+            raise MotionFileError(f"{key} holds complex numbers; write its real part")
         try:
             with np.errstate(all="ignore"):
                 array = np.asarray(value, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise MotionFileError(f"{key} is no array of numbers{_description(value)}") from None
         if array.ndim == dims + 1 and array.shape[-1] == 1:
             array = array[..., 0]
@@ -129,11 +127,9 @@ class Content(NamedTuple):
     def names(self, keys: Sequence[str], kind: str) -> tuple[str, ...] | None:
         """Names of joints or bodies; None where there are none, or where they are mere numbers."""
         key = self.key(keys)
-        value = None if key is None else self.arrays[key]
-        if key is None or not isinstance(value, np.ndarray | list | tuple):
+        names = None if key is None else _names.listed(self.arrays[key])
+        if names is None:
             return None
-        listed = value.ravel() if isinstance(value, np.ndarray) else value
-        names = tuple(name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in listed)
         numbered = all(name.strip().lower().removeprefix(kind).strip("_ ").isdigit() for name in names)
         return None if numbered else names
 
@@ -155,7 +151,7 @@ class Content(NamedTuple):
             step = self._number(key)
             return 1 / step if step else 0.0
         if (key := self.key(TIMES)) and np.ndim(self.arrays[key]) == 1:
-            return rate(self.array(key, 1))
+            return rate(self._times(key))
         metadata = self.arrays.get("metadata")
         if isinstance(metadata, np.ndarray | str) and np.ndim(metadata) == 0:
             try:
@@ -165,10 +161,25 @@ class Content(NamedTuple):
         raise MotionFileError("has no fps; say it with --assume fps=50")
 
     def _number(self, key: str) -> float:
+        """The number under `key`, or the one that an array of it repeats for every frame."""
         try:
-            return float(np.asarray(self.arrays[key], np.float64).reshape(()))
-        except (TypeError, ValueError):
-            raise MotionFileError(f"{key} is not a number") from None
+            values = np.asarray(self.arrays[key], np.float64).ravel()
+        except (TypeError, ValueError, OverflowError):
+            values = np.zeros(0)
+        if not values.size:
+            raise MotionFileError(f"{key} is not a number; say the rate with --assume fps=50")
+        if not np.isfinite(values).all() or np.ptp(values) > 1e-6 * abs(values[0]):
+            text = f"{values[0]:g}" if values.size == 1 else f"{values.min():g} .. {values.max():g}"
+            raise MotionFileError(f"{key} is {text}, which is no rate; say it with --assume fps=50")
+        return float(values[0])
+
+    def _times(self, key: str) -> np.ndarray:
+        """Times since the first one: they may be counted from 1970, and in nanoseconds."""
+        try:
+            times = np.asarray(self.arrays[key])
+            return (times - times[0]).astype(np.float64) if times.size else np.zeros(0)
+        except (TypeError, ValueError, OverflowError):
+            raise MotionFileError(f"{key} is no array of numbers; say the rate with --assume fps=50") from None
 
 
 def _description(value: Any) -> str:

@@ -17,6 +17,10 @@ from cmg_jax.robot._g1 import robot_of
 LAFAN1_FPS = 30.0
 """Rate of tables that do not state theirs: LAFAN1's."""
 
+BEYOND = 0.005
+"""rad beyond their limits on average at which joints in an order that nothing proves are asked for: nearly all walks
+whose joints are in another order are beyond it, and walks that were recorded or retargeted stay within the limits."""
+
 NAMELESS = Robot("robot", ())
 """The robot of clips whose joints are not named yet."""
 
@@ -190,17 +194,14 @@ def _choose_joints(
     if poses is None or not candidates[0].robot.walks:
         return candidates[0], None
     verdict = _evidence.joints_by_bodies(poses)
-    if verdict is None and poses.interpretations and assume.bodies is None:
-        notes.ask(
-            "joint order",
-            f"the bodies are {poses.interpretations[0].error:.2f} m from where the joints put them: joints or bodies "
-            "are not what they are said to be (--assume bodies=ignore reads the joints alone)",
-        )
+    if poses.interpretations and assume.bodies is None:
+        _doubt_bodies(poses, notes)
     if verdict is None and len(candidates) > 1:
         verdict = _evidence.joints_by_axes(content.arrays, candidates) or _evidence.joints_by_limits(poses)
     if len(candidates) == 1:
         all_hinges = set(candidates[0].names) == set(candidates[0].robot.hinge_names)
-        if verdict is None and assume.joint_order is None and all_hinges:
+        doubted = bool(poses.interpretations) and assume.bodies is None
+        if verdict is None and assume.joint_order is None and all_hinges and not doubted:
             _doubt_names(poses, candidates[0], notes)
         return candidates[0], verdict
     if verdict is not None and verdict.proven:
@@ -228,13 +229,38 @@ def _choose_by_format(
     if not meant[0].is_whole:
         text = f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joint-names)"
         notes.note("joint order", text)
-    if (beyond := poses.beyond(meant[0].robot)) > 0.05 and assume.joint_order is None:
+    beyond = poses.beyond(meant[0].robot)
+    others = [poses.beyond(choice.robot) for choice in candidates if choice.label == meant[0].label]
+    contradicted = beyond > BEYOND or any(beyond > 5 * other + 0.001 for other in others)
+    if contradicted and assume.joint_order is None:
         notes.ask(
             "joint order",
-            f"{count} joints without names go beyond their limits by {beyond:.2f} rad on average in MuJoCo's order: "
+            f"{count} joints without names go beyond their limits by {beyond:.3f} rad on average in MuJoCo's order: "
             "name them with --joint-names, or insist with --assume joint-order=mujoco",
         )
     return meant[0]
+
+
+def _doubt_bodies(poses: Poses, notes: Notes) -> None:
+    """Ask about joints that the bodies contradict."""
+    best, better = poses.interpretations[0], poses.better()
+    remedy = "--assume bodies=ignore reads the joints alone"
+    if better is not None:
+        isaac = better.choice.order == ISAACLAB
+        order = "in Isaac Lab's order" if isaac else better.choice.order
+        notes.ask(
+            "joint order",
+            f"the bodies are {1000 * best.error:.0f} mm from where the joints put them, and "
+            f"{1000 * better.error:.1f} mm {order}: name the joints with --joints, "
+            + ("take that order with --assume joint-order=isaaclab, " if isaac else "")
+            + f"or {remedy}",
+        )
+    elif not best.fits:
+        notes.ask(
+            "joint order",
+            f"the bodies are {best.error:.2f} m from where the joints put them: joints or bodies "
+            f"are not what they are said to be ({remedy})",
+        )
 
 
 def _doubt_names(poses: Poses, named: Candidate, notes: Notes) -> None:

@@ -19,6 +19,9 @@ from cmg_jax.robot._joints import indices
 
 OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
 
+OFF_FLOOR = 0.3
+"""m that soles may be above or below the floor; a robot that climbs, jumps or lies may be further from it."""
+
 
 class Check(NamedTuple):
     """One question about a motion file, and its answer."""
@@ -69,7 +72,7 @@ def _checks(reading: Reading, assume: Assume) -> list[Check]:
     checks = [
         numbers,
         check_fps(group, found),
-        Check("units", OK, "radians and metres"),
+        check_units(group),
         check_joint_order(group, assume),
         check_limits(group),
         check_quaternion_order(group, assume),
@@ -135,6 +138,23 @@ def check_fps(group: Group, found: Sequence[Clip]) -> Check:
     return Check("fps", OK, f"{statement}; velocities agree with positions at {rate:.1f}")
 
 
+def check_units(group: Group) -> Check:
+    """Radians and metres, which reading has made sure of, and a root that is as high as the legs say."""
+    name, robot, poses = "units", group.clips[0].robot, group.poses
+    statement = "radians and metres"
+    if poses is None or not robot.walks:
+        return Check(name, OK, statement)
+    heights = poses.heights_of_soles(robot, group.order)
+    off = float(np.abs(heights).mean())
+    if off <= OFF_FLOOR:
+        return Check(name, OK, statement)
+    statement += f"; the soles are {off:.2f} m above or below the floor on average"
+    _, sideways, up = poses.all_root_pos[poses.index].T
+    if np.abs(heights - up + np.abs(sideways)).mean() < min(off / 2, OFF_FLOOR):
+        return Check(name, ASK, f"{statement}: is the root's height its y, where z belongs?")
+    return Check(name, OK, statement)
+
+
 def check_joint_order(group: Group, assume: Assume) -> Check:
     """Which joint is which: by names, without them by the bodies, or by the limits of the joints."""
     name, robot, poses = "joint order", group.clips[0].robot, group.poses
@@ -153,7 +173,7 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
         statement += f", {group.choice.label}"
     order = group.choice.order if group.choice else "named"
     contradicts = order == ISAACLAB and assume.joint_order is None
-    if poses.interpretations and poses.interpretations[0].error <= _evidence.FAR:
+    if poses.interpretations and poses.interpretations[0].fits:
         statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the listed')} order"
         where = f"the bodies are where they put them (to {1000 * poses.interpretations[0].error:.1f} mm)"
         if contradicts:
@@ -211,8 +231,8 @@ def check_body_order(group: Group) -> Check:
     if not poses.interpretations:
         return Check(name, UNKNOWN, f"{statement}, of a robot that is not known")
     best = poses.interpretations[0]
-    if best.error > _evidence.FAR:
-        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from any link where the joints put it")
+    if not best.fits:
+        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from where the joints put their links")
     robot = group.clips[0].robot
     links = robot.body_names
     if bodies.names is None and count != len(links):

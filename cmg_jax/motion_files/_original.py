@@ -3,7 +3,8 @@
 import numpy as np
 
 from cmg_jax.motion_files._columns import by_keys, joints, root_body
-from cmg_jax.motion_files._format import BODY_NAMES, Columns, Content, Format
+from cmg_jax.motion_files._format import Columns, Content, Format
+from cmg_jax.motion_files._names import BODY_NAMES
 
 
 def read(content: Content) -> Columns:

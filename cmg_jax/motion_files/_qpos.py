@@ -3,11 +3,8 @@
 import numpy as np
 
 from cmg_jax.motion_files._clips import MotionFileError
-from cmg_jax.motion_files._columns import by_keys, joint_names, joints
+from cmg_jax.motion_files._columns import ROOT, by_keys, joint_names, joints
 from cmg_jax.motion_files._format import Columns, Content, Format
-
-ROOT = 7
-"""Numbers of a free joint: position and quaternion."""
 
 
 def read(content: Content) -> Columns:

@@ -86,5 +86,8 @@ def _take(name: str, arrays: Mapping[str, Any], assume: Assume) -> tuple[Content
     names, count = _columns.joint_names(content), columns.joint_pos.shape[-1]
     if names and len(names) != count:
         raise MotionFileError(f"names {len(names)} joints and holds {count}")
+    if names and len(set(names)) < len(names):
+        twice = next(name for at, name in enumerate(names) if name in names[:at])
+        raise MotionFileError(f"names joint {twice} twice")
     fps_of(content, assume)
     return content, columns
