@@ -11,7 +11,7 @@ from cmg_jax.robot import Robot
 
 
 def card(model: CMGModel, path: Path) -> str:
-    """What a model is, in lines of text."""
+    """A description of a model in lines of text."""
     config, stats = model.config, model.stats
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     widths = (config.motion_dim + config.command_dim, *config.hidden_dims, config.motion_dim)

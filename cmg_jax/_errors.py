@@ -14,7 +14,7 @@ def check_shape(name: str, value: Any, shape: Sequence[int | str]) -> None:
     """Raise InputError for an array of another shape, which broadcasting might silently accept.
 
     Args:
-      name: what the message calls the value.
+      name: the value's name in the message.
       value: an array, or what NumPy converts to one.
       shape: the size of each axis, or a letter for an axis of any size.
 

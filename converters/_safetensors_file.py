@@ -41,7 +41,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(data[8:start].decode(), object_pairs_hook=_unique)
         if not isinstance(header, dict):
-            raise ValueError("its header is no dictionary")
+            raise ValueError("its header is not a dictionary")
         header.pop("__metadata__", None)
         entries = {name: _Entry(entry) for name, entry in header.items()}
         _check_layout(list(entries.values()), len(data) - start)

@@ -5,7 +5,7 @@
     layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `_networks.pack_experts`
     layers.{i}.expert_biases.{e}            [out]
 
-The weights say everything: the number of experts, the layers and their widths, D and C.
+The weights determine everything: the number of experts, the layers and their widths, D and C.
 """
 
 import dataclasses
@@ -100,8 +100,8 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     nodes = {leaf.node for leaf in groups[where]}
     weights: dict[str, Tensor | np.ndarray] = {}
     for leaf in [*groups[where], *filter(_may_be_weights, arrays)]:
-        # Beside the weights in their own dictionary; if each module has its own, anywhere below. What a CMG does not
-        # use is refused by `convert`.
+        # All weights in the same dictionary, or anywhere below if each module has its own dictionary. `convert` refuses
+        # those that a CMG does not use.
         if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1):
             name = leaf.name.removeprefix(where)
             if name in weights:

@@ -130,7 +130,7 @@ def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole
     store = tmp_path / "killed.zarr"
     result = stop_at(tiny, store, 2, signal.SIGINT)
     assert result.returncode == 130
-    assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command goes on from there"
+    assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command continues from there"
     first = len(done_chunks(store))
     assert stop_at(tiny, store, first + 2, signal.SIGKILL).returncode == -signal.SIGKILL
     done = done_chunks(store)
@@ -140,7 +140,7 @@ def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole
     written = {path: path.stat().st_mtime_ns for path in (store / f"motion/c/{chunk}/0/0" for chunk in done)}
     result = finish(start(tiny, store, *OPTIONS))
     assert result.returncode == 0, result.stderr
-    assert f"going on with {store}: {len(done)} of {CHUNKS} chunks are there" in result.stdout
+    assert f"continuing {store}: {len(done)} of {CHUNKS} chunks exist" in result.stdout
     assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "a finished chunk was made again"
     assert content(store) == content(whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.zarr"]
@@ -168,7 +168,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tiny, whole, tmp_p
     command = [str(Path(sys.executable).with_name("cmg-jax")), *arguments(tiny, "big.zarr", *OPTIONS)]
     limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"', *command]
     result = subprocess.run(limited, capture_output=True, text=True, cwd=tmp_path)
-    assert_one_clear_line(result, "big.zarr: cannot be written: File too large", "the same command goes on")
+    assert_one_clear_line(result, "big.zarr: cannot be written: File too large", "the same command continues")
     assert not list(tmp_path.glob("big.zarr/motion/c/*/*/*"))
     result = subprocess.run([*command, "--part", "2/40"], capture_output=True, text=True, cwd=tmp_path)
     assert "part 2/40: finished; 117 of 120 chunks of big.zarr are still missing" in result.stdout

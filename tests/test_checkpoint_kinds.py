@@ -56,7 +56,7 @@ def test_an_id_that_is_of_no_storage_and_no_module_is_one_clear_line(older, pers
         (tmp_path / "a.pt").write_bytes(b"".join([pickle.dumps(part, 2) for part in head]) + content)
     else:
         write_pickle(tmp_path / "a.pt", content)
-    with pytest.raises(InputError, match="refers to data that is no tensor storage"):
+    with pytest.raises(InputError, match="refers to data that is not a tensor storage"):
         load_model(tmp_path / "a.pt")
 
 

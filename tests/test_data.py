@@ -216,9 +216,9 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
     (tmp_path / "motion.bvh").write_text("")
     for name, reason in {
         "evil.pkl": "has no joint positions",
-        "list.pkl": "no dictionary",
+        "list.pkl": "not a dictionary",
         "short.csv": "has 3 columns",
-        "words.csv": "no table of numbers",
+        "words.csv": "not a table of numbers",
         "text.npz": "is a text that begins with 'no archive'",
         "objects.npz": "has dof_positions but no root under root_quat_wxyz or body_rotations",
         "other.npz": "has no joint positions",
@@ -242,7 +242,7 @@ def test_a_data_set_reports_what_became_of_every_clip(tmp_path):
     assert reports["broken.csv"] == (
         0,
         0,
-        "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
+        "has 2 columns; root position, root quaternion and 29 joints are 36; other columns need a header",
     )
     assert reports["lafan"] == (120, 199, "")
     assert reports["rollouts[0]"][1] == 199
@@ -316,7 +316,7 @@ def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
     result = run_program("cmg-jax", "data", tmp_path, "--out", tmp_path / "out.npz", "--percentiles", 0, 100)
     assert result.returncode == 0, result.stderr
     assert "notes.csv" in result.stdout
-    assert "dropped: is no table of numbers" in result.stdout
+    assert "dropped: is not a table of numbers" in result.stdout
     assert (tmp_path / "out.png").stat().st_size > 5000
     assert len(_dataset.load(tmp_path / "out.npz").motion) == 4 * 199
 
@@ -342,7 +342,7 @@ def test_real_files_of_every_origin(tmp_path):
     made, rows = _build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
     reports = {row.name: row for row in rows}
     assert rows[-1].kept == 0
-    assert "29 joints without names go beyond their limits by 0.014 rad" in rows[-1].reason
+    assert "29 joints without names exceed their limits by 0.014 rad" in rows[-1].reason
     _, insisted = _build.build([walks[0], trap], Options(assume=Assume(joint_order="mujoco")))
     assert "declares 60 fps, but its velocities agree" in insisted[-1].reason
     for name in ("walk_004", "walk_009", "walk_010"):

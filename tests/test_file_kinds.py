@@ -97,4 +97,4 @@ def test_a_motion_file_of_another_kind_is_not_called_damaged(command, name, cont
 def test_training_data_of_another_kind(tmp_path, capsys):
     (tmp_path / "set.npz").write_bytes(LFS)
     line = refused_line(capsys, "train", "--data", tmp_path / "set.npz", "--out", tmp_path / "run")
-    assert "no data set: it is a Git LFS pointer" in line
+    assert "not a data set: it is a Git LFS pointer" in line

@@ -152,7 +152,7 @@ def test_impossible_settings_are_refused():
     for overrides, words in (
         ({"rewards.joy": 1.0}, "joy"),
         ({"action_scale": "much"}, "no such setting"),
-        ({"sim_dt": 0.003}, "no multiple of sim_dt"),
+        ({"sim_dt": 0.003}, "not a multiple of sim_dt"),
     ):
         with pytest.raises(InputError, match=words) as error:
             G1Tracking(config_overrides=overrides)

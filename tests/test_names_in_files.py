@@ -120,7 +120,7 @@ def test_lists_of_other_things_are_no_names(clip, tmp_path):
 
 def test_an_order_that_goes_beyond_the_limits_is_no_proof(clip, tmp_path):
     """In the reverse order, Isaac Lab's keeps the limits far better than MuJoCo's, and neither is right."""
-    with pytest.raises(MotionFileError, match="29 joints without names go beyond their limits by"):
+    with pytest.raises(MotionFileError, match="29 joints without names exceed their limits by"):
         motion_files.read(save(tmp_path / "a.pkl", motion(clip)))
     assert motion_files.read(tmp_path / "a.pkl", Assume(joints=REVERSED)).clips[0].joint_names == REVERSED
     assert_read(save(tmp_path / "b.pkl", motion(clip, dof_pos=clip.joint_pos)), clip)

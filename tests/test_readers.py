@@ -190,9 +190,8 @@ def test_data_takes_what_is_proven_and_says_so(clip, tmp_path, capsys):
     path = save(tmp_path / "walk.pkl", {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB]})
     out = tmp_path / "set.npz"
     assert main(["data", str(path), "--out", str(out), "--percentiles", "0", "100"]) == 0
-    assert (
-        "walk: joints in Isaac Lab's order, read so (--assume joint-order=mujoco overrules)" in capsys.readouterr().out
-    )
+    note = "walk: joints in Isaac Lab's order, read as such (--assume joint-order=mujoco overrides)"
+    assert note in capsys.readouterr().out
     with np.load(out) as made:
         np.testing.assert_allclose(made["motion"][:, :29], clip.joint_pos, atol=1e-5)
 
@@ -214,8 +213,8 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
     for command in (["view", "--motion"], ["data", "--out", tmp_path / "set.npz"]):
         line = refused_line(capsys, *command, path)
         assert (
-            "23 joints without names: several robots have so many; "
-            "say --joint-names g1-23-no-wrists or --joint-names g1-23"
+            "23 joints without names: several robots have that many; "
+            "pass --joint-names g1-23-no-wrists or --joint-names g1-23"
         ) in line
     assert main(["inspect", str(path)]) == 1
     assert "joint order       ask      23 joints without names" in capsys.readouterr().out
@@ -248,10 +247,10 @@ def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(cli
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fps": None}, "has no fps; say it with --assume fps=50"),
+        ({"fps": None}, "has no fps; state it with --assume fps=50"),
         ({"root_rot": None}, "has dof_pos but no root under root_rot"),
-        ({"dof_names": ["a", "b"]}, "names 2 joints and holds 29"),
-        ({"dof_pos": "text"}, "dof_pos is no array of numbers"),
+        ({"dof_names": ["a", "b"]}, "names 2 joints but holds 29"),
+        ({"dof_pos": "text"}, "dof_pos is not an array of numbers"),
         ({"dof_pos": np.zeros((150, 0))}, "dof_pos is empty"),
         ({"root_pos": np.zeros((149, 3))}, r"root_pos has shape \(149, 3\)"),
         ({"dof_pos": None, "poses": np.zeros((9, 156))}, "is a recording of a person, not of a robot"),
@@ -270,7 +269,7 @@ def test_a_root_under_keys_of_no_program_needs_a_proof_of_its_quaternions(clip, 
     still = np.repeat(clip.joint_pos[:1], 150, axis=0)
     turned = np.tile([0.5, 0.5, 0.5, 0.5], (150, 1))
     content = {"joint_pos": still, "root_pos": clip.root_pos, "root_quat": turned, "time": np.arange(150) / 50}
-    with pytest.raises(MotionFileError, match="in which order are its quaternions"):
+    with pytest.raises(MotionFileError, match="the order of its quaternions is unknown"):
         motion_files.read(save(tmp_path / "b.npz", content))
     assert motion_files.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
 
@@ -285,7 +284,7 @@ def test_an_array_with_a_damaged_header_is_damage(tmp_path):
 def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tmp_path, capsys):
     lying = np.tile([0.5, 0.5, 0.5, 0.5], (len(clip.root_quat), 1))
     path = save(tmp_path / "lying.pkl", {**twist(clip), "root_rot": lying})
-    assert "--assume quaternion=xyzw reads it so" in refused_line(capsys, "view", "--motion", path)
+    assert "--assume quaternion=xyzw accepts them" in refused_line(capsys, "view", "--motion", path)
     assert motion_files.read(path, Assume(quaternion="xyzw"))
     path = save(tmp_path / "far.npz", {**tracking, "body_pos_w": tracking["body_pos_w"] * 1.5})
     assert "--assume bodies=ignore reads the joints alone" in refused_line(capsys, "view", "--motion", path)
@@ -303,7 +302,7 @@ def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tm
     [
         (["--assume", "quaternion=zyx"], "--assume quaternion=zyx: it takes fps=F; joint-order=mujoco|isaaclab"),
         (["--assume", "fps=-1"], "fps=-1: a rate is a positive number"),
-        (["--joint-names", "spot"], "--joint-names spot: no such robot, nor a list of names; known robots are g1-29"),
+        (["--joint-names", "spot"], "--joint-names spot: neither a known robot nor a list of names"),
         (["--joint-names", "a,b,a"], "it names a joint twice"),
         (["--csv-fps", "0"], "fps 0 is not a positive number"),
     ],
@@ -352,8 +351,8 @@ def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, caps
     table = np.hstack([walk.root_pos, walk.root_quat[:, XYZW], walk.joint_pos])
     np.savetxt(tmp_path / "walk.csv", table, delimiter=",")
     line = refused_line(capsys, "data", tmp_path / "walk.csv", "--out", tmp_path / "set.npz")
-    assert "read at 30 frames a second, which the file does not say, at which it takes 0.7" in line
-    assert "say the rate with --csv-fps" in line
+    assert "read at 30 frames per second, because the file does not state a rate; it then takes 0.7" in line
+    assert "state the rate with --csv-fps" in line
     assert main(["inspect", str(tmp_path / "walk.csv")]) == 1
     (found,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
     assert found.fps == 120
@@ -377,5 +376,5 @@ def test_the_sway_over_the_standing_foot_says_the_rate(fps):
     upright = np.tile([1.0, 0, 0, 0], (len(sideways), 1))
     clip = Clip("sway", 30.0, G1, joint_pos, None, np.zeros((len(sideways), 3)), upright)
     assert _pace.pendulum_fps(clip) == pytest.approx(fps, rel=0.2)
-    doubt, asks = _pace.judge([clip])
+    doubt, asks = _pace.assess([clip])
     assert (doubt == "", asks) == (fps == 30, fps == 120)

@@ -99,7 +99,7 @@ def test_settings_are_checked(tmp_path):
         ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the type int"),
         ("ppo: {learning_rate: -1}", "ppo.learning_rate -1.0 must be a positive"),
         ("ppo: {learning_rate_schedule: COSINE}", "'COSINE' is not one of ADAPTIVE_KL, NONE"),
-        ("ppo: {batch_size: 3}", "is no multiple of"),
+        ("ppo: {batch_size: 3}", "is not a multiple of"),
         ("ppo: {num_evals: 1}", "at least 2"),
         ("commands: {vx: [1, 0]}", "the lower one comes first"),
         ("commands: {vx: [0]}", "not a list of 2 numbers"),

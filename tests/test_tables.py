@@ -68,9 +68,8 @@ def test_a_table_is_read_however_it_is_written(how, clip, table, tmp_path):
     reading = read(tmp_path / "walk.CSV", WRITTEN[how](table))
     assert_same(reading.clips[0], clip)
     assert reading.clips[0].fps == 30
-    assert any(
-        note.text.startswith("read at 30 frames a second, which the file does not say") for note in reading.notes
-    )
+    words = "read at 30 frames per second, because the file does not state a rate"
+    assert any(note.text.startswith(words) for note in reading.notes)
 
 
 TIMES = {
@@ -130,8 +129,8 @@ def test_units_are_corrected_and_reported(unit, factor, clip, table, tmp_path):
     reading = read(tmp_path / "walk.csv", text(scaled))
     assert_same(reading.clips[0], clip)
     assert {note.text for note in reading.notes if note.wrong} == {
-        "joint angles in degrees, read as radians",
-        f"positions in {unit}, read as metres",
+        "joint angles in degrees, converted to radians",
+        f"positions in {unit}, converted to metres",
     }
     only_far = table * np.array([factor] * 3 + [1] * 33)
     (kept,) = read(tmp_path / "walk.csv", text(only_far), lengths="m", csv_fps=50.0).clips
@@ -164,7 +163,7 @@ def test_a_root_in_angles(clip, table, tmp_path):
         (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
         (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
         (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),
-        (lambda _: ["name,value", "x,y"], "no table of numbers"),
+        (lambda _: ["name,value", "x,y"], "not a table of numbers"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):

@@ -237,7 +237,7 @@ def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch
         (("--port", 99999), "0 to 65535"),
         (("--host", "192.0.2.1", "--port", 0), "cannot listen"),
         (("--motion", "absent.npz"), "No such file"),
-        (("--motion", "notes.csv"), "no table of numbers"),
+        (("--motion", "notes.csv"), "not a table of numbers"),
         (("--motion", "notes.csv", "--model", "m"), "belong to driving"),
         (("--model", "absent"), "not a model directory"),
         (("--robot", "absent.xml"), "no such file"),

@@ -127,7 +127,7 @@ def test_a_report_replaces_a_report_only(tmp_path, capsys):
         directory = tmp_path / f"{name}{len(content)}"
         directory.mkdir()
         (directory / name).write_text(content)
-        assert f"holds a {name} that is no report" in refused_line(capsys, "evaluate", "--report", directory)
+        assert f"holds a {name} that is not a report" in refused_line(capsys, "evaluate", "--report", directory)
         assert (directory / name).read_text() == content
 
 

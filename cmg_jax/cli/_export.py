@@ -1,4 +1,4 @@
-"""`cmg-jax export`: a model for other programs."""
+"""`cmg-jax export`: writes a model for other programs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from cmg_jax.cli import _options
 from cmg_jax.export import PLATFORMS, check_onnx, check_stablehlo, onnx_model, stablehlo, torch_file
 from cmg_jax.model import _checkpoint
 
-SUMMARY = "write a model as ONNX, StableHLO or PyTorch file"
+SUMMARY = "write a model as an ONNX, StableHLO or PyTorch file"
 
 
 def add_options(parser: Any) -> None:

@@ -1,4 +1,4 @@
-"""What long work reports while it runs: bars on a terminal, a line from time to time elsewhere."""
+"""Progress of long work: bars on a terminal, a line from time to time elsewhere."""
 
 import sys
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[[str, int], Callable[[int], Any]]
-"""Begins a task of a name and a number of parts; what it returns is called with the number of parts just done."""
+"""Begins a task with a name and a number of parts; returns a function to call with the number of parts just done."""
 
 INTERVAL = 30.0
 """Seconds from one line to the next where there is no terminal."""
@@ -16,8 +16,8 @@ INTERVAL = 30.0
 
 @contextmanager
 def progress_reports(program: str) -> Iterator[Progress]:
-    """Progress on standard error: bars on a terminal; a line every `INTERVAL` seconds in a file or a pipe, whatever
-    the main thread waits for (a compilation, a call that generates everything)."""
+    """Progress on standard error: bars on a terminal; a line every `INTERVAL` seconds in a file or a pipe, even
+    while the main thread waits (for a compilation, or for a call that generates everything)."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -87,14 +87,14 @@ def load(path: Path) -> Dataset:
     """
     kind = file_kind(path)
     if kind.name != "npz":
-        raise InputError(f"{path}: no data set: it is {kind.text}; make one with cmg-jax data")
+        raise InputError(f"{path}: not a data set: it is {kind.text}; make one with cmg-jax data")
     try:
         arrays = read_npz(path)
     except InputError as error:
-        raise InputError(f"{error}, so no data set; make one with cmg-jax data") from None
+        raise InputError(f"{error}, so it is not a data set; make one with cmg-jax data") from None
     names = (*_ARRAYS, "clip_names", "joint_names", "fps")
     if missing := [name for name in names if name not in arrays]:
-        raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
+        raise InputError(f"{path}: not a data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
     robot = _robot(path, arrays)
     try:
         dataset = Dataset(
@@ -105,7 +105,7 @@ def load(path: Path) -> Dataset:
         )
         frames = len(dataset.motion)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
+        raise InputError(f"{path}: not a data set: {first_line(error)}; make one with cmg-jax data") from None
     if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
         raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
     shapes = {"motion": (frames, 2 * dataset.robot.num_joints), "command": (frames, 3)}

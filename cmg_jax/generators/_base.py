@@ -242,7 +242,7 @@ def checked(
 
 
 def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequence[float] | ArrayLike) -> MotionFrame:
-    """The reference between frames, for a control step that is no multiple of the motion's.
+    """The reference between frames, for a control step that is not a multiple of the motion's.
 
     Linear between the two frames around each time.
 

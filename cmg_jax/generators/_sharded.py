@@ -40,7 +40,7 @@ def shard_rows(tree: Tree, over: Mesh) -> Tree:
     """Shard arrays [B, ...] over the mesh, each device its part. Each process passes the rows of its devices.
 
     Raises:
-      InputError: B is no multiple of the number of this process's devices.
+      InputError: B is not a multiple of the number of this process's devices.
     """
     sharding = NamedSharding(over, ROWS)
     local = len(over.local_devices)
@@ -55,7 +55,7 @@ def generate_sharded(
     """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Call it under `jax.jit`.
 
     Raises:
-      InputError: B is no multiple of the number of devices.
+      InputError: B is not a multiple of the number of devices.
     """
     _check_even(len(motion), over.size)
 
@@ -78,7 +78,7 @@ def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
       over: from `mesh`.
 
     Raises:
-      InputError: (`init` raises it) B is no multiple of the number of devices.
+      InputError: (`init` raises it) B is not a multiple of the number of devices.
     """
 
     def specs(model: CMGModel) -> object:

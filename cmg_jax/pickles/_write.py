@@ -67,7 +67,7 @@ class Writer:
             items = [part for item in value.items() for part in item]
             self.sequence(pickle.EMPTY_DICT + pickle.MARK, items, pickle.SETITEMS)
         else:
-            raise TypeError(f"a {type(value).__name__} is no plain data")
+            raise TypeError(f"a {type(value).__name__} is not plain data")
 
     def sequence(self, begin: bytes, values: Any, end: bytes) -> None:
         """Write `values` between two opcodes."""

@@ -79,7 +79,7 @@ class PPOConfig:
             raise InputError(f"ppo.num_evals {self.num_evals}: at least 2, before and after training")
         if self.batch_size * self.num_minibatches % self.num_envs:
             raise InputError(
-                f"ppo.batch_size {self.batch_size} x ppo.num_minibatches {self.num_minibatches} is no multiple of "
+                f"ppo.batch_size {self.batch_size} x ppo.num_minibatches {self.num_minibatches} is not a multiple of "
                 f"ppo.num_envs {self.num_envs}"
             )
 

@@ -114,7 +114,7 @@ class G1Tracking(MjxEnv):
         settings = self._config
         substeps = settings.ctrl_dt / settings.sim_dt
         if substeps < 1 or abs(substeps - round(substeps)) > 1e-6:
-            raise InputError(f"ctrl_dt {settings.ctrl_dt} is no multiple of sim_dt {settings.sim_dt}")
+            raise InputError(f"ctrl_dt {settings.ctrl_dt} is not a multiple of sim_dt {settings.sim_dt}")
         self._mj_model = _g1_model.build(floating=settings.floating, sim_dt=settings.sim_dt)
         self._mjx_model = mjx.put_model(self._mj_model, impl="jax")
         self._joint_names = tuple(joint_names)

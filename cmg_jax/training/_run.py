@@ -90,7 +90,7 @@ def train(
     """
     options = options or RunOptions()
     if options.validate_every < 1 or options.validate_every % options.chunk:
-        raise InputError(f"validate_every {options.validate_every} is no multiple of chunk {options.chunk}")
+        raise InputError(f"validate_every {options.validate_every} is not a multiple of chunk {options.chunk}")
     stats = jax.tree.map(jnp.asarray, dataset.stats()) if initial is None else initial.stats
     pool = _pool(dataset, config.seed)
     drawing = {"stride": config.stride, "start_weight": config.start_weight, "balance": config.balance}
