@@ -1,4 +1,4 @@
-"""A bulk run that is killed in the middle and resumed, against one that is not: checksums, peak memory and rates.
+"""Compares a bulk run that is killed halfway and resumed with an uninterrupted one: checksums, peak memory and rates.
 
     python -m bench.bulk [--envs 200000] [--steps 20] [--dtype float32] [--directory DIR] [--memory-envs 20000]
 

@@ -32,7 +32,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what XLA logs of programs in a compilation cache
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's log about programs in a compilation cache
 
 import jax
 import jax.numpy as jnp

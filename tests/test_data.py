@@ -306,7 +306,7 @@ def test_a_data_set_survives_the_disk_and_damage_is_reported(tmp_path):
     with pytest.raises(InputError, match="it lacks motion, command"):
         _dataset.load(tmp_path / "other.npz")
     (tmp_path / "text.npz").write_text("nothing")
-    with pytest.raises(InputError, match="no data set"):
+    with pytest.raises(InputError, match="not a data set"):
         _dataset.load(tmp_path / "text.npz")
 
 

@@ -189,7 +189,7 @@ BAD_ARGUMENTS = [
     (("--envs", 0), "at least 1"),
     (("--seconds", "-1"), "positive"),
     (("--seconds", "inf"), "positive"),
-    (("--seconds", "0.001"), "hold no frame"),
+    (("--seconds", "0.001"), "less than one frame"),
     (("--seconds", "1e300"), "ask for fewer"),
     (("--envs", 10**9), "ask for fewer"),
     (("--command", "1e39", 0, 0), "finite"),

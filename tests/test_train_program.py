@@ -110,7 +110,7 @@ def test_mistakes_are_one_clear_line(whole, data, tmp_path, capsys):
         (["--data", data, "--out", out], "--resume"),
         (["--data", data, "--out", out, "--resume", *RECIPE, "--seed", 5], "train seed 0, not 5"),
         (["--data", data, "--out", tmp_path / "new", "--resume"], "no run to resume"),
-        (["--data", tmp_path / "text.npz", "--out", tmp_path / "new"], "no data set"),
+        (["--data", tmp_path / "text.npz", "--out", tmp_path / "new"], "not a data set"),
         (["--data", tmp_path / "none.npz", "--out", tmp_path / "new"], "none.npz"),
         (["--data", data, "--out", tmp_path / "a" / "b"], "no directory"),
         (["--data", data, "--out", tmp_path / "new", "--window", 500], "take a shorter window"),

@@ -142,10 +142,10 @@ def truncated_normal(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
 ) -> jax.Array:
-    """Like `normal`, but truncated to the range. The original clips instead, and piles draws up on the edges."""
+    """Like `normal`, but truncated to the range. The original clips instead, which accumulates draws at the edges."""
     mean, std = _moments(command_range, mean, std)
     low, high = _edges(command_range)
-    # A width of zero has no distribution, only one value.
+    # A range of width zero has only one value.
     width = jnp.where(std > 0, std, 1.0)
     draw = jax.random.truncated_normal(
         key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
@@ -209,7 +209,7 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
       InputError: a command of another shape, or an interval that is empty or begins below 1.
     """
     check_shape("command", command, ("B", "C"))
-    # A copy: the state that holds it may be donated, the caller's command not.
+    # A copy: the state that holds it may be donated, but the caller's command may not.
     return HeldCommand(jnp.array(command, jnp.float32), _intervals(key, np.shape(command)[0], interval))
 
 

@@ -15,7 +15,7 @@ from cmg_jax._errors import InputError, check_shape
 
 
 class SmootherState(NamedTuple):
-    """What a smoother knows of each row. Commands are physical."""
+    """The state of a smoother for each row. Commands are physical."""
 
     smoothed: jax.Array  # [B, C] the command for the generator
     requested: jax.Array  # [B, C] the command to reach
@@ -74,7 +74,7 @@ def ramp(steps: int = 25, *, form: Literal["linear", "compounding"] = "linear") 
 
     def linear(state: SmootherState) -> SmootherState:
         weight = jnp.minimum((state.elapsed + 1).astype(jnp.float32) / steps, 1.0)[:, None]
-        # Written so that the end is the requested command to the bit.
+        # Written so that the last command is exactly the requested one.
         way = state.start + (state.requested - state.start) * weight
         smoothed = jnp.where(weight < 1, way, state.requested)
         return state._replace(smoothed=smoothed, elapsed=_next(state.elapsed))

@@ -44,12 +44,12 @@ class Dataset:
         return list(pairwise(edges))
 
     def stats(self) -> MotionStats:
-        """The normalization of these frames and their mirror images, which training draws equally often."""
+        """The normalization of these frames and their mirror images, which training draws with equal probability."""
         mirrored = np.asarray(_joints.mirror_motion(self.motion, self.robot))  # pyright: ignore
         frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
         low, high = self.command.min(axis=0), self.command.max(axis=0)
         sideways = np.maximum(np.abs(low), np.abs(high))[1:]  # vy and yaw rate change sign in the mirror
-        # A command that never varies would divide by nothing.
+        # A command that never varies would divide by zero.
         low, high = np.append(low[:1], -sideways), np.append(high[:1], sideways)
         high = np.maximum(high, low + 1e-3)
         mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), STD_FLOOR)
@@ -81,8 +81,8 @@ def load(path: Path) -> Dataset:
     """Read a data set.
 
     Raises:
-      InputError: it is no data set of `save`, damaged or inconsistent, or its joints are in another order than their
-        names.
+      InputError: it is not a data set of `save`, is damaged or inconsistent, or its joints are not in the order of
+        their names.
       OSError: it cannot be opened.
     """
     kind = file_kind(path)
@@ -123,7 +123,7 @@ def load(path: Path) -> Dataset:
 
 
 def _check_order(path: Path, dataset: Dataset) -> None:
-    """Refuse data made of files in Isaac Lab's order that were taken as MuJoCo's: joints are beyond their limits."""
+    """Refuse data from files in Isaac Lab's order that were read as MuJoCo's: joints exceed their limits."""
     robot = dataset.robot
     if not robot.has_mjcf or set(robot.joint_names) != set(robot.hinge_names):
         return

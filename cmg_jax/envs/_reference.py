@@ -29,7 +29,7 @@ class Reference(NamedTuple):
     ahead: MotionFrame
     """Frames to come, at the offsets `lookahead` of the source, leaves [B, L, J]."""
     root: RootPose
-    """Where a robot would stand that obeyed the active commands since the episode began: [B, 2] m and [B] rad."""
+    """Root pose of a robot that has obeyed the active commands since the episode began: [B, 2] m and [B] rad."""
     root_velocity: jax.Array  # [B, 2] m/s in the world; it turns at command[:, 2]
     command: jax.Array  # [B, C] active: what the frames obey
     smoothed: jax.Array  # [B, C] the latest that the generator received

@@ -1,7 +1,7 @@
 """Reference motion around a vectorised environment: outside Brax's and Playground's auto-reset.
 
 `train(wrap_env_fn=make_wrap_env_fn(source))` gives the trainer Vmap -> Episode -> AutoReset ->
-ReferenceMotionWrapper -> Eval. There all rows are at hand, so the generator decides once for the batch
+ReferenceMotionWrapper -> Eval. There it sees all rows, so the generator decides once for the batch
 whether the network runs, and every row that auto-reset has just restored gets the reference of its new
 episode, in `info["reference"]` and in its observation.
 
@@ -88,7 +88,7 @@ class ReferenceSource:
             )
         if not 1 <= self.hold_interval[0] <= self.hold_interval[1]:
             raise InputError(f"hold_interval {self.hold_interval}: at least 1 step, the shorter one first")
-        _ = self.kinematics  # its errors belong here
+        _ = self.kinematics  # raises its errors here
 
     @cached_property
     def kinematics(self) -> Kinematics | None:
@@ -207,11 +207,11 @@ class ReferenceMotionWrapper(Wrapper):
         source, num_envs = self._source, len(rng)
         state = self.env.reset(rng)
         key, command_key, motion_key, hold_key = jax.random.split(jax.random.fold_in(rng[0], KEY_TAG), 4)
-        # A copy: the state may be donated, the caller's model not.
+        # A copy: the state may be donated, but the caller's model may not.
         model = jax.tree.map(jnp.copy, source.model)
         drawn = None if source.command_sampler is None else source.command_sampler(command_key, num_envs)
         generated = source.generator.init(model, motion_key, drawn, num_envs=num_envs)
-        command = generated.command  # a bank may have put a motion's own in place of the drawn one
+        command = generated.command  # a bank may have replaced the drawn command by that of a motion
         held = hold(hold_key, command, source.hold_interval)
         reference_state = ReferenceState(
             model, generated, held, source.smoother.init(command), init_root(num_envs), key
@@ -244,7 +244,7 @@ class ReferenceMotionWrapper(Wrapper):
         def frame(_: ArrayLike, moving: tuple[GeneratorState, RootPose]) -> tuple[GeneratorState, RootPose]:
             generated, root = moving
             generated = self._source.generator.step(model, generated)[0]
-            # By the command of the frame that was made: a step may put a waiting command in force.
+            # By the command of the frame that was made: a step may activate a waiting command.
             return generated, step_root(root, generated.command[:, :3], model.config.fps)
 
         moving = reference_state.generator, reference_state.root
@@ -323,7 +323,7 @@ class ReferenceMotionWrapper(Wrapper):
         if SLOT not in state.info:
             raise InputError(f'{name} declares no info["{SLOT}"]: add {remedy} {where}')
         if _shapes(state.info[SLOT]) != _shapes(reference):
-            raise InputError(f'info["{SLOT}"] of {name} is not what the wrapper writes: add {remedy} {where}')
+            raise InputError(f'info["{SLOT}"] of {name} is not the slot that the wrapper needs: add {remedy} {where}')
 
 
 def _replace(state: EnvState, **changes: object) -> EnvState:

@@ -1,4 +1,4 @@
-"""Figures of motion whatever its command, of a model's motion and of the data that it was trained on."""
+"""Figures of motion that do not depend on its command, for a model and for its training data."""
 
 import numpy as np
 

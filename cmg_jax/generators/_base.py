@@ -261,7 +261,7 @@ def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequenc
     # Times that are known stay NumPy arrays: inside jit, jax.numpy would trace them.
     xp: Any = jnp if is_traced(seconds) else np
     position = xp.atleast_1d(xp.asarray(seconds, np.float32)) * np.float32(model.config.fps)
-    # A time meant to be frame 3 may come as 2.9999998.
+    # Rounding may turn the time of frame 3 into 2.9999998.
     position = xp.where(xp.abs(position - xp.round(position)) < 1e-4, xp.round(position), position)
     before, after = (edge.astype(np.int32) for edge in (xp.floor(position), xp.ceil(position)))
     weight = jnp.asarray(position - before.astype(np.float32))[None, :, None]
@@ -308,7 +308,7 @@ def standing_frame(model: CMGModel) -> jax.Array:
 
 
 def is_traced(tree: object) -> bool:
-    """Whether jax is tracing a value, whose numbers are therefore not known yet."""
+    """Whether jax is tracing a value of the tree, whose numbers are then not known yet."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 

@@ -42,8 +42,8 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
     Args:
       generator: any mode.
-      hold: serve the last finite frame in place of one that is not, in `lookahead` too. A row that has gone
-        wrong stays so, held, until it is reset.
+      hold: serve the last finite frame in place of one that is not, in `lookahead` too. Such a row
+        stays held until it is reset.
       tolerance: rad that a joint may be beyond its range.
     """
 

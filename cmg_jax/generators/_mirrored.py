@@ -30,8 +30,8 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
     """`generator` with about `fraction` of the rows mirrored, drawn at every reset.
 
     A mirrored row runs the network under the mirrored command and serves the mirror image: it obeys the
-    command that the caller set, with left and right of the body exchanged. The caller sees nothing of it: commands,
-    first frames and served frames mean what they mean without mirroring. Only a command that a bank draws is
+    command that the caller set, with left and right of the body exchanged. Mirroring is invisible to the caller:
+    commands, first frames and served frames have the same meaning as without it. Only a command that a bank draws is
     mirrored after the draw.
 
     Args:

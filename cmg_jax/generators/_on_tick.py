@@ -76,7 +76,7 @@ def on_tick(generator: Generator[S], num_frames: int = 25) -> Generator[TickStat
         mask = _base.changed_rows(state.requested, command, changed)
         requested = jnp.where(mask[:, None], command, state.requested)
         waiting = state.waiting | mask
-        if changed is None:  # a command that is taken back before its tick needs no replan
+        if changed is None:  # a command that is withdrawn before its tick needs no replan
             waiting = waiting & (requested != state.inner.command).any(axis=-1)
         return state._replace(requested=requested, waiting=waiting)
 

@@ -39,8 +39,8 @@ def pregenerated(
     first frame ("loop"), repeats its last frame ("hold"), or further frames are made from its last one ("extend").
     `lookahead` follows the same rule: with "loop" and "hold" it knows every frame to come.
 
-    A reset makes its rows' trajectories in place, and so does a change of command, from the frame
-    last served on: T network calls in sequence. Where commands change often, choose another mode.
+    A reset generates the trajectories of its rows in place, and so does a change of command, from the frame last
+    served on: T network calls in sequence. Where commands change often, choose another mode.
 
     Args:
       num_frames: T, 1 or more. The state holds B x (T+1) x D numbers.

@@ -1,6 +1,6 @@
 """Environments over many devices: rows of a batch sharded along one mesh axis, the model on all of them.
 
-Each device decides for its rows whether the network runs, and compacts them: no data passes between devices.
+Each device decides for its own rows whether the network runs: no data passes between devices.
 The frames are those of one device.
 """
 

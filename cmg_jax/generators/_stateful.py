@@ -45,7 +45,7 @@ class CMGMotionGenerator:
       buffer_size: frames of the realtime buffer, or of streaming's look-ahead.
       preload_duration: frames of a pregenerated trajectory.
       robot: the robot that body transforms are computed on; the model's by default.
-      seed: of the draws of first frames.
+      seed: draws the first frames.
       timed: measure calls for `get_performance_stats`. Each call that makes or reads motion then waits for its result.
 
     Raises:

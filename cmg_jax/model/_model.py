@@ -103,7 +103,7 @@ class CMGModel:
     """Parameters of `config.network`."""
     stats: MotionStats
     initial_motion: jax.Array | None  # [N, D]
-    """A pool of frames that a motion may start from; None where the checkpoint came without one."""
+    """A pool of frames that a motion may start from; None if the checkpoint had none."""
     config: CMGConfig
     bank: MotionBank | None = None
     """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""

@@ -92,7 +92,7 @@ class RunConfig:
     """Model directory; the bundled one by default."""
     seed: int = 0
     randomize: bool = False
-    """Whether every environment has another robot (`domain_randomize`)."""
+    """Whether the robot differs between environments (`domain_randomize`)."""
     lookahead_frames: int = 10
     """L of the `streaming` generator; at least the largest offset of env.lookahead."""
     tick: int = 5

@@ -41,7 +41,7 @@ KEY_BODIES = (
 LAST_ACTION = "last_action"
 
 VELOCITY_SCALE = 0.1
-"""Of joint velocities in observations: those of a walk [rad/s] are about ten times its angles [rad]."""
+"""Factor of joint velocities in observations: in a walk they [rad/s] are about ten times the angles [rad]."""
 
 
 def default_config() -> config_dict.ConfigDict:
@@ -125,7 +125,7 @@ class G1Tracking(MjxEnv):
         self._key_bodies = KEY_BODIES if settings.rewards.key_bodies else ()
         self._bodies = np.array([self._mj_model.body(name).id for name in self._key_bodies], np.int32)
         self._pelvis = self._mj_model.body("pelvis").id
-        self._root = 7 if settings.floating else 0  # numbers of qpos before the joints'
+        self._root = 7 if settings.floating else 0  # number of values of qpos before the joints'
 
     @property
     def wrapping(self) -> dict[str, Any]:
@@ -254,7 +254,7 @@ class G1Tracking(MjxEnv):
 
 
 def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
-    """Another robot for every environment: friction, masses, gains, armature and a load on the torso.
+    """A different robot in every environment: friction, masses, gains, armature and a load on the torso.
 
     Args:
       model: of the environment.

@@ -14,13 +14,13 @@ from cmg_jax.robot import _mjcf, _rotation
 from cmg_jax.robot._robot import Robot
 
 FLAT = 0.015
-"""m above the lowest point of a standing foot, up to which a point belongs to its sole."""
+"""Height in m above the lowest point of a standing foot up to which a point belongs to its sole."""
 
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
 
 
 class _Legs(NamedTuple):
-    """Both legs from the root down, one link for each hinge. The shorter leg begins with links that do not move."""
+    """Both legs from root to foot, one link for each hinge. The shorter leg begins with links that do not move."""
 
     joints: np.ndarray  # [2, L] index of the motion's joint that moves a link, -1 for none
     zero: np.ndarray  # [2, L] rad, of a joint at rest
@@ -66,7 +66,7 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
     soles = jnp.asarray(legs.soles, jnp.float32)
     points = position[..., None, :] + _rotation.apply_matrix(rotation[..., None, :, :], soles)
     below = legs.radius[..., None] * [0.0, 0.0, 1.0]
-    same = (below == below[0, 0]).all()  # then one vector: XLA rounds sums of many otherwise
+    same = (below == below[0, 0]).all()  # use one vector then: XLA rounds sums of many vectors differently
     return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
 
 
@@ -113,7 +113,7 @@ def check(robot: Robot) -> None:
 
 class _Soles(NamedTuple):
     bodies: tuple[int, int]
-    """The bodies that the soles belong to; a foot that is welded to its ankle is one with it."""
+    """The bodies that the soles belong to; a foot that is welded to its ankle is part of the same body."""
     points: np.ndarray  # [2, P, 3] m, centres of balls in the frames of `bodies`
     radius: np.ndarray  # [2, P] m
 

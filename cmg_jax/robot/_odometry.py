@@ -14,7 +14,7 @@ from cmg_jax.robot._root_pose import root_on_floor
 from cmg_jax.robot._rotation import rotate_planar
 
 CONTACT_HEIGHT = 0.01
-"""m above the lowest point of both feet, up to which a point of a sole is in contact with the floor."""
+"""Height in m above the lowest point of both feet up to which a point of a sole is in contact with the floor."""
 
 
 def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Where the robot stands. A generated motion has joints only, so its root follows the command."""
+"""Root poses. A generated motion has joints only, so its root follows the command."""
 
 from typing import NamedTuple
 

@@ -25,7 +25,7 @@ from cmg_jax.training._loss import disagreement, feet_losses, frame_loss, predic
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of a training run: all that its result depends on, besides the data and the first weights."""
+    """The recipe of a training run: everything that its result depends on besides the data and the first weights."""
 
     steps: int = 6000
     """Optimizer steps."""
