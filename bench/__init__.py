@@ -1,4 +1,4 @@
-"""What `cmg-jax bench` measures, and programs that answer one question each (`python -m bench.NAME --help`).
+"""The measurements of `cmg-jax bench`, and programs that each answer one question (`python -m bench.NAME --help`).
 
     import bench
     import cmg_jax

@@ -148,5 +148,5 @@ def _processor() -> str:
 
 
 def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of log(values) over log(sizes): 1 where twice the size takes twice as much."""
+    """Slope of log(values) over log(sizes): 1 if twice the size takes twice as much."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])

@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=200_000)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--directory", type=Path, help="where the temporary directory is made")
+    parser.add_argument("--directory", type=Path, help="parent of the temporary directory")
     parser.add_argument("--memory-envs", type=int, default=20_000)
     options = parser.parse_args()
     model = _checkpoint.default_model()

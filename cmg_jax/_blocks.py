@@ -15,7 +15,7 @@ of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
 
 
 class RowBlocks(NamedTuple):
-    """Blocks that cover all rows. The last one begins early where the size does not divide the number of rows:
+    """Blocks that cover all rows. The last one begins early if the size does not divide the number of rows:
     its first rows are generated twice."""
 
     starts: np.ndarray  # [number of blocks] int32, first rows

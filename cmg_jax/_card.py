@@ -35,7 +35,7 @@ def card(model: CMGModel, path: Path) -> str:
 
 
 def robot_text(robot: Robot) -> str:
-    """What is known of a robot, in one line."""
+    """A description of a robot in one line."""
     if not robot.has_mjcf:
         return "known by the names of its joints only"
     feet = f"on {' and '.join(robot.feet)}" if robot.feet else "its feet are not known"

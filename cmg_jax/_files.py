@@ -193,7 +193,7 @@ def _exchange(new: Path, old: Path) -> None:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file, each with its checksum compared.
 
-    `numpy.load` compares a checksum only where an array ends with its member, so an array whose header has become
+    `numpy.load` compares a checksum only if an array ends with its member, so an array whose header has become
     that of a smaller one is read as such.
 
     Raises:

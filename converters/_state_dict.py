@@ -241,7 +241,7 @@ class _Conversion:
         )
         if not fits:
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise InputError(f"{name} has shape {tensor.shape} where {wanted} belongs; {REMEDY}")
+            raise InputError(f"{name} has shape {tensor.shape} where {wanted} is expected; {REMEDY}")
         values = tensor.numpy() if isinstance(tensor, Tensor) else tensor
         if values.dtype.kind not in "fV":  # ml_dtypes.bfloat16 is of kind V
             raise InputError(f"{name} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")

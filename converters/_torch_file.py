@@ -206,7 +206,7 @@ class _Archive:
         records = self._guarded(lambda archive: archive.infolist())
         self.names = {record.filename for record in records}
         self.checked = any(record.CRC for record in records)
-        """False where torch has left out the checksums (`torch.serialization.set_crc32_options`)."""
+        """False if torch has left out the checksums (`torch.serialization.set_crc32_options`)."""
         roots = [name for name in self.names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(roots) != 1:
             raise InputError(f"{path}: a zip file, but not a PyTorch checkpoint (it has no data.pkl)")

@@ -1,4 +1,4 @@
-"""`cmg-jax inspect`: what files state about themselves, and what they hold."""
+"""`cmg-jax inspect`: checks what files state against what they hold."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NAMES = ("numbers", "fps", "units", "joint order", "limits", "quaternion order",
 
 @pytest.fixture(scope="module")
 def motion() -> Motion:
-    """An upright robot on an arc, each joint waving in its own way within its limits."""
+    """An upright robot on an arc, each joint oscillating differently within its limits."""
     time = np.arange(120)[:, None] / 50
     low, high = G1.joint_limits.T
     middle, swing = (low + high) / 2, (high - low) / 2 * 0.9
@@ -49,7 +49,7 @@ def tracking(motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("tracking") / "tracking.npz"
     motion_files.write(path, motion, "mjlab")
     with np.load(path) as arrays:
-        return {key: value for key, value in arrays.items() if not key.endswith("_names")}  # as most have none
+        return {key: value for key, value in arrays.items() if not key.endswith("_names")}  # most files have none
 
 
 UNKNOWN_IN = {"csv": {"fps", "body order"}, "twist": {"fps"}}
@@ -57,7 +57,7 @@ UNKNOWN_IN = {"csv": {"fps", "body order"}, "twist": {"fps"}}
 
 @pytest.mark.parametrize(("name", "suffix"), [(name, form.suffix) for name, form in motion_files.FORMATS.items()])
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
-def test_nothing_is_wrong_with_what_we_write(name, suffix, joints, motion, tmp_path):
+def test_files_that_we_write_pass_all_checks(name, suffix, joints, motion, tmp_path):
     path = tmp_path / f"walk{suffix}"
     motion_files.write(path, motion.with_joints(joints), name, bodies=True)
     found = verdicts(path)
@@ -80,7 +80,7 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
     assert found["quaternion order"] == WRONG
     assert "xyzw, where wxyz is expected" in reason(path, "quaternion order")
     assert found["joint order"] == found["body order"] == OK, "distinguished from the orders of joints and bodies"
-    # Without bodies the pelvis decides; 180 degrees about the vertical read the same both ways, and nothing can.
+    # Without bodies the pelvis decides. At 180 degrees about the vertical both orders look the same, and nothing can.
     motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     swapped = table.copy()
@@ -115,7 +115,7 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     assert verdicts(tmp_path / "isaac.csv")["joint order"] == WRONG
 
 
-def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
+def test_a_body_under_the_name_of_another_is_recognised(motion, tmp_path):
     motion_files.write(tmp_path / "walk.npz", motion, bodies=True)
     with np.load(tmp_path / "walk.npz") as arrays:
         content = dict(arrays)
@@ -201,7 +201,7 @@ def test_the_program_prints_draws_and_returns_what_it_found(motion, tracking, tm
 
 
 @needs_shared
-def test_the_traps_among_real_files():
+def test_wrong_metadata_of_real_files_is_recognised():
     trap = SHARED / "cmg_original" / "autoregressive_motion.npz"
     assert "declares 60, but its velocities agree with its positions at 24.5" in reason(trap, "fps")
     assert verdicts(trap)["body order"] == WRONG

@@ -1,4 +1,4 @@
-"""Numbers in motion files that are none: rates, times and units as programs write them, and damaged ones."""
+"""Numbers in motion files: rates, times and units as programs write them, and invalid ones."""
 
 import pickle
 
@@ -63,7 +63,7 @@ def test_rates_and_times_as_programs_write_them(rate, clip, content, tmp_path):
         ({"dof_pos": np.zeros((FRAMES, 29), complex)}, "dof_pos holds complex numbers"),
     ],
 )
-def test_numbers_that_are_none_are_refused_in_one_line(change, words, content, tmp_path, capsys):
+def test_invalid_numbers_are_refused_in_one_line(change, words, content, tmp_path, capsys):
     good, bad = save(tmp_path / "good.pkl", content), tmp_path / "bad.npz"
     if any(isinstance(value, np.ndarray) for value in change.values()):
         np.savez(bad, **{**content, **change})
@@ -92,7 +92,7 @@ def test_motions_and_frames_in_other_containers(clip, content, tmp_path):
         motion_files.read(save(tmp_path / "walk.pkl", 3))
 
 
-def test_a_root_whose_height_is_its_y_is_asked_about(clip, content, tmp_path):
+def test_a_root_whose_height_is_its_y_is_questioned(clip, content, tmp_path):
     def units(root_pos):
         checks = _inspection.inspect(save(tmp_path / "walk.pkl", {**content, "root_pos": root_pos})).checks
         return next(check for check in checks if check.name == "units")

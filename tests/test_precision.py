@@ -10,7 +10,7 @@ from cmg_jax.export import onnx_model
 from cmg_jax.model._precision import with_precision
 from tests.generator_tools import commands, first, play
 
-# Of one frame, rad and rad/s, root mean square; about twice what was measured.
+# Root mean square error of one frame, rad and rad/s: about twice the measured one.
 ERRORS = {"float32": (0, 0), "bfloat16": (5e-4, 7e-3), "float16": (7e-5, 9e-4), "int8": (1.6e-3, 2.5e-2)}
 
 
@@ -49,7 +49,7 @@ def test_a_product_is_of_the_kernels_precision_and_summed_in_float32(model):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_generators_take_it_like_any_model(precision, model):
+def test_generators_run_a_model_in_lower_precision(precision, model):
     changed = with_precision(model, precision)
     served = []
     for each in (model, changed):
@@ -59,7 +59,7 @@ def test_generators_take_it_like_any_model(precision, model):
     assert 0 < np.abs(served[0] - served[1]).max() < 0.05
 
 
-def test_what_cannot_be_done_is_refused(model, tmp_path):
+def test_unsupported_precisions_and_exports_are_refused(model, tmp_path):
     with pytest.raises(InputError, match="'int4' is not one of float32, bfloat16, float16, int8"):
         with_precision(model, "int4")  # pyright: ignore[reportArgumentType]
     changed = with_precision(model, "bfloat16")

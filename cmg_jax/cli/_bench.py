@@ -77,7 +77,7 @@ def run(
     if mode == "scaling" and envs:
         raise InputError("--envs: the sizes of --mode scaling are fixed, 512 to 8192")
     if generators and mode != "rollout":
-        raise InputError("--generators goes with --mode rollout")
+        raise InputError("--generators requires --mode rollout")
     _check_targets(save, pictures, profile)
     if mode == "peers":
         _peers.require()

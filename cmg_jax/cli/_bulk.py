@@ -42,7 +42,7 @@ def refuse(out: Path, unwritten: Mapping[str, Any]) -> None:
     for option, value in unwritten.items():
         if value:
             raise InputError(
-                f"--{option} does not go with --out {out}; "
+                f"--{option} cannot be combined with --out {out}; "
                 "generate a few environments again by the same command, with an .npz file as --out"
             )
 
@@ -51,7 +51,7 @@ def refuse_without_store(options: Mapping[str, Any]) -> None:
     """Raise InputError if an option of a store is set, but --out is not a store."""
     for option, value in options.items():
         if value:
-            raise InputError(f"--{option} goes with --out DIR{SUFFIX} only")
+            raise InputError(f"--{option} requires --out DIR{SUFFIX}")
 
 
 def generate(

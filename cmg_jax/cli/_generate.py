@@ -106,7 +106,7 @@ def run(
     if video:
         _render.require_writer(video)
     if out is None and (format or joints):
-        raise InputError(f"--{'format' if format else 'joints'}: says how to write --out, which is missing")
+        raise InputError(f"--{'format' if format else 'joints'} requires --out")
     if out and _bulk.is_store(out):
         loaded = _options.load_model(model)
         commands = _commands(loaded, command, schedule, seconds, num_envs=1)
@@ -126,7 +126,7 @@ def run(
             "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"
         )
     if joints and not is_g1(robot):
-        raise InputError(f"--joints {joints}: says how many joints of the G1 to write; this is another robot")
+        raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
 
     with progress_reports(PROGRAM) as progress:
         advance = progress("frames", envs * len(commands))

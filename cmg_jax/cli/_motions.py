@@ -75,7 +75,7 @@ def run(
     fps = loaded.config.fps
     loaded.config.check_walks("a set of motions")
     if joints and not is_g1(loaded.config.robot):
-        raise InputError(f"--joints {joints}: says how many joints of the G1 to write; this is another robot")
+        raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
     number = len(grid) * per_command
     if number * seconds * fps > MAX_FRAMES:
         raise InputError(f"{number} motions of {seconds:g} s are more than {MAX_FRAMES:,} frames; ask for fewer")

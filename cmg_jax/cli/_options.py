@@ -154,7 +154,7 @@ def robot(robot: Path | None, feet: Sequence[str] | None, mirror: Sequence[str] 
     if robot is None:
         for option, value in (("feet", feet), ("mirror", mirror)):
             if value:
-                raise InputError(f"--{option}: belongs to --robot FILE.xml, which is missing")
+                raise InputError(f"--{option} requires --robot FILE.xml")
         return G1
     return Robot.from_mjcf(robot, feet=tuple(feet) if feet else None, mirror=tuple(mirror) if mirror else None)
 

@@ -1,4 +1,4 @@
-"""What our command-line programs share: a user's mistake gives one line and exit code 2, never a traceback."""
+"""Shared parts of our command-line programs: a user's mistake gives one line and exit code 2, never a traceback."""
 
 import _thread
 import argparse
@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code of `command` (0 where it returns None); an input error is one line."""
+    """The exit code of `command` (0 if it returns None); an input error is one line."""
     with _restored_settings(), quiet_logger("absl"):  # orbax logs there what it also raises
         code = _run(name, command)
         if code:

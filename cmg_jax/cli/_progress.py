@@ -11,7 +11,7 @@ Progress = Callable[[str, int], Callable[[int], Any]]
 """Begins a task with a name and a number of parts; returns a function to call with the number of parts just done."""
 
 INTERVAL = 30.0
-"""Seconds from one line to the next where there is no terminal."""
+"""Seconds from one line to the next without a terminal."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ class _Task:
     def text(self, now: float) -> str:
         """How far the task is, and about how long the rest takes.
 
-        The first advance is left out of the estimate where there are others: it often includes a compilation.
+        The first advance is left out of the estimate if there are others: it often includes a compilation.
         """
         line = f"{self.name} {self.done:,} of {self.total:,}, {duration(now - self.begun)} so far"
         if not self.done or self.first is None:

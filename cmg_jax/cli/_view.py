@@ -73,7 +73,7 @@ def run(
     seconds: float | None,
 ) -> None:
     if motion and (model or schedule or record):
-        raise InputError("--motion plays a file; --model, --schedule and --record belong to driving")
+        raise InputError("--motion plays a file; it cannot be combined with --model, --schedule or --record")
     if not 0 <= port < 65536:
         raise InputError(f"--port {port}: a port is a number from 0 to 65535")
     if record:

@@ -70,7 +70,7 @@ def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndar
         if len(row) < len(cells):
             raise InputError(f"{path}:{number}: {line.strip()!r} is not a line of numbers time, vx, vy, yaw")
         if len(row) != command_dim + 1:
-            raise InputError(f"{path}:{number}: {len(row)} numbers where {command_dim + 1} belong (time, vx, vy, yaw)")
+            raise InputError(f"{path}:{number}: {len(row)} numbers, not {command_dim + 1} (time, vx, vy, yaw)")
         if not np.isfinite(row).all():
             raise InputError(f"{path}:{number}: {line.strip()!r} is not finite")
         if rows and row[0] <= rows[-1][0]:

@@ -28,7 +28,7 @@ def table(rows: list[Row]) -> str:
 
 
 def notes(rows: list[Row]) -> list[str]:
-    """What reading the files corrected or assumed, one line for all files with the same note."""
+    """Corrections and assumptions from reading the files, one line for all files with the same note."""
     files: dict[str, dict[str, None]] = {}
     for row in rows:
         for note in row.notes:

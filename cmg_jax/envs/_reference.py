@@ -35,7 +35,7 @@ class Reference(NamedTuple):
     smoothed: jax.Array  # [B, C] the latest that the generator received
     requested: jax.Array  # [B, C] the target of the smoothed command
     bodies: KeyBodies | None
-    """Key bodies in the frame, leaves [B, N, ...]; None where the source has no `key_bodies`."""
+    """Key bodies in the frame, leaves [B, N, ...]; None if the source has no `key_bodies`."""
     ahead_bodies: KeyBodies | None
     """Key bodies in the frames to come, leaves [B, L, N, ...]."""
 

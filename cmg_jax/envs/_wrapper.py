@@ -92,14 +92,14 @@ class ReferenceSource:
 
     @cached_property
     def kinematics(self) -> Kinematics | None:
-        """Of the key bodies; None where there are none."""
+        """Of the key bodies; None if there are none."""
         if not self.key_bodies:
             return None
         return kinematics(self.robot or self.model.config.robot, bodies=self.key_bodies)
 
 
 class ReferenceState(NamedTuple):
-    """What the wrapper keeps under `info["reference_state"]`.
+    """State of the wrapper, kept under `info["reference_state"]`.
 
     It holds leaves without the axis of environments (weights, clocks, key), so it never enters the environment inside.
     The weights are part of it so that they are an argument of every compiled step, not a constant.
@@ -126,7 +126,7 @@ class Environment(Protocol):
 
 
 class WrapEnvFn(Protocol):
-    """What `brax.training.agents.*.train` takes as `wrap_env_fn`."""
+    """The type of `wrap_env_fn` in `brax.training.agents.*.train`."""
 
     def __call__(
         self,
@@ -195,7 +195,7 @@ class ReferenceMotionWrapper(Wrapper):
         if write_reference is None:
             raise InputError(
                 f"{name} has no method write_reference(self, obs, reference): add one that returns obs with the "
-                "reference's part written (or obs as it is, where the policy does not see the reference)"
+                "reference's part written (or obs unchanged, if the policy does not see the reference)"
             )
         self._write_reference: Callable[[Observation, Reference], Observation] = write_reference
         self._source = source
@@ -332,7 +332,7 @@ def _replace(state: EnvState, **changes: object) -> EnvState:
 
 
 def _frames_per_step(env: Env, action_repeat: int, fps: float) -> int:
-    """Frames of the motion in one control step; one for each repeat where the environment has no `dt`."""
+    """Frames of the motion in one control step; one for each repeat if the environment has no `dt`."""
     dt = getattr(env, "dt", None)
     if dt is None:
         return action_repeat

@@ -40,7 +40,7 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Labels and values of the report's quality, with that of the training data where it is known."""
+    """Labels and values of the report's quality, with that of the training data if it is known."""
     rows = (
         ("frames_beyond_limits", "frames beyond a joint limit (fraction)", ".4f", ""),
         ("velocity_disagreement_rad_s", "velocities against position differences", ".3f", "rad/s"),

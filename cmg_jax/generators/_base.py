@@ -64,7 +64,7 @@ class InitFn(Protocol[S_co]):
           command: [B, C] physical: vx, vy [m/s] and yaw rate [rad/s]. None: each row takes the command of a motion
             of `model.bank`, drawn from the bank's range.
           motion: the frames that count as served last, [B, D] physical: joint positions [rad], then joint
-            velocities [rad/s]. None: drawn from the model's pool, or standing where the model has none.
+            velocities [rad/s]. None: drawn from the model's pool, or standing if the model has none.
           num_envs: B, needed where `command` is None.
 
         Raises:
@@ -292,7 +292,7 @@ def to_frame(model: CMGModel, motion_normalized: jax.Array) -> MotionFrame:
 
 
 def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> jax.Array:
-    """First frames [B, D], physical: drawn from the model's pool, or standing where it has none."""
+    """First frames [B, D], physical: drawn from the model's pool, or standing if it has none."""
     if model.initial_motion is None:
         return jnp.broadcast_to(standing_frame(model), (num_envs, model.config.motion_dim))
     pool = model.initial_motion
@@ -346,12 +346,12 @@ def check_mask(name: str, mask: ArrayLike, num_envs: int) -> jax.Array:
 
 
 def changed_rows(old: jax.Array, new: jax.Array, changed: jax.Array | None) -> jax.Array:
-    """Rows [B] whose command changes: `changed`, or by default those where it differs."""
+    """Rows [B] whose command changes: `changed`, or by default the rows in which it differs."""
     return (old != new).any(axis=-1) if changed is None else changed
 
 
 def _require_source(model: CMGModel, command: jax.Array | None) -> jax.Array | None:
-    """`command`, after a check that a bank draws it where it is None."""
+    """`command`, after a check that a bank can draw it if it is None."""
     if command is None and model.bank is None:
         raise InputError("pass the commands; only a bank draws them, and this model has none (model.replace(bank=...))")
     return command
@@ -374,7 +374,7 @@ _MAX_OFFSET = 2**30
 def _check_offsets(
     offsets: Sequence[int] | ArrayLike, horizon: float
 ) -> tuple[jax.Array | np.ndarray, jax.Array | None]:
-    """Offsets [n] int32, and which of them [n] are valid where that can only be seen later."""
+    """Offsets [n] int32, and which of them [n] are valid, if that can only be known later."""
     traced, limit = is_traced(offsets), int(min(horizon, _MAX_OFFSET))
     values: Any = jnp.atleast_1d(jnp.asarray(offsets)) if traced else np.atleast_1d(np.asarray(offsets))
     if values.size == 0 and not traced:

@@ -39,7 +39,7 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
       fraction: 0 to 1.
 
     Raises:
-      InputError: a fraction outside of that. The functions raise it where a joint of the model has no other side, or
+      InputError: a fraction outside of that. The functions raise it if a joint of the model has no other side, or
         its robot is not known.
     """
     if not 0 <= fraction <= 1:

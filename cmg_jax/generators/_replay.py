@@ -27,16 +27,16 @@ def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:
 
     A row plays one motion, from a random frame that is at least `lookahead_frames` before its end. At the end it
     begins the motion again: motions are fixed, so the reference jumps there. A row plays the motion whose command is
-    nearest to the command that the caller passes (in units of the trained range), or where commands are None one
+    nearest to the command that the caller passes (in units of the trained range), or, if commands are None, one
     drawn from the bank's range. With a first frame, `motion`, it plays from the frame that is nearest to that.
     `set_command` jumps to the nearest motion too. The state's `command` is always the one that the motion obeys.
-    `lookahead` shows the rest of the motion even where the row will begin it again before.
+    `lookahead` shows the rest of the motion even if the row will restart it earlier.
 
     Args:
       lookahead_frames: frames that a row leaves before the end of its motion, and the horizon.
 
     Raises:
-      InputError: a negative number. The functions raise it where motions are too short for it.
+      InputError: a negative number. The functions raise it if motions are too short for it.
     """
     if lookahead_frames < 0:
         raise InputError(f"lookahead_frames {lookahead_frames} is negative")

@@ -177,7 +177,7 @@ class CMGMotionGenerator:
           InputError: the object was made without `timed=True`, so that nothing was measured.
         """
         if not self._timed:
-            raise InputError("calls are timed only where the generator is made with timed=True")
+            raise InputError("calls are timed only if the generator is made with timed=True")
         times = self._milliseconds or [0.0]
         return {f"{name}_inference_ms": float(of(times)) for name, of in (("avg", np.mean), ("max", max), ("min", min))}
 

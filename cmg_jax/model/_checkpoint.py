@@ -1,6 +1,6 @@
 """A model on disk: a directory of arrays and a `config.json`.
 
-    DIR/config.json    architecture, fps, joint names, provenance, and the robot where it is not the G1; digests of all
+    DIR/config.json    architecture, fps, joint names, provenance, and the robot if it is not the G1; digests of all
                        files of arrays/ and one of itself
     DIR/arrays/        params, stats and the pool of initial frames (zarr, one folder an array)
 

@@ -18,7 +18,7 @@ from cmg_jax.robot import Robot
 
 @dataclasses.dataclass(frozen=True)
 class CMGConfig:
-    """What is static about a model: architecture, robot, frame rate and provenance."""
+    """The static part of a model: architecture, robot, frame rate and provenance."""
 
     motion_dim: int
     command_dim: int

@@ -30,7 +30,7 @@ class Clip(NamedTuple):
     robot: Robot
     """Its joints are those of the recording. For some robots only the joint names are known."""
     joint_pos: np.ndarray  # [T, J] rad
-    joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
+    joint_vel: np.ndarray | None  # [T, J] rad/s; None if the file has none
     root_pos: np.ndarray  # [T, 3] m, world
     root_quat: np.ndarray  # [T, 4] wxyz
     command: np.ndarray | None = None  # [T, 3] vx, vy [m/s] and yaw rate [rad/s], as commanded, if known

@@ -38,7 +38,7 @@ def columns(content: Content) -> Columns:
 
 
 def joints(content: Content, dims: int = 2) -> tuple[np.ndarray, np.ndarray | None]:
-    """Joint positions and, where the file has them, velocities, as arrays of `dims` axes."""
+    """Joint positions and, if the file has them, velocities, as arrays of `dims` axes."""
     position, velocity = (content.key(keys) for keys in (content.format.joint_pos, content.format.joint_vel))
     joint_pos = content.array(position or "", dims)
     return joint_pos, None if velocity is None else content.array(velocity, dims)

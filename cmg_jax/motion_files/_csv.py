@@ -25,7 +25,7 @@ ROOT_COLUMNS = 7
 
 _ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
 _ROOT_BODIES = ("root", "pelvis", "floating", "base", "free", "", "body", "torso")
-"""Bodies whose columns may be the root's, the likeliest first; empty stands for columns that name no body."""
+"""Bodies whose columns may be the root's, the most likely first; the empty name is for columns without one."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
 _ROTATION = re.compile(

@@ -33,7 +33,7 @@ class Reading(NamedTuple):
 
 
 def read(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008  (immutable)
-    """The clips of a motion file in radians, metres, seconds and wxyz, corrected where the robot proves an error.
+    """The clips of a motion file in radians, metres, seconds and wxyz, corrected if the robot proves an error.
 
     Args:
       path: an NPZ, CSV or pickle file in any of the formats that `docs/file_formats.md` lists.

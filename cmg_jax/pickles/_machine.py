@@ -36,7 +36,7 @@ def _finished(value: Any) -> Any:
             raise PickleError("is damaged: an array without its state")
         return value.value
     if isinstance(value, _Mark):
-        raise PickleError("is damaged: a marker where a value belongs")
+        raise PickleError("is damaged: a marker where a value is expected")
     return value
 
 

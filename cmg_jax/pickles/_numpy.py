@@ -51,7 +51,7 @@ class Array:
 
 
 class JoblibArray(Array):
-    """What joblib writes in an array's place: its bytes follow in the file, or a pickle of an array of objects."""
+    """joblib's stand-in for an array, whose bytes, or a pickle of an array of objects, follow in the file."""
 
     def read(self, state: Any, stream: BinaryIO, load: Callable[[], Any]) -> None:
         shape, dtype = state["shape"], state["dtype"]

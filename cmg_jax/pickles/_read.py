@@ -17,7 +17,7 @@ from cmg_jax.pickles._placeholder import Handler, PickleError
 from cmg_jax.pickles._unpack import max_unpacked, unpacked
 
 DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What a damaged stream raises in the parser or in an operand."""
+"""Errors that a damaged stream raises in the parser or in an operand."""
 
 
 def load(

@@ -77,7 +77,7 @@ class Writer:
         self.out.append(end)
 
     def name(self, module: str, name: str) -> None:
-        """Refer to `module.name`, whatever it is where the pickle is read."""
+        """Refer to `module.name`, a name that is resolved where the pickle is read."""
         self.out.append(pickle.GLOBAL + f"{module}\n{name}\n".encode())
 
     def call(self, module: str, name: str, *arguments: Any) -> None:

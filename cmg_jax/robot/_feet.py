@@ -164,7 +164,7 @@ def _soles(robot: Robot) -> _Soles:
 
 
 def _corners(place: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Indices of the points [n, 2] that form a sole: the low ones, and where there are many the outermost four."""
+    """Indices of the points [n, 2] that form a sole: the low ones, or the outermost four of many."""
     low = np.flatnonzero(height < height.min() + FLAT)
     if len(low) <= 4:
         return low

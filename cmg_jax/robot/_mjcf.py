@@ -165,7 +165,7 @@ def lowest_points(model: Any, qpos: np.ndarray) -> np.ndarray:
 
 
 def colliding(model: Any, bodies: Sequence[int]) -> list[int]:
-    """The geoms of some bodies that can collide; all of them where none can."""
+    """The geoms of some bodies that can collide; all of them if none can."""
     geoms = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] in bodies]
     return [geom for geom in geoms if model.geom_contype[geom] or model.geom_conaffinity[geom]] or geoms
 

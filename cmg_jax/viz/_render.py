@@ -1,4 +1,4 @@
-"""The robot walking over a floor grid, as GIF or MP4: MuJoCo where there is OpenGL, else a stick figure."""
+"""The robot walking over a floor grid, as GIF or MP4: by MuJoCo if there is OpenGL, else as a stick figure."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
