@@ -74,13 +74,12 @@ def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, device
     state = functions.init(model, jax.random.key(1), commands(3, ROWS))
     restored = jax.tree.map(np.asarray, state)
     done = np.arange(ROWS) % 5 == 0
-    for each in (functions, generator):
-        frames = []
-        for start in (state, restored):
-            after = each.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
-            after = each.set_command(model, after, commands(5, ROWS))
-            frames.append((each.step(model, after)[1], each.lookahead(model, start, (0, 1))))
-        jax.tree.map(np.testing.assert_array_equal, *frames)
+    frames = []
+    for start in (state, restored):
+        after = functions.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
+        after = functions.set_command(model, after, commands(5, ROWS))
+        frames.append((functions.step(model, after)[1], functions.lookahead(model, start, (0, 1))))
+    jax.tree.map(np.testing.assert_array_equal, *frames)
     with pytest.raises(InputError, match="offset 6 is beyond the 5 frames ahead"):
         generator.lookahead(model, state, (6,))
 
