@@ -178,3 +178,16 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
     # Another number of devices in a process shares the threads of a matrix product in another way.
     np.testing.assert_allclose(served[0], expected[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(served, expected, rtol=0, atol=1e-4)
+
+
+def test_a_mesh_of_other_axes_is_refused(model):
+    other = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("batch", "environments"))
+    for call in (
+        lambda: _sharded.sharded(cmg_jax.streaming(2), other),
+        lambda: _sharded.shard_rows(np.zeros((8, 3)), other),
+        lambda: _sharded.generate_sharded(model, jnp.zeros((8, 58)), jnp.zeros((8, 2, 3)), other),
+    ):
+        with pytest.raises(
+            InputError, match=r"the mesh has the axes batch, environments; rows are .*generators\.mesh"
+        ):
+            call()
