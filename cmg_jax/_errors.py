@@ -9,6 +9,14 @@ import numpy as np
 class InputError(ValueError):
     """Input that cannot be used. The message is one line: what is wrong, where, what to do."""
 
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    """`text` with line breaks and control characters escaped, which names in files may contain."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
 
 def check_shape(name: str, value: Any, shape: Sequence[int | str]) -> None:
     """Raise InputError for an array of another shape, which broadcasting might silently accept.

@@ -84,8 +84,10 @@ def test_a_directory_is_recognised(tmp_path):
         ("walk.csv", b"<html><head>", "is a web page"),
         ("walk.pkl", b"", "is empty"),
         ("walk.npz", npz(a=np.arange(3))[:100], "cut short or damaged"),
+        ("walk.npz", archive("a\nb\x1b[0m\x85.npy", "c"), r"is a zip archive of a\nb\x1b[0m\x85.npy, c: unpack it"),
+        ("walk\nb.npz", b"", r"walk\nb.npz"),
     ],
-    ids=["lfs", "npy", "torch", "html", "empty", "cut"],
+    ids=["lfs", "npy", "torch", "html", "empty", "cut", "names with line breaks", "a name with a line break"],
 )
 @pytest.mark.parametrize("command", ["inspect", "view", "data"])
 def test_a_motion_file_of_another_kind_is_reported_as_that_kind(command, name, content, words, tmp_path, capsys):

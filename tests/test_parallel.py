@@ -74,13 +74,12 @@ def test_a_state_of_numpy_arrays_continues_on_several_devices(model, motions, de
     state = functions.init(model, jax.random.key(1), commands(3, ROWS))
     restored = jax.tree.map(np.asarray, state)
     done = np.arange(ROWS) % 5 == 0
-    for each in (functions, generator):
-        frames = []
-        for start in (state, restored):
-            after = each.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
-            after = each.set_command(model, after, commands(5, ROWS))
-            frames.append((each.step(model, after)[1], each.lookahead(model, start, (0, 1))))
-        jax.tree.map(np.testing.assert_array_equal, *frames)
+    frames = []
+    for start in (state, restored):
+        after = functions.reset(model, start, done, jax.random.key(2), commands(4, ROWS))
+        after = functions.set_command(model, after, commands(5, ROWS))
+        frames.append((functions.step(model, after)[1], functions.lookahead(model, start, (0, 1))))
+    jax.tree.map(np.testing.assert_array_equal, *frames)
     with pytest.raises(InputError, match="offset 6 is beyond the 5 frames ahead"):
         generator.lookahead(model, state, (6,))
 
@@ -179,3 +178,14 @@ def test_two_processes_serve_the_frames_of_one_with_two_devices(tmp_path):
     # Matrix products divide their threads differently with another number of devices in a process.
     np.testing.assert_allclose(served[0], expected[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(served, expected, rtol=0, atol=1e-4)
+
+
+def test_a_mesh_of_other_axes_is_refused(model):
+    other = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("batch", "environments"))
+    for call in (
+        lambda: _sharded.sharded(cmg_jax.streaming(2), other),
+        lambda: _sharded.shard_rows(np.zeros((8, 3)), other),
+        lambda: _sharded.generate_sharded(model, jnp.zeros((8, 58)), jnp.zeros((8, 2, 3)), other),
+    ):
+        with pytest.raises(InputError, match=r"the mesh has the axes batch, environments; rows are .*generators\.mesh"):
+            call()

@@ -71,13 +71,13 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
 
 
 def test_the_example_trains():
-    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, num_envs=8, episode_length=6, evaluations=2)"
+    call = f"runpy.run_path({str(EXAMPLE)!r})['main'](steps=640, num_envs=8, episode_length=6, evaluations=1)"
     command = [sys.executable, "-c", f"import runpy; {call}"]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert result.returncode == 0, result.stderr
     rows = [re.fullmatch(r"step (\d+): reward (-?[\d.]+)", line) for line in result.stdout.strip().splitlines()]
-    assert [int(row[1]) for row in rows if row] == [0, 640]
+    assert [int(row[1]) for row in rows if row] == [640]
 
 
 def test_feasibility_is_a_table():
