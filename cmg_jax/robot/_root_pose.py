@@ -74,8 +74,8 @@ def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax
 
 
 def root_on_floor(
-    joint_pos: Float[np.ndarray, "*batch T+1 J"], robot: Robot, commands: Float[np.ndarray, "*batch T 3"], fps: float
-) -> tuple[Float[np.ndarray, "*batch T+1 3"], Float[np.ndarray, "*batch T+1 4"]]:
+    joint_pos: Float[np.ndarray, "*batch T J"], robot: Robot, commands: Float[np.ndarray, "*batch T-1 3"], fps: float
+) -> tuple[Float[np.ndarray, "*batch T 3"], Float[np.ndarray, "*batch T 4"]]:
     """Root poses for pictures and files: along the commanded path, upright, the lower foot on the floor.
 
     Args:
