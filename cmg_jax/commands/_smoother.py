@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError, check_shape
 
@@ -17,10 +18,10 @@ from cmg_jax._errors import InputError, check_shape
 class SmootherState(NamedTuple):
     """The state of a smoother for each row. Commands are physical."""
 
-    smoothed: jax.Array  # [B, C] the command for the generator
-    requested: jax.Array  # [B, C] the command to reach
-    start: jax.Array  # [B, C] the smoothed command when the requested one was set
-    elapsed: jax.Array  # [B] int32, steps since then
+    smoothed: Float[Array, "B C"]  # the command for the generator
+    requested: Float[Array, "B C"]  # the command to reach
+    start: Float[Array, "B C"]  # the smoothed command when the requested one was set
+    elapsed: Int[Array, "B"]  # steps since then
 
 
 class SmootherInitFn(Protocol):

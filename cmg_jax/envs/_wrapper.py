@@ -26,6 +26,7 @@ import numpy as np
 from brax.envs.base import Env, Observation, State, Wrapper
 from brax.envs.wrappers import training as brax_training
 from jax.typing import ArrayLike
+from jaxtyping import Array, UInt
 
 from cmg_jax._errors import InputError
 from cmg_jax.commands import CommandSampler, HeldCommand, Smoother, SmootherState, ramp
@@ -110,7 +111,7 @@ class ReferenceState(NamedTuple):
     held: HeldCommand
     smoother: SmootherState
     root: RootPose
-    key: jax.Array  # [2] uint32, raw: trainers cast the leaves of a state, and typed keys cannot be cast
+    key: UInt[Array, "2"]  # raw: trainers cast the leaves of a state, and typed keys cannot be cast
 
 
 class Environment(Protocol):

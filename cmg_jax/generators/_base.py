@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators._rows import draw_rows
@@ -22,8 +23,8 @@ from cmg_jax.model._model import CMGModel
 class MotionFrame(NamedTuple):
     """Reference motion, physical. `lookahead` puts an axis of offsets before the joints."""
 
-    joint_pos: jax.Array  # [B, J] rad
-    joint_vel: jax.Array  # [B, J] rad/s
+    joint_pos: Float[Array, "B J"]  # rad
+    joint_vel: Float[Array, "B J"]  # rad/s
 
 
 class GeneratorState(Protocol):
@@ -33,8 +34,8 @@ class GeneratorState(Protocol):
     """
 
     @property
-    def command(self) -> jax.Array:
-        """The active command [B, C], physical: the one that each row's frames obey."""
+    def command(self) -> Float[Array, "B C"]:
+        """The active command, physical: the one that each row's frames obey."""
         ...
 
 
@@ -285,22 +286,22 @@ def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S,
     return to.init(model, key, state.command, jnp.concatenate(served, axis=-1)[:, 0])
 
 
-def to_frame(model: CMGModel, motion_normalized: jax.Array) -> MotionFrame:
-    """The physical frame from normalized motion [..., D] of any float dtype."""
+def to_frame(model: CMGModel, motion_normalized: Float[Array, "... D"]) -> MotionFrame:
+    """The physical frame from normalized motion of any float dtype."""
     motion = _normalization.denormalize_motion(model.stats, motion_normalized.astype(jnp.float32))
     return MotionFrame(*jnp.split(motion, 2, axis=-1))
 
 
-def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> jax.Array:
-    """First frames [B, D], physical: drawn from the model's pool, or standing if it has none."""
+def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> Float[Array, "{num_envs} D"]:
+    """First frames, physical: drawn from the model's pool, or standing if it has none."""
     if model.initial_motion is None:
         return jnp.broadcast_to(standing_frame(model), (num_envs, model.config.motion_dim))
     pool = model.initial_motion
     return pool[draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, len(pool), jnp.int32), key, num_envs)]
 
 
-def standing_frame(model: CMGModel) -> jax.Array:
-    """The frame of standing still, [D] physical; for a robot without MJCF, the mean of the training data."""
+def standing_frame(model: CMGModel) -> Float[Array, "D"]:
+    """The frame of standing still, physical; for a robot without MJCF, the mean of the training data."""
     robot = model.config.robot
     if not robot.has_mjcf:
         return model.stats.motion_mean
@@ -338,15 +339,17 @@ def check_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
     return array
 
 
-def check_mask(name: str, mask: ArrayLike, num_envs: int) -> jax.Array:
-    """The mask as [B] bool. It may also hold 0 and 1 as floats, as Brax's `done` does."""
+def check_mask(name: str, mask: ArrayLike, num_envs: int) -> Bool[Array, "{num_envs}"]:
+    """The mask as bool. It may also hold 0 and 1 as floats, as Brax's `done` does."""
     if np.shape(mask) != (num_envs,):
         raise InputError(f"{name} has shape {np.shape(mask)}; it must be [{num_envs}]")
     return jnp.asarray(mask).astype(bool)
 
 
-def changed_rows(old: jax.Array, new: jax.Array, changed: jax.Array | None) -> jax.Array:
-    """Rows [B] whose command changes: `changed`, or by default the rows in which it differs."""
+def changed_rows(
+    old: Float[Array, "B C"], new: Float[Array, "B C"], changed: Bool[Array, "B"] | None
+) -> Bool[Array, "B"]:
+    """Rows whose command changes: `changed`, or by default the rows in which it differs."""
     return (old != new).any(axis=-1) if changed is None else changed
 
 

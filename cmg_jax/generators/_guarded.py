@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from cmg_jax.generators import _base
 from cmg_jax.generators._base import Generator, MotionFrame, S
@@ -14,9 +15,9 @@ from cmg_jax.model._model import CMGModel
 class GuardCounts(NamedTuple):
     """Numbers of steps since `init`, one for each row; write zeros to count from the start."""
 
-    not_finite: jax.Array  # [B] int32: the frame held a NaN or an infinity
-    outside_limits: jax.Array  # [B] int32: a joint was beyond its range
-    outside_command: jax.Array  # [B] int32: the command was beyond the trained range
+    not_finite: Int[Array, "B"]  # the frame held a NaN or an infinity
+    outside_limits: Int[Array, "B"]  # a joint was beyond its range
+    outside_command: Int[Array, "B"]  # the command was beyond the trained range
 
 
 class GuardedState(NamedTuple, Generic[S]):
@@ -27,7 +28,7 @@ class GuardedState(NamedTuple, Generic[S]):
     good: MotionFrame  # leaves [B, J]: the last finite frame served
 
     @property
-    def command(self) -> jax.Array:
+    def command(self) -> Float[Array, "B C"]:
         """The active command [B, C], physical: the one that the frames obey."""
         return self.inner.command
 

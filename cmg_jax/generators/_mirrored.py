@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
@@ -18,10 +19,10 @@ class MirroredState(NamedTuple, Generic[S]):
     """The state of a `mirrored` generator around the state of the generator inside."""
 
     inner: S
-    mirror: jax.Array  # [B] bool
+    mirror: Bool[Array, "B"]
 
     @property
-    def command(self) -> jax.Array:
+    def command(self) -> Float[Array, "B C"]:
         """The active command [B, C], physical: the one that the frames obey as they are served."""
         return _reflect_command(self.mirror, self.inner.command)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
@@ -19,10 +20,10 @@ OnEnd = Literal["loop", "hold", "extend"]
 class PregeneratedState(NamedTuple):
     """Trajectories and the clock that reads them, the same for all rows."""
 
-    frames: jax.Array  # [T+1, B, D] normalized
-    command: jax.Array  # [B, C] physical
-    start: jax.Array  # [B] int32, absolute index of the first of each row's T+1 frames
-    clock: jax.Array  # [] int32, absolute index of the frame last served
+    frames: Float[Array, "T+1 B D"]  # normalized
+    command: Float[Array, "B C"]  # physical
+    start: Int[Array, "B"]  # absolute index of the first of each row's T+1 frames
+    clock: Int[Array, ""]  # absolute index of the frame last served
 
 
 def pregenerated(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank
@@ -17,9 +18,9 @@ from cmg_jax.model._model import CMGModel, MotionBank
 class ReplayState(NamedTuple):
     """Which frame of which motion of the bank each row plays."""
 
-    motion_index: jax.Array  # [B] int32
-    frame_index: jax.Array  # [B] int32, of the frame last served
-    command: jax.Array  # [B, C] physical: the command that each row's motion was made under
+    motion_index: Int[Array, "B"]
+    frame_index: Int[Array, "B"]  # of the frame last served
+    command: Float[Array, "B C"]  # physical: the command that each row's motion was made under
 
 
 def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:

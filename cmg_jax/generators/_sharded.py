@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float
 
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
@@ -52,7 +53,7 @@ def shard_rows(tree: Tree, over: Mesh) -> Tree:
 
 def generate_sharded(
     model: CMGModel, motion: jax.Array, commands: jax.Array, over: Mesh, *, time_major: bool = False
-) -> jax.Array:
+) -> Float[Array, "rows frames D"]:
     """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Call it under `jax.jit`.
 
     Raises:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
@@ -103,7 +104,7 @@ class CMGMotionGenerator:
             done = jnp.zeros(self.num_envs, bool).at[rows].set(True)
             self._state = self._call(self._generator.reset, self.model, self._state, done, key, command, motion)
 
-    def get_motion(self, env_ids: EnvIds | None = None) -> tuple[jax.Array, jax.Array]:
+    def get_motion(self, env_ids: EnvIds | None = None) -> tuple[Float[Array, "n J"], Float[Array, "n J"]]:
         """The next frame: joint positions [N, J] rad and joint velocities [N, J] rad/s. The first call resets."""
         rows = None if env_ids is None else self._rows(env_ids)
         if self._state is None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.model import _normalization
@@ -83,10 +84,10 @@ class CMGConfig:
 class MotionBank(NamedTuple):
     """M motions of F frames, each under one command. `build_bank` and `load_bank` make one."""
 
-    frames: jax.Array  # [F, M, D] normalized
-    command: jax.Array  # [M, C] physical
-    command_low: jax.Array  # [C] draws choose motions whose command lies between these two;
-    command_high: jax.Array  # [C] a curriculum may replace them with `_replace` at any time
+    frames: Float[Array, "F M D"]  # normalized
+    command: Float[Array, "M C"]  # physical
+    command_low: Float[Array, "C"]  # draws choose motions whose command lies between these two;
+    command_high: Float[Array, "C"]  # a curriculum may replace them with `_replace` at any time
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -102,7 +103,7 @@ class CMGModel:
     params: Any
     """Parameters of `config.network`."""
     stats: MotionStats
-    initial_motion: jax.Array | None  # [N, D]
+    initial_motion: Float[Array, "N D"] | None
     """A pool of frames that a motion may start from; None if the checkpoint had none."""
     config: CMGConfig
     bank: MotionBank | None = None
@@ -128,7 +129,7 @@ class CMGModel:
 _CHILDREN = ("params", "stats", "initial_motion", "bank")
 
 
-def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... D"]:
     """The next frame.
 
     Args:
@@ -148,13 +149,15 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
     return _normalization.denormalize_motion(model.stats, normalized)
 
 
-def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+def apply_normalized(
+    model: CMGModel, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]
+) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
 
-def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
     """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore

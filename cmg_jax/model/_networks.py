@@ -16,6 +16,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
 
 
 def pack_experts(weights: Any) -> Any:
@@ -33,19 +34,20 @@ SCALE = "kernel_scale"
 
 
 def blend_experts(
-    x: jax.Array, coefficients: jax.Array, kernel: jax.Array, bias: jax.Array, scale: jax.Array | None = None
-) -> jax.Array:
+    x: Float[Array, "inputs B"],
+    coefficients: Float[Array, "E B"],
+    kernel: Num[Array, "rows inputs"],
+    bias: Float[Array, "E outputs"],
+    scale: Float[Array, "rows"] | None = None,
+) -> Float[Array, "outputs B"]:
     """sum_e c_e (x W_e + b_e) as one matrix product, never a blended weight per row.
 
     Args:
-      x: [in, B].
-      coefficients: [E, B].
+      x: the layer's input.
+      coefficients: of the experts.
       kernel: of `pack_experts`, in the precision to multiply in.
-      bias: [E, out].
-      scale: of the rows of an int8 kernel, [E out]: W = scale kernel.
-
-    Returns:
-      [out, B].
+      bias: of each expert.
+      scale: of the E out rows of an int8 kernel: W = scale kernel.
     """
     outputs = _product(kernel, x, scale).reshape(*bias.shape, -1)
     # Written out, the sum is one loop over the results; as a reduction it takes up to 7 % of a step longer.
@@ -122,16 +124,18 @@ class CMG(nn.Module):
         self.gating = Gating(self.gate_dims, self.num_experts)
         self.layers = [MoELayer(self.num_experts, features) for features in (*self.hidden_dims, self.motion_dim)]
 
-    def __call__(self, motion: jax.Array, command: jax.Array) -> jax.Array:
-        """motion [..., D], command [..., C] -> next motion [..., D]."""
+    def __call__(self, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
+        """The next motion."""
         x = _features_first(motion, command)
         coefficients = self.gating(x)
         for layer in self.layers[:-1]:
             x = elu(layer(x, coefficients))
         return self.layers[-1](x, coefficients).T.reshape(motion.shape)
 
-    def coefficients(self, motion: jax.Array, command: jax.Array) -> jax.Array:
-        """The weights of the experts, [..., E], for motion [..., D] and command [..., C]."""
+    def coefficients(
+        self, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]
+    ) -> Float[Array, "*batch E"]:
+        """The weights of the experts."""
         return self.gating(_features_first(motion, command)).T.reshape(*motion.shape[:-1], self.num_experts)
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.robot import _mjcf, _rotation
@@ -31,7 +32,7 @@ class _Legs(NamedTuple):
     radius: np.ndarray  # [2, P] m, of the balls
 
 
-def sole_points(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
+def sole_points(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "... 2 P 3"]:
     """Lowest points under each foot, left foot first, in the frame of an upright root.
 
     The points are the bottoms of spheres, or corners, of the geoms under the feet: four for each foot of the G1, up to
@@ -70,14 +71,14 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
     return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
 
 
-def ground_height(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
-    """Height [N] m of the lowest point under the feet of poses [N, J], the root at the origin; in bounded memory."""
+def ground_height(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "B"]:
+    """Height [m] of the lowest point under the feet of poses [B, J], the root at the origin; in bounded memory."""
     joint_pos = jnp.asarray(joint_pos, jnp.float32)
     return jax.lax.map(lambda pose: sole_points(pose, robot)[..., 2].min(), joint_pos, batch_size=8192)
 
 
-def sole_positions(robot: Robot, positions: np.ndarray) -> np.ndarray:
-    """Lowest points under each foot in the world, [N, 2, P, 3] m, for MuJoCo positions [N, nq], by C MuJoCo."""
+def sole_positions(robot: Robot, positions: Float[np.ndarray, "N nq"]) -> Float[np.ndarray, "N 2 P 3"]:
+    """Lowest points under each foot in the world [m] for MuJoCo positions, by C MuJoCo."""
     return _mass_and_soles(robot, positions, with_mass=False)[1]
 
 

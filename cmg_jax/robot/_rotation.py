@@ -4,9 +4,9 @@ The first part is NumPy, for files and pictures; the second part is JAX, for use
 """
 # pyright: reportAttributeAccessIssue=false
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 
 def multiply(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -61,8 +61,8 @@ def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1).astype(np.float32)
 
 
-def matrix(quat: np.ndarray) -> np.ndarray:
-    """The rotation matrix [3, 3] of a quaternion [4], as MuJoCo computes it."""
+def matrix(quat: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
+    """The rotation matrix of a quaternion, as MuJoCo computes it."""
     import mujoco
 
     out = np.empty(9)
@@ -70,27 +70,27 @@ def matrix(quat: np.ndarray) -> np.ndarray:
     return out.reshape(3, 3)
 
 
-def yaw_of(quat: jax.Array) -> jax.Array:
-    """Yaw [] rad of a rotation [4]."""
+def yaw_of(quat: Float[Array, "4"]) -> Float[Array, ""]:
+    """Yaw [rad] of a rotation."""
     w, x, y, z = quat
     return jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
 
 
-def into_body_frame(quat: jax.Array, vector: jax.Array) -> jax.Array:
-    """A vector [3] of the world along the axes of a body with rotation `quat` [4]."""
+def into_body_frame(quat: Float[Array, "4"], vector: Float[Array, "3"]) -> Float[Array, "3"]:
+    """A vector of the world along the axes of a body with rotation `quat`."""
     axis = -quat[1:]
     twice = 2 * jnp.cross(axis, vector)
     return vector + quat[0] * twice + jnp.cross(axis, twice)
 
 
-def rotate_planar(vector: jax.Array, angle: jax.Array) -> jax.Array:
-    """Vectors [..., 2] rotated by `angle` [...] rad."""
+def rotate_planar(vector: Float[Array, "... 2"], angle: Float[Array, "..."]) -> Float[Array, "... 2"]:
+    """Vectors rotated by `angle` [rad]."""
     x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
 
 
-def about_axis(axis: np.ndarray, angle: jax.Array) -> jax.Array:
-    """Rotation matrices [..., N, 3, 3] by `angle` [..., N] rad about unit axes [N, 3] (Rodrigues)."""
+def about_axis(axis: Float[np.ndarray, "N 3"], angle: Float[Array, "*batch N"]) -> Float[Array, "*batch N 3 3"]:
+    """Rotation matrices by `angle` [rad] about unit axes (Rodrigues)."""
     cross = np.cross(np.eye(3), axis[:, None])  # cross @ v = axis x v
     sin, cos = jnp.sin(angle)[..., None, None], jnp.cos(angle)[..., None, None]
     return (
@@ -101,11 +101,11 @@ def about_axis(axis: np.ndarray, angle: jax.Array) -> jax.Array:
 
 
 # Written out, these fuse into one loop; as matrix products XLA would call a routine for each 3 x 3 matrix.
-def matrix_product(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Products of rotation matrices [..., 3, 3]: `second`, then `first`."""
+def matrix_product(first: Float[Array, "... 3 3"], second: Float[Array, "... 3 3"]) -> Float[Array, "... 3 3"]:
+    """Products of rotation matrices: `second`, then `first`."""
     return (first[..., :, :, None] * second[..., None, :, :]).sum(axis=-2)
 
 
-def apply_matrix(rotation: jax.Array, vector: jax.Array) -> jax.Array:
-    """Vectors [..., 3] rotated by matrices [..., 3, 3]."""
+def apply_matrix(rotation: Float[Array, "... 3 3"], vector: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
+    """Vectors rotated by matrices."""
     return (rotation * vector[..., None, :]).sum(axis=-1)
