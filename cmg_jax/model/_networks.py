@@ -16,6 +16,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Num
 
 
@@ -124,22 +125,24 @@ class CMG(nn.Module):
         self.gating = Gating(self.gate_dims, self.num_experts)
         self.layers = [MoELayer(self.num_experts, features) for features in (*self.hidden_dims, self.motion_dim)]
 
-    def __call__(self, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
+    def __call__(
+        self, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
+    ) -> Float[Array, "*batch D"]:
         """The next motion."""
         x = _features_first(motion, command)
         coefficients = self.gating(x)
         for layer in self.layers[:-1]:
             x = elu(layer(x, coefficients))
-        return self.layers[-1](x, coefficients).T.reshape(motion.shape)
+        return self.layers[-1](x, coefficients).T.reshape(jnp.shape(motion))
 
     def coefficients(
-        self, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]
+        self, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
     ) -> Float[Array, "*batch E"]:
         """The weights of the experts."""
-        return self.gating(_features_first(motion, command)).T.reshape(*motion.shape[:-1], self.num_experts)
+        return self.gating(_features_first(motion, command)).T.reshape(*jnp.shape(motion)[:-1], self.num_experts)
 
 
-def _features_first(motion: jax.Array, command: jax.Array) -> jax.Array:
+def _features_first(motion: ArrayLike, command: ArrayLike) -> jax.Array:
     """The network's input [D + C, B]."""
-    x = jnp.concatenate([motion, command], axis=-1)
+    x = jnp.concatenate([jnp.asarray(motion), jnp.asarray(command)], axis=-1)
     return x.reshape(-1, x.shape[-1]).T
