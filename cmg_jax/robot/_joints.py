@@ -29,11 +29,6 @@ def mirror_joints(values: jax.Array, robot: Robot) -> jax.Array:
     return values[..., source] * jnp.asarray(sign).reshape((1,) * (values.ndim - 1) + (-1,))
 
 
-def mirror_motion(motion: jax.Array, robot: Robot) -> jax.Array:
-    """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
-    return jnp.concatenate([mirror_joints(half, robot) for half in jnp.split(motion, 2, axis=-1)], axis=-1)
-
-
 def mirror_command(command: jax.Array) -> jax.Array:
     """Reflect commands [..., 3]: vx stays, vy and the yaw rate change sign."""
     return command * jnp.array([1.0, -1.0, -1.0], command.dtype).reshape((1,) * (command.ndim - 1) + (3,))
