@@ -33,6 +33,7 @@ from cmg_jax.robot._root import (
     foot_contacts,
     integrate_root,
     place_root,
+    root_channel,
     root_motion,
     soles_in_world,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "mirror_motion",
     "place_root",
     "reset_root",
+    "root_channel",
     "root_from_feet",
     "root_motion",
     "root_on_floor",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cmg_jax.robot import _feet
 from cmg_jax.robot._frame import MotionFrame, RootMotion
@@ -90,6 +91,33 @@ def integrate_root(motion: RootMotion, fps: float) -> RootState:
     angular = rotation_vector(multiply(rotation[..., 1:, :], inverse(rotation[..., :-1, :]))) * fps
     repeat = [jnp.concatenate([values, values[..., -1:, :]], axis=-2) for values in (linear, angular)]
     return RootState(position, rotation, *repeat)
+
+
+def root_channel(position: np.ndarray, rotation: np.ndarray, fps: float) -> RootMotion:
+    """The root channel of a recorded root, by which `integrate_root` finds its path again.
+
+    The first frame repeats the velocity of the second one. A lean of more than 90 degrees cannot be expressed.
+
+    Args:
+      position: [T, 3] m in the world, T at least 2.
+      rotation: [T, 4] wxyz.
+      fps: frames per second.
+
+    Returns:
+      NumPy leaves [T, k], float64.
+    """
+    position, rotation = np.asarray(position, np.float64), np.asarray(rotation, np.float64)
+    down = rotate(inverse(rotation), np.broadcast_to([0.0, 0.0, -1.0], position.shape))
+    w, x, y, z = rotation.T
+    yaw = np.unwrap(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
+    turned = np.diff(yaw)
+    # The inverse of `integrate_command`: a chord is half-way through its turn.
+    towards, chord = -(yaw[:-1] + turned / 2), np.sinc(turned / (2 * np.pi)) / fps
+    dx, dy = np.diff(position[:, :2], axis=0).T / chord
+    cos, sin = np.cos(towards), np.sin(towards)
+    planar = np.stack([dx * cos - dy * sin, dx * sin + dy * cos, turned * fps], axis=-1)
+    planar = np.concatenate([planar[:1], planar])
+    return RootMotion(position[:, 2:], down[:, :2], planar[:, :2], planar[:, 2:])  # pyright: ignore
 
 
 def place_root(root: RootState, pose: RootPose) -> RootState:
