@@ -9,6 +9,7 @@ import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.robot import (
     G1,
+    RootMotion,
     RootPose,
     RootState,
     foot_contacts,
@@ -24,6 +25,12 @@ from cmg_jax.robot import (
 from cmg_jax.robot._root import gravity_of, rotation_of
 from cmg_jax.robot._rotation import rotate, yaw_of
 from tests.generator_tools import commands, flat, play
+
+
+def channel(motion) -> RootMotion:
+    root = split_frame(motion, 29).root
+    assert root is not None
+    return root
 
 
 def lean(random, *shape):
@@ -61,7 +68,7 @@ def test_the_mirror_image_walks_the_mirrored_path():
     motion = jnp.asarray(random.normal(size=(4, 60, 64)), jnp.float32) * 0.3
     image = mirror_motion(motion, G1)
     np.testing.assert_array_equal(mirror_motion(image, G1), motion)
-    path, mirrored = (integrate_root(split_frame(frames, 29).root, 50.0) for frames in (motion, image))
+    path, mirrored = (integrate_root(channel(frames), 50.0) for frames in (motion, image))
     across = jnp.array([1.0, -1, 1]).reshape(1, 1, 3)
     np.testing.assert_allclose(mirrored.position, path.position * across, atol=1e-5)
     np.testing.assert_allclose(mirrored.linear_velocity, path.linear_velocity * across, atol=1e-4)
@@ -70,7 +77,7 @@ def test_the_mirror_image_walks_the_mirrored_path():
 
 def test_velocities_lead_to_the_next_frame():
     random = np.random.default_rng(3)
-    motion = split_frame(jnp.asarray(random.normal(size=(2, 30, 64)), jnp.float32) * 0.2, 29).root
+    motion = channel(jnp.asarray(random.normal(size=(2, 30, 64)), jnp.float32) * 0.2)
     root = integrate_root(motion, 50.0)
     moved = root.position[:, :-1] + root.linear_velocity[:, :-1] / 50
     np.testing.assert_allclose(moved, root.position[:, 1:], atol=1e-6)
@@ -83,7 +90,7 @@ def test_velocities_lead_to_the_next_frame():
 def test_a_path_may_be_integrated_in_pieces():
     """`place_root` at the end of the first piece continues it."""
     random = np.random.default_rng(4)
-    motion = split_frame(jnp.asarray(random.normal(size=(3, 41, 64)), jnp.float32) * 0.3, 29).root
+    motion = channel(jnp.asarray(random.normal(size=(3, 41, 64)), jnp.float32) * 0.3)
     whole = integrate_root(motion, 50.0)
     first = integrate_root(jax.tree.map(lambda leaf: leaf[:, :21], motion), 50.0)
     pose = RootPose(first.position[:, -1, :2], yaw_of(first.rotation[:, -1]))
