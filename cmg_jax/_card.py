@@ -8,6 +8,7 @@ import numpy as np
 from cmg_jax.commands._components import COMMAND_LABELS
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
+from cmg_jax.robot._frame import describe
 
 
 def card(model: CMGModel, path: Path) -> str:
@@ -19,7 +20,7 @@ def card(model: CMGModel, path: Path) -> str:
         ("model", str(path)),
         ("network", f"{config.num_experts} experts, layers {' -> '.join(map(str, widths))}, {weights:,} parameters"),
         ("gate", " -> ".join(map(str, (widths[0], *config.gate_dims, config.num_experts)))),
-        ("frame", f"{config.num_joints} joint positions [rad], {config.num_joints} joint velocities [rad/s]"),
+        ("frame", describe(config.frame_parts)),
         ("robot", robot_text(config.robot)),
         ("fps", f"{config.fps:g}"),
         ("initial frames", "none" if model.initial_motion is None else str(len(model.initial_motion))),

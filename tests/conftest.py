@@ -35,9 +35,10 @@ SHAPE_CHECKED = [f"cmg_jax.{name}" for name in ("_rollout", "commands", "envs", 
 install_import_hook(SHAPE_CHECKED, f"{check_shapes.__module__}.{check_shapes.__name__}")
 
 import cmg_jax  # noqa: E402
+from cmg_jax.generators import standing_frame  # noqa: E402
 from cmg_jax.model._model import CMGConfig, CMGModel  # noqa: E402
 from cmg_jax.model._normalization import MotionStats  # noqa: E402
-from cmg_jax.robot import Robot  # noqa: E402
+from cmg_jax.robot import G1, Robot  # noqa: E402
 from tests.generator_tools import sampler  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -116,6 +117,20 @@ def tiny_model() -> CMGModel:
     params = jax.jit(config.network.init)(jax.random.key(3), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
     return CMGModel(params, MotionStats(jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), low, high), None, config)
+
+
+@pytest.fixture(scope="session")
+def root_model() -> CMGModel:
+    """A random network of the G1 with a root channel: motion near standing that nobody would walk."""
+    size = 64
+    config = CMGConfig(size, 3, 2, (7,), (9, 8), G1)
+    params = jax.jit(config.network.init)(jax.random.key(5), jnp.zeros((1, size)), jnp.zeros((1, 3)))["params"]
+    std = jnp.concatenate([jnp.full(29, 0.1), jnp.full(29, 0.5), jnp.array([0.02, 0.05, 0.05, 0.3, 0.2, 0.4])])
+    low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
+    model = CMGModel(params, MotionStats(jnp.zeros(size), std, low, high), None, config)
+    mean = standing_frame(model)
+    pool = mean[None] + std[None] * jax.random.normal(jax.random.key(6), (7, size))
+    return model.replace(stats=model.stats._replace(motion_mean=mean), initial_motion=pool)
 
 
 @pytest.fixture(scope="module")

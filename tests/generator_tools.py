@@ -27,7 +27,7 @@ def first(seed, batch=BATCH):
 
 
 def flat(frame: MotionFrame) -> np.ndarray:
-    return np.concatenate(frame, axis=-1)
+    return np.concatenate(jax.tree.leaves(frame), axis=-1)
 
 
 def jitted(generator):

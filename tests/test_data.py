@@ -13,9 +13,8 @@ from cmg_jax.data import _build, _dataset
 from cmg_jax.data._build import Options
 from cmg_jax.data._dataset import LEFT, RIGHT
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips
-from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot import G1, Robot, _odometry, mirror_motion
 from cmg_jax.robot._g1 import G1_29_JOINTS
-from cmg_jax.robot._joints import mirror_motion
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.data_tools import walking
 

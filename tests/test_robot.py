@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.robot import G1, _feet, _joints, _root_pose
+from cmg_jax.robot import G1, _feet, _frame, _joints, _root_pose
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS, MJCF_PATH
 from tests.conftest import DATA
@@ -46,15 +46,15 @@ def test_joint_maps_use_names():
     )
 )
 def test_mirroring_twice_changes_nothing(motion):
-    once = _joints.mirror_motion(jnp.asarray(motion), G1)
-    np.testing.assert_array_equal(_joints.mirror_motion(once, G1), motion)
+    once = _frame.mirror_motion(jnp.asarray(motion), G1)
+    np.testing.assert_array_equal(_frame.mirror_motion(once, G1), motion)
 
 
 def test_a_mirrored_pose_is_the_reflected_robot():
     rng = np.random.default_rng(1)
     limits = G1.joint_limits
     pose = rng.uniform(limits[:, 0], limits[:, 1], size=(5, 29)) * 0.5
-    mirrored = np.asarray(_joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1))[:, :29]
+    mirrored = np.asarray(_frame.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1))[:, :29]
     bodies, reflected = (body_poses(G1, qpos(G1, p)).position for p in (pose, mirrored))
     names = G1.body_names
     swap = {"left": "right", "right": "left"}

@@ -7,7 +7,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot import _joints
+from cmg_jax.robot import _frame, _joints
 from tests.generator_tools import BATCH, commands, first, flat, jitted
 
 KEY = jax.random.key(0)
@@ -57,7 +57,7 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
     mask = np.asarray(state.mirror)
     assert 0 < mask.sum() < BATCH
     np.testing.assert_array_equal(state.command, commands(1))
-    image = plain.init(model, KEY, _joints.mirror_command(commands(1)), _joints.mirror_motion(first(2), robot))
+    image = plain.init(model, KEY, _joints.mirror_command(commands(1)), _frame.mirror_motion(first(2), robot))
     same = plain.init(model, KEY, commands(1), first(2))
     for now in range(6):
         if now == 3:
@@ -69,7 +69,7 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
         state, served = mirrored.step(model, state)
         image, image_frame = plain.step(model, image)
         same, same_frame = plain.step(model, same)
-        reflected = _joints.mirror_motion(jnp.asarray(flat(image_frame)), robot)
+        reflected = _frame.mirror_motion(jnp.asarray(flat(image_frame)), robot)
         expected = np.where(mask[:, None], reflected, flat(same_frame))
         np.testing.assert_allclose(flat(served), expected, atol=1e-5)
         np.testing.assert_allclose(ahead, expected, atol=1e-5)

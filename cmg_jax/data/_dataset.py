@@ -13,7 +13,7 @@ from cmg_jax._file_kinds import file_kind
 from cmg_jax._files import atomic_path, first_line, read_npz
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import _evidence
-from cmg_jax.robot import Robot, _joints, _saved
+from cmg_jax.robot import Robot, _frame, _saved
 
 STD_FLOOR = 0.1
 """Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
@@ -45,7 +45,7 @@ class Dataset:
 
     def stats(self) -> MotionStats:
         """The normalization of these frames and their mirror images, which training draws with equal probability."""
-        mirrored = np.asarray(_joints.mirror_motion(self.motion, self.robot))  # pyright: ignore
+        mirrored = np.asarray(_frame.mirror_motion(self.motion, self.robot))
         frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
         low, high = self.command.min(axis=0), self.command.max(axis=0)
         sideways = np.maximum(np.abs(low), np.abs(high))[1:]  # vy and yaw rate change sign in the mirror

@@ -307,7 +307,7 @@ class ReferenceMotionWrapper(Wrapper):
 
     def _key_bodies(self, frames: MotionFrame) -> KeyBodies | None:
         robot = self._source.kinematics
-        return None if robot is None else KeyBodies(*robot.body_velocities(*frames))
+        return None if robot is None else KeyBodies(*robot.body_velocities(frames.joint_pos, frames.joint_vel))
 
     def _with_reference(self, state: State, reference_state: ReferenceState, reference: Reference) -> State:
         obs = jax.vmap(self._write_reference)(state.obs, reference)

@@ -18,13 +18,7 @@ from cmg_jax._errors import InputError
 from cmg_jax.generators._rows import draw_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel
-
-
-class MotionFrame(NamedTuple):
-    """Reference motion, physical. `lookahead` puts an axis of offsets before the joints."""
-
-    joint_pos: Float[Array, "B J"]  # rad
-    joint_vel: Float[Array, "B J"]  # rad/s
+from cmg_jax.robot import MotionFrame, join_frame, root_motion, split_frame
 
 
 class GeneratorState(Protocol):
@@ -283,13 +277,13 @@ def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S,
       key: consumed.
     """
     served = generator.lookahead(model, state, (0,))
-    return to.init(model, key, state.command, jnp.concatenate(served, axis=-1)[:, 0])
+    return to.init(model, key, state.command, join_frame(served)[:, 0])
 
 
 def to_frame(model: CMGModel, motion_normalized: Float[Array, "... D"]) -> MotionFrame:
     """The physical frame from normalized motion of any float dtype."""
     motion = _normalization.denormalize_motion(model.stats, motion_normalized.astype(jnp.float32))
-    return MotionFrame(*jnp.split(motion, 2, axis=-1))
+    return split_frame(motion, model.config.num_joints)
 
 
 def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> Float[Array, "{num_envs} D"]:
@@ -301,11 +295,18 @@ def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> Float[Array,
 
 
 def standing_frame(model: CMGModel) -> Float[Array, "D"]:
-    """The frame of standing still, physical; for a robot without MJCF, the mean of the training data."""
-    robot = model.config.robot
-    if not robot.has_mjcf:
+    """The frame of standing still, physical; for a robot without MJCF, the mean of the training data.
+
+    A root channel stands upright, the lower foot on the floor.
+    """
+    config = model.config
+    if not config.robot.has_mjcf:
         return model.stats.motion_mean
-    return jnp.concatenate([jnp.asarray(robot.standing_joint_pos), jnp.zeros(robot.num_joints, jnp.float32)])
+    joint_pos = jnp.asarray(config.robot.standing_joint_pos)
+    frame = MotionFrame(joint_pos, jnp.zeros_like(joint_pos))
+    if config.has_root:
+        frame = frame._replace(root=root_motion(frame, jnp.zeros(3, jnp.float32), config.robot))
+    return join_frame(frame)
 
 
 def is_traced(tree: object) -> bool:

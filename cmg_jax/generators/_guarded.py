@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from cmg_jax.generators import _base
 from cmg_jax.generators._base import Generator, MotionFrame, S
 from cmg_jax.model._model import CMGModel
+from cmg_jax.robot import split_frame
 
 
 class GuardCounts(NamedTuple):
@@ -63,7 +64,7 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
         """The frame last served, or standing in rows where it is not finite."""
         frame = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
         finite = _finite(frame)[:, None]
-        standing = MotionFrame(*jnp.split(_base.standing_frame(model)[None], 2, axis=-1))
+        standing = split_frame(_base.standing_frame(model)[None], model.config.num_joints)
         return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), frame, standing)
 
     def init(
@@ -118,5 +119,5 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
 
 def _finite(frame: MotionFrame) -> jax.Array:
-    """Whether all joints are finite, [...] for leaves [..., J]."""
-    return jnp.isfinite(frame.joint_pos).all(-1) & jnp.isfinite(frame.joint_vel).all(-1)
+    """Whether all numbers of a frame are finite, [...] for leaves [..., n]."""
+    return jnp.stack([jnp.isfinite(leaf).all(-1) for leaf in jax.tree.leaves(frame)]).all(0)

@@ -12,7 +12,7 @@ from cmg_jax.generators import _base
 from cmg_jax.generators._base import Generator, MotionFrame, S
 from cmg_jax.generators._rows import draw_rows
 from cmg_jax.model._model import CMGModel
-from cmg_jax.robot import _joints
+from cmg_jax.robot import _joints, join_frame, mirror_frame, split_frame
 
 
 class MirroredState(NamedTuple, Generic[S]):
@@ -101,8 +101,7 @@ def _reflect(
     if command is not None:
         command = _reflect_command(mirror, command)
     if motion is not None:
-        frame = MotionFrame(*jnp.split(motion, 2, axis=-1))
-        motion = jnp.concatenate(_reflect_frame(model, mirror, frame), axis=-1)
+        motion = join_frame(_reflect_frame(model, mirror, split_frame(motion, model.config.num_joints)))
     return command, motion
 
 
@@ -111,8 +110,7 @@ def _reflect_command(mirror: jax.Array, command: jax.Array) -> jax.Array:
 
 
 def _reflect_frame(model: CMGModel, mirror: jax.Array, frame: MotionFrame) -> MotionFrame:
-    def reflect(values: jax.Array) -> jax.Array:
-        mask = mirror.reshape(-1, *(1,) * (values.ndim - 1))
-        return jnp.where(mask, _joints.mirror_joints(values, model.config.robot), values)
+    def choose(image: jax.Array, values: jax.Array) -> jax.Array:
+        return jnp.where(mirror.reshape(-1, *(1,) * (values.ndim - 1)), image, values)
 
-    return jax.tree.map(reflect, frame)
+    return jax.tree.map(choose, mirror_frame(frame, model.config.robot), frame)

@@ -14,7 +14,7 @@ from cmg_jax._errors import InputError
 from cmg_jax.model import _normalization
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import MotionStats
-from cmg_jax.robot import Robot
+from cmg_jax.robot import FramePart, Robot, _frame, frame_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +34,12 @@ class CMGConfig:
 
     def __post_init__(self):
         sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
-        if min(sizes) < 1 or self.motion_dim % 2:
-            raise InputError(f"sizes {sizes}: all must be at least 1, and a frame of even length")
+        if min(sizes) < 1:
+            raise InputError(f"sizes {sizes}: all must be at least 1")
         names = self.robot.joint_names
-        if len(names) != self.num_joints or len(set(names)) != self.num_joints:
-            raise InputError(f"joint_names must be {self.num_joints} different names")
+        if len(set(names)) != len(names):
+            raise InputError(f"joint_names must be {len(names)} different names")
+        _frame.has_root(self.motion_dim, len(names))
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps {self.fps} is not a positive number of frames per second")
 
@@ -48,8 +49,18 @@ class CMGConfig:
 
     @property
     def num_joints(self) -> int:
-        """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
-        return self.motion_dim // 2
+        """J, the number of joints in a frame."""
+        return self.robot.num_joints
+
+    @property
+    def has_root(self) -> bool:
+        """Whether a frame has a root channel."""
+        return _frame.has_root(self.motion_dim, self.num_joints)
+
+    @property
+    def frame_parts(self) -> tuple[FramePart, ...]:
+        """What a frame's D = `motion_dim` numbers are, in their order: names, sizes and units."""
+        return frame_parts(self.num_joints, root=self.has_root)
 
     def check_velocity_commands(self, what: str) -> None:
         """Raise InputError unless commands are vx, vy and yaw rate, which `what` needs."""

@@ -31,11 +31,6 @@ def mirror_joints(values: Float[ArrayLike, "*batch J"], robot: Robot) -> Float[A
     return values[..., source] * jnp.asarray(sign).reshape((1,) * (values.ndim - 1) + (-1,))
 
 
-def mirror_motion(motion: Float[ArrayLike, "*batch D"], robot: Robot) -> Float[Array, "*batch D"]:
-    """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
-    return jnp.concatenate([mirror_joints(half, robot) for half in jnp.split(jnp.asarray(motion), 2, axis=-1)], axis=-1)
-
-
 def mirror_command(command: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batch 3"]:
     """Reflect commands: vx stays, vy and the yaw rate change sign."""
     command = jnp.asarray(command)
