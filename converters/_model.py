@@ -81,7 +81,8 @@ def load_model(
         with _naming(stats_file):
             pool = jnp.asarray(_stats.initial_motions(data["samples"], converted.motion_dim))
     with _naming(path):
-        names, origin = _joint_names.choose(converted.motion_dim // 2, names, content, data, robot=robot)
+        stated = _stats.num_joints(raw)
+        names, origin = _joint_names.choose(converted.motion_dim, names, content, data, stated=stated, robot=robot)
 
     provenance = {
         "source": path.name,

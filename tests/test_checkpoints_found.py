@@ -361,8 +361,12 @@ def test_joints_that_nothing_names_are_asked_for(tmp_path, capsys):
         assert _joint_names.parse(text) == NAMES
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
-    for text in ("hip,knee", "hip,knee,knee", "g1-23"):
-        with pytest.raises(InputError, match="has 3 joints, but"):
+    for text, words in (
+        ("hip,knee", "2 joints are named, as given, but its stats state 3"),
+        ("hip,knee,knee", "joint knee is named twice"),
+        ("g1-23", "23 joints are named"),
+    ):
+        with pytest.raises(InputError, match=words):
             load_model(path, names=_joint_names.parse(text))
     with pytest.raises(InputError, match="no file"):
         _joint_names.parse(str(tmp_path / "absent.txt"))
@@ -379,16 +383,35 @@ def test_joints_are_named_by_the_checkpoint_or_its_data_set(key, tmp_path):
 
 
 def test_only_29_joints_are_taken_for_those_of_the_g1_and_that_is_said():
-    names, origin = _joint_names.choose(29, None, {})
+    names, origin = _joint_names.choose(58, None, {})
     assert names == G1_29_JOINTS
     assert "taken as the G1's 29" in origin
-    with pytest.raises(InputError, match="--joint-names g1-23-no-wrists or g1-23, or their names"):
-        _joint_names.choose(23, None, {})
-    with pytest.raises(InputError, match="--joint-names g1-27, or"):
-        _joint_names.choose(27, None, {})
-    assert _joint_names.choose(23, _joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
+    with pytest.raises(InputError, match="--joint-names g1-23-no-wrists or g1-23 or their names"):
+        _joint_names.choose(46, None, {})
+    with pytest.raises(InputError, match="--joint-names g1-27 or"):
+        _joint_names.choose(54, None, {})
+    assert _joint_names.choose(46, _joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
     spelled = [name.removesuffix("_joint") for name in reversed(G1_29_JOINTS)]
-    assert _joint_names.choose(29, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
+    assert _joint_names.choose(58, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
+
+
+def test_the_number_of_joints_says_whether_a_frame_has_a_root():
+    """64 numbers are 29 joints with a root channel, or 32 without."""
+    assert _joint_names.choose(64, G1_29_JOINTS)[0] == G1_29_JOINTS
+    assert _joint_names.choose(64, None, {"joint_names": list(G1_29_JOINTS)})[0] == G1_29_JOINTS
+    names, origin = _joint_names.choose(64, None, {}, stated=29)
+    assert names == G1_29_JOINTS
+    assert "taken as the G1's 29" in origin
+    wheels = tuple(f"wheel_{index}" for index in range(32))
+    assert _joint_names.choose(64, wheels)[0] == wheels
+    for names, stated, words in (
+        (None, None, "of 32 joints, or with a root channel of 29 joints, and nothing names them; .*-names g1-29 or"),
+        (None, 32, "of 32 joints, and nothing names them; pass --joint-names their names"),
+        (wheels, 29, "32 joints are named, as given, but its stats state 29"),
+        (wheels[:30], None, "a frame of 64 numbers does not add up: 30 joint positions"),
+    ):
+        with pytest.raises(InputError, match=words):
+            _joint_names.choose(64, names, {}, stated=stated)
 
 
 def test_every_reader_is_of_a_kind_that_there_is():
