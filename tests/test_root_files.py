@@ -15,6 +15,7 @@ from cmg_jax.cli.main import main
 from cmg_jax.commands import _schedule
 from cmg_jax.generators._base import first_frames, standing_frame, to_frame
 from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._precision import with_precision
 from cmg_jax.motion_files import Assume, Motion
 from cmg_jax.robot import (
     G1,
@@ -260,6 +261,42 @@ def test_weights_alone_leave_open_whether_there_is_a_root(directory, root_model,
     )
     assert run_here(capsys, *convert, "--joint-names", "g1-29").returncode == 0
     assert cmg_jax.load(tmp_path / "again").config.has_root
+
+
+@pytest.mark.parametrize("options", [("onnx",), ("onnx", "--physical"), ("stablehlo",), ("stablehlo", "--steps", 3)])
+def test_programs_for_others_take_and_give_the_root(options, directory, tmp_path, capsys):
+    out = tmp_path / "model.bin"
+    result = run_here(capsys, "cmg-jax", "export", "--model", directory, "--out", out, "--format", *options)
+    assert result.returncode == 0, result.stderr
+    assert "differs by" in result.stdout or "onnxruntime is not installed" in result.stdout
+    if options[0] == "stablehlo":
+        program = jax.export.deserialize(bytearray(out.read_bytes()))
+        assert [aval.shape[-1] for aval in (*program.in_avals, *program.out_avals)] == [64, 3, 64]
+
+
+@pytest.mark.parametrize(("precision", "error"), [("bfloat16", 0.02), ("float16", 2e-3), ("int8", 0.05)])
+def test_lower_precision_is_near_in_the_root_too(precision, error, root_model):
+    motion, command = first_frames(root_model, jax.random.key(2), 64), commands(2, 64)
+    frames = [
+        jax.jit(cmg_jax.apply)(model, motion, command) for model in (root_model, with_precision(root_model, precision))
+    ]
+    difference = np.abs(np.asarray(frames[0] - frames[1]) / np.asarray(root_model.stats.motion_std))[:, 58:]
+    assert 0 < difference.max() < error
+
+
+def test_half_precision_stores_and_times_between_frames_keep_the_root(root_model):
+    command, seconds = commands(3, 5), np.array([0.0, 0.01, 0.05], np.float32)
+    roots = []
+    for dtype in (jnp.float32, jnp.float16):
+        generator = cmg_jax.streaming(4, dtype=dtype)
+        state = generator.init(root_model, jax.random.key(0), command)
+        roots.append(cmg_jax.at_time(generator, root_model, state, seconds).root)
+        frames = generator.lookahead(root_model, state, (0, 1, 2, 3)).root
+        between = [np.asarray(leaf)[:, [0, 0, 2]] + np.asarray(leaf)[:, [0, 1, 3]] for leaf in frames]
+        for leaf, mean in zip(roots[-1], between, strict=True):
+            np.testing.assert_allclose(leaf, mean / 2, atol=1e-5)
+    for half, full in zip(roots[1], roots[0], strict=True):
+        np.testing.assert_allclose(half, full, atol=2e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
