@@ -148,7 +148,7 @@ def test_recorded_minutes_come_back(name, root_model, tmp_path):
 
 @pytest.fixture(scope="module")
 def leaning(root_model) -> CMGModel:
-    """`root_model`, leaning forward and to the right as it walks to the left."""
+    """`root_model`, leaning forward and to the left as it goes there."""
     mean = root_model.stats.motion_mean.at[58:].add(jnp.array([0.1, 0.15, 0.1, 0.5, 0.3, 0.4]))
     return root_model.replace(stats=root_model.stats._replace(motion_mean=mean))
 
