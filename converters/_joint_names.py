@@ -73,7 +73,7 @@ def choose(
     if len(set(names)) != len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise InputError(f"joint {twice} is named twice, {origin}")
-    if stated not in (None, len(names)):
+    if chosen is None and stated not in (None, len(names)):
         raise InputError(f"{len(names)} joints are named, {origin}, but its stats state {stated}")
     has_root(motion_dim, len(names))
     return g1_spelling(names), origin

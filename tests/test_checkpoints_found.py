@@ -362,9 +362,9 @@ def test_joints_that_nothing_names_are_asked_for(tmp_path, capsys):
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
     for text, words in (
-        ("hip,knee", "2 joints are named, as given, but its stats state 3"),
+        ("hip,knee", "a frame of 6 numbers does not add up: 2 joint positions"),
         ("hip,knee,knee", "joint knee is named twice"),
-        ("g1-23", "23 joints are named"),
+        ("g1-23", "does not add up: 23 joint positions"),
     ):
         with pytest.raises(InputError, match=words):
             load_model(path, names=_joint_names.parse(text))
@@ -407,11 +407,13 @@ def test_the_number_of_joints_says_whether_a_frame_has_a_root():
     for names, stated, words in (
         (None, None, "of 32 joints, or with a root channel of 29 joints, and nothing names them; .*-names g1-29 or"),
         (None, 32, "of 32 joints, and nothing names them; pass --joint-names their names"),
-        (wheels, 29, "32 joints are named, as given, but its stats state 29"),
         (wheels[:30], None, "a frame of 64 numbers does not add up: 30 joint positions"),
     ):
         with pytest.raises(InputError, match=words):
             _joint_names.choose(64, names, {}, stated=stated)
+    with pytest.raises(InputError, match="32 joints are named, as the file names them, but its stats state 29"):
+        _joint_names.choose(64, None, {"joint_names": wheels}, stated=29)
+    assert _joint_names.choose(64, G1_29_JOINTS, {}, stated=32)[0] == G1_29_JOINTS, "the user knows better"
 
 
 def test_every_reader_is_of_a_kind_that_there_is():

@@ -1,6 +1,5 @@
 """A model's root in motion files, on the page, and in every file that holds a model or motion of one."""
 
-import dataclasses
 import json
 import pickle
 
@@ -259,8 +258,11 @@ def test_weights_alone_leave_open_whether_there_is_a_root(directory, root_model,
         "a frame of 64 numbers is of 32 joints, or with a root channel of 29 joints, and nothing names them",
         "--joint-names g1-29",
     )
-    assert run_here(capsys, *convert, "--joint-names", "g1-29").returncode == 0
-    assert cmg_jax.load(tmp_path / "again").config.has_root
+    result = run_here(capsys, *convert, "--joint-names", "g1-29")
+    assert "frame: 29 joint positions [rad]; 29 joint velocities [rad/s]; 1 root height" in result.stdout, result.stderr
+    (tmp_path / "stats.yaml").write_text(json.dumps(stats | {"num_joints": 29}))
+    assert run_here(capsys, *convert, "--force").returncode == 0
+    assert cmg_jax.load(tmp_path / "again").config == root_model.config
 
 
 @pytest.mark.parametrize("options", [("onnx",), ("onnx", "--physical"), ("stablehlo",), ("stablehlo", "--steps", 3)])
@@ -292,8 +294,9 @@ def test_half_precision_stores_and_times_between_frames_keep_the_root(root_model
         state = generator.init(root_model, jax.random.key(0), command)
         roots.append(cmg_jax.at_time(generator, root_model, state, seconds).root)
         frames = generator.lookahead(root_model, state, (0, 1, 2, 3)).root
-        between = [np.asarray(leaf)[:, [0, 0, 2]] + np.asarray(leaf)[:, [0, 1, 3]] for leaf in frames]
-        for leaf, mean in zip(roots[-1], between, strict=True):
+        leaves = jax.tree.map(np.asarray, jax.tree.leaves(frames))
+        between = [leaf[:, [0, 0, 2]] + leaf[:, [0, 1, 3]] for leaf in leaves]
+        for leaf, mean in zip(jax.tree.leaves(roots[-1]), between, strict=True):
             np.testing.assert_allclose(leaf, mean / 2, atol=1e-5)
     for half, full in zip(roots[1], roots[0], strict=True):
         np.testing.assert_allclose(half, full, atol=2e-3)
@@ -313,9 +316,24 @@ def test_a_store_and_its_bank_hold_the_root(dtype, root_model, tmp_path):
     frames = to_frame(root_model, bank.frames)
     assert frames.root is not None
     np.testing.assert_allclose(flat(frames), motion[:, 1:].swapaxes(0, 1), atol=1e-5 if dtype == "float32" else 1e-2)
-    config = dataclasses.replace(root_model.config, motion_dim=58)
-    with pytest.raises(InputError, match="made by another model"):
-        cmg_jax.load_bank(tmp_path / "runs.zarr", dataclasses.replace(root_model, config=config, initial_motion=None))
+
+
+def test_a_store_says_how_large_its_frames_are_unless_they_are_joints_alone(root_model, bundled, tmp_path):
+    for name, model, size, found in (("old", bundled, None, 58), ("odd", root_model, 61, None)):
+        path = tmp_path / f"{name}.zarr"
+        create_store(path, model, 4, 9)
+        content = json.loads((path / "zarr.json").read_text())
+        attributes = content["attributes"] | {"motion_dim": size}
+        del attributes[_digests.SEAL]
+        if size is None:  # as stores were before frames could have a root
+            del attributes["motion_dim"]
+        content["attributes"] = _digests.sealed(attributes)
+        (path / "zarr.json").write_text(json.dumps(content))
+        if found:
+            assert open_store(path).config.motion_dim == found
+        else:
+            with pytest.raises(InputError, match=r"odd\.zarr: its zarr\.json is damaged .*61 numbers does not add up"):
+                open_store(path)
 
 
 # The page.
