@@ -273,6 +273,7 @@ BAD_ARGUMENTS = [
     (("--out", "a.zarr", "--chunk", 10**9), "chunk 1000000000"),
     (("--out", "a.zarr", "--plot", "a.png"), "--plot does not go with --out a.zarr"),
     (("--out", "a.zarr", "--bodies"), "--bodies does not go with"),
+    (("--out", "a.zarr", "--root", "model"), "--root does not go with"),
     (("--out", "a.zarr", "--envs", 2**32), "4294967296 environments"),
     (("--out", "a.zarr", "--seconds", 10**7), "ask for fewer"),
     (("--out", "absent/a.zarr"), "create it first"),
