@@ -39,7 +39,7 @@ def serve(generator: cmg_jax.Generator, model: CMGModel, steps: int) -> jax.Arra
     def run(model: CMGModel) -> jax.Array:
         state = generator.init(model, key, command)
         _, frames = jax.lax.scan(lambda state, _: generator.step(model, state), state, None, length=steps)
-        return jnp.stack(frames)
+        return jnp.stack([frames.joint_pos, frames.joint_vel])
 
     return run(model)
 

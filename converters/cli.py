@@ -13,7 +13,7 @@ from cmg_jax.cli._program import Parser, run
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig
 from cmg_jax.robot._frame import describe
-from converters import _joint_names, _state_dict, check, load_model
+from converters import _state_dict, check, load_model
 
 PROGRAM = "cmg-convert"
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cmg_jax import InputError
+from cmg_jax.cli import _options
 from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS
 from converters import _joint_names
 
@@ -15,7 +16,7 @@ def test_only_29_joints_are_taken_for_those_of_the_g1_and_that_is_said():
         _joint_names.choose(46, None, {})
     with pytest.raises(InputError, match="--joint-names g1-27 or"):
         _joint_names.choose(54, None, {})
-    assert _joint_names.choose(46, _joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
+    assert _joint_names.choose(46, _options.joint_names("g1-23"), {})[0] == ROBOTS["g1-23"]
     spelled = [name.removesuffix("_joint") for name in reversed(G1_29_JOINTS)]
     assert _joint_names.choose(58, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
 

@@ -29,7 +29,7 @@ from cmg_jax.robot import (
 from cmg_jax.robot._rotation import inverse, multiply, rotate, yaw_of
 from cmg_jax.store import create_store, fill, open_store, read
 from cmg_jax.view import Drive
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, refused_line, run_here
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, refused_line, run_in_process
 from tests.generator_tools import commands, flat
 
 FORMATS = {
@@ -183,7 +183,7 @@ def test_generate_writes_the_models_root_unless_told(directory, root_model, tmp_
     generate = ("cmg-jax", "generate", "--model", directory, "--command", 0.4, 0, 0.3, "--seconds", 1, "--seed", 3)
     arrays = {}
     for name, options in {"own": (), "model": ("--root", "model"), "command": ("--root", "command")}.items():
-        result = run_here(capsys, *generate, "--no-bodies", *options, "--out", f"{name}.npz", cwd=tmp_path)
+        result = run_in_process(capsys, *generate, "--no-bodies", *options, "--out", f"{name}.npz", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         arrays[name] = dict(np.load(tmp_path / f"{name}.npz"))
     held = np.tile(np.array([0.4, 0, 0.3], np.float32), (50, 1))
@@ -235,11 +235,11 @@ def test_a_directory_whose_parts_do_not_add_up_is_refused(size, words, root_mode
 
 
 def test_export_and_convert_are_bit_identical_and_keep_the_root(directory, root_model, tmp_path, capsys):
-    result = run_here(
+    result = run_in_process(
         capsys, "cmg-jax", "export", "--format", "torch", "--model", directory, "--out", "a.pt", cwd=tmp_path
     )
     assert result.returncode == 0, result.stderr
-    result = run_here(capsys, "cmg-convert", "a.pt", "--out", "again", cwd=tmp_path)
+    result = run_in_process(capsys, "cmg-convert", "a.pt", "--out", "again", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     again = cmg_jax.load(tmp_path / "again")
     assert again.config.has_root
@@ -251,24 +251,24 @@ def test_weights_alone_leave_open_whether_there_is_a_root(directory, root_model,
     stats = {name: np.asarray(array).tolist() for name, array in root_model.stats._asdict().items()}
     (tmp_path / "stats.yaml").write_text(json.dumps(stats))
     weights = ("--format", "torch", "--weights-only", "--out", tmp_path / "a.pt")
-    assert run_here(capsys, "cmg-jax", "export", "--model", directory, *weights).returncode == 0
+    assert run_in_process(capsys, "cmg-jax", "export", "--model", directory, *weights).returncode == 0
     convert = ("cmg-convert", tmp_path / "a.pt", "--stats", tmp_path / "stats.yaml", "--out", tmp_path / "again")
     assert_one_clear_line(
-        run_here(capsys, *convert),
+        run_in_process(capsys, *convert),
         "a frame of 64 numbers is of 32 joints, or with a root channel of 29 joints, and nothing names them",
         "--joint-names g1-29",
     )
-    result = run_here(capsys, *convert, "--joint-names", "g1-29")
+    result = run_in_process(capsys, *convert, "--joint-names", "g1-29")
     assert "frame: 29 joint positions [rad]; 29 joint velocities [rad/s]; 1 root height" in result.stdout, result.stderr
     (tmp_path / "stats.yaml").write_text(json.dumps(stats | {"num_joints": 29}))
-    assert run_here(capsys, *convert, "--force").returncode == 0
+    assert run_in_process(capsys, *convert, "--force").returncode == 0
     assert cmg_jax.load(tmp_path / "again").config == root_model.config
 
 
 @pytest.mark.parametrize("options", [("onnx",), ("onnx", "--physical"), ("stablehlo",), ("stablehlo", "--steps", 3)])
 def test_programs_for_others_take_and_give_the_root(options, directory, tmp_path, capsys):
     out = tmp_path / "model.bin"
-    result = run_here(capsys, "cmg-jax", "export", "--model", directory, "--out", out, "--format", *options)
+    result = run_in_process(capsys, "cmg-jax", "export", "--model", directory, "--out", out, "--format", *options)
     assert result.returncode == 0, result.stderr
     assert "differs by" in result.stdout or "onnxruntime is not installed" in result.stdout
     if options[0] == "stablehlo":
