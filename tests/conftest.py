@@ -1,6 +1,7 @@
 """Strict settings that user code may have, and fixtures that several tests share."""
 
 import os
+import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's errors about cached programs
 # This takes two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such as 3,
@@ -65,6 +66,14 @@ def shared_compilations(tmp_path_factory, worker_id):
     run = base if worker_id == "master" else base.parent
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(run / "compiled"))  # for programs that tests start
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_progress_lines():
+    """On a busy machine a program of a few seconds takes longer than the interval of its lines of progress."""
+    from cmg_jax.cli import _progress
+
+    _progress.INTERVAL = 3600.0
 
 
 @pytest.fixture(scope="session")
@@ -140,12 +149,18 @@ def allow_mixed_dtypes():
         yield
 
 
+PROGRESS = re.compile(r"^cmg-jax \w+: .* so far.*\n", re.MULTILINE)
+"""Lines of progress, which only a busy machine has in a test."""
+
+
 def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """One of our programs, `cmg-jax` or `cmg-convert`, as a user starts it."""
     program = Path(sys.executable).with_name(arguments[0])
     command = [str(program), *map(str, arguments[1:])]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS, **environment}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600)
+    result.stderr = PROGRESS.sub("", result.stderr)
+    return result
 
 
 def run_in_process(
