@@ -10,13 +10,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import DTypeLike
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
 from cmg_jax.generators._base import Generator, MotionFrame
-from cmg_jax.generators._rows import draw_rows
+from cmg_jax.generators._rows import draw_rows, update_if, update_rows
 from cmg_jax.model._model import CMGModel
 
 
@@ -101,10 +100,8 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
             frames = _ring.extend(model, state.frames, state.command, state.end, refill)
             return state._replace(frames=frames, end=state.end + refill)
 
-        if refill == 1:
-            state = fill(state)  # at every step
-        else:
-            state = lax.cond(state.end - state.clock < least, fill, lambda state: state, state)
+        # With a refill of one frame, at every step.
+        state = fill(state) if refill == 1 else update_if(state.end - state.clock < least, fill, state)
         return state, _base.to_frame(model, _ring.read(state.frames, state.clock))
 
     def reset(
@@ -132,12 +129,14 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
         room = bank.frames.shape[0] - slots + 1
         first = draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, room, jnp.int32), frame_key, num_envs)
 
-        def source(rows: jax.Array) -> _ring.NextFrame:
-            motion, frame = (array.at[rows].get(mode="clip") for array in (chosen, first))
-            return lambda offset, _: bank.frames[frame + offset, motion]
+        offset = (jnp.arange(slots) - state.clock) % slots  # of each slot's frame from the one last served
 
-        index = jnp.broadcast_to(state.clock - 1, (num_envs,))
-        frames = _ring.write_after(state.frames, mask, index, slots, source)
+        def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
+            motion, frame = (array.at[rows].get(mode="clip") for array in (chosen, first))
+            taken = bank.frames.at[frame[None] + offset[:, None], motion[None]].get(mode="clip")
+            return frames.at[:, rows].set(taken.astype(frames.dtype), mode="drop")
+
+        frames = update_rows(mask, state.frames, update)
         return state._replace(frames=frames, command=jnp.where(mask[:, None], bank.command[chosen], state.command))
 
     def set_command(

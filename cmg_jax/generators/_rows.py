@@ -68,4 +68,13 @@ def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Arra
             start, carry = lax.while_loop(lambda state, least=least: count - state[0] > least, body, (start, carry))
         return carry
 
-    return lax.cond(mask.any(), run, lambda carry: carry, carry)
+    return update_if(mask.any(), run, carry)
+
+
+def update_if(needed: jax.Array, update: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """update(carry) if `needed` [], otherwise carry; arrays in it stay where they are.
+
+    A loop of at most one turn, because XLA copies every array that passes through a conditional on a GPU.
+    """
+    body = lambda state: (jnp.zeros_like(state[0]), update(state[1]))  # noqa: E731
+    return lax.while_loop(lambda state: state[0], body, (needed, carry))[1]
