@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from cmg_jax._blocks import row_blocks
+from cmg_jax._blocks import over_blocks
 from cmg_jax._errors import InputError
 from cmg_jax.generators._rows import update_rows
 from cmg_jax.model import _normalization
@@ -57,11 +57,10 @@ def read_rows(frames: jax.Array, index: jax.Array) -> jax.Array:
 def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: jax.Array | int, steps: int) -> jax.Array:
     """Generate the `steps` frames that follow `index`, for all rows under `command` [B, C], in place."""
     slots, batch = frames.shape[:2]
-    starts, size = row_blocks(batch)
     last = read(frames, index)
     normalized_command = _normalization.normalize_command(model.stats, command)
 
-    def block(frames: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+    def block(frames: jax.Array, start: jax.Array, size: int) -> jax.Array:
         block_command = lax.dynamic_slice_in_dim(normalized_command, start, size)
 
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -72,9 +71,9 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: jax.Ar
             return lax.dynamic_update_slice(frames, motion[None].astype(frames.dtype), place), motion
 
         motion = lax.dynamic_slice_in_dim(last, start, size)
-        return lax.fori_loop(0, steps, step, (frames, motion))[0], None
+        return lax.fori_loop(0, steps, step, (frames, motion))[0]
 
-    return lax.scan(block, frames, jnp.asarray(starts))[0]
+    return over_blocks(batch, block, frames)
 
 
 def replan(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.typing import DTypeLike
 
 from cmg_jax._errors import InputError
@@ -147,8 +148,16 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
     def replan(model: CMGModel, state: RollingState, mask: jax.Array, command: jax.Array) -> RollingState:
         command = jnp.where(mask[:, None], command, state.command)
         index = jnp.broadcast_to(state.clock, mask.shape)
-        frames = _ring.replan(model, state.frames, command, mask, index, state.end - state.clock)
+        frames = _ring.replan(model, state.frames, command, mask, index, known_ahead(state))
         return state._replace(frames=frames, command=command)
+
+    def known_ahead(state: RollingState) -> jax.Array | int:
+        """Frames to replan: all that are known, or on an accelerator as many as the ring holds, since a number that is
+        not known when compiling is read by the host at every turn of a loop. Frames beyond `end` are never read."""
+        if refill == 1:
+            return least
+        ahead = state.end - state.clock
+        return lax.platform_dependent(ahead, cpu=lambda ahead: ahead, default=lambda _: jnp.int32(slots - 1))
 
     def lookahead(model: CMGModel, state: RollingState, offsets: jax.Array | np.ndarray) -> MotionFrame:
         return _base.to_frame(model, state.frames[(state.clock + offsets) % slots].swapaxes(0, 1))
