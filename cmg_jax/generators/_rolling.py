@@ -129,8 +129,8 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
         chosen = _motion_bank.choose(model, bank, mask, motion_key, command, jnp.zeros(num_envs, jnp.int32))
         room = bank.frames.shape[0] - slots + 1
         first = draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, room, jnp.int32), frame_key, num_envs)
-
-        offset = (jnp.arange(slots) - state.clock) % slots  # of each slot's frame from the one last served
+        # Of each slot's frame from the one last served.
+        offset = (jnp.arange(slots, dtype=jnp.int32) - state.clock) % slots
 
         def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
             motion, frame = (array.at[rows].get(mode="clip") for array in (chosen, first))
