@@ -1,4 +1,4 @@
-"""What `cmg-jax bench` measures, and programs that answer one question each (`python -m bench.NAME --help`).
+"""The measurements of `cmg-jax bench`, and programs that each answer one question (`python -m bench.NAME --help`).
 
     import bench
     import cmg_jax
@@ -6,7 +6,7 @@
     for measurement in bench.plan("rollout", cmg_jax.default_model(), num_envs=(64,), repeats=2):
         print(bench.table_text(measurement.run(lambda done, section=None: None)))
 
-Every time is a median; times that are compared are measured in turn in one process.
+Every time is a median; times that are compared are measured alternately in one process.
 """
 
 from typing import TYPE_CHECKING

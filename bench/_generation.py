@@ -51,11 +51,11 @@ RATE_COLUMNS = {
 
 
 def rate(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advance) -> Section:
-    """Frames per second, and the fraction of the matrix-product peak, which is measured in turn."""
+    """Frames per second, and the fraction of the matrix-product peak, which is measured alternately."""
     rows: list[dict[str, Any]] = []
     notes = (
         f"of peak: operations of the matrix products alone ({2 * products_per_frame(model.config) / 1e6:.2f} MFLOP a "
-        "frame) against the float32 matrix-product peak, measured in turn",
+        "frame) against the float32 matrix-product peak, measured alternately",
         "MFLOP a frame and FLOP a byte: XLA's own count for one frame of all environments",
     )
     section = Section("generate", RATE_COLUMNS, rows, notes)
@@ -107,7 +107,7 @@ def scaling(model: CMGModel, name: str, repeats: int, advance: Advance) -> Secti
     programs = [generate_program(model, *size) for size in sizes]
     times: list[list[float]] = [[] for _ in sizes]
     section = Section("", {}, [])
-    for repeat in range(repeats + 1):  # round after round: a machine that drifts drifts for all sizes
+    for repeat in range(repeats + 1):  # one round after another, so that drift of the machine affects all sizes
         for (compiled, arguments), taken in zip(programs, times, strict=True):
             call = seconds(lambda compiled=compiled, arguments=arguments: compiled.call(*arguments))
             taken += [call] if repeat else []

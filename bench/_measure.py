@@ -39,7 +39,7 @@ class Advance(Protocol):
 
 
 class Compiled(NamedTuple):
-    """A compiled program, and what compiling it took."""
+    """A compiled program, and the cost of compiling it."""
 
     call: Callable[..., Any]
     seconds: float
@@ -74,7 +74,7 @@ def median_seconds(call: Callable[[], Any], repeats: int) -> float:
 
 
 def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of `repeats` calls of each, in turn, so that a machine that drifts drifts for both."""
+    """Seconds of `repeats` calls of each, alternately, so that drift of the machine affects both."""
     pairs = [(seconds(first), seconds(second)) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -148,5 +148,5 @@ def _processor() -> str:
 
 
 def growth_exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of log(values) over log(sizes): 1 where twice the size takes twice as much."""
+    """Slope of log(values) over log(sizes): 1 if twice the size takes twice as much."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])

@@ -21,7 +21,7 @@ CLAIMED = {
     "pregenerated": {"init_ms": 200.0, "read_ms": 1.0, "frames_100_ms": 100.0, "state_mb": 476.0},
     "realtime": {"frames_100_ms": 100.0, "state_mb": 95.0},
 }
-"""What the documentation of the PyTorch original states for 4096 environments on a card of the RTX 3090/4090 class:
+"""Figures in the documentation of the PyTorch original for 4096 environments on a card of the RTX 3090/4090 class:
 about 200 ms, less than 1 ms, 50 to 100 ms, 476 MB for 500 frames and 95 MB for a buffer of 100."""
 CLAIMED_ENVS = 4096
 

@@ -28,7 +28,7 @@ BLENDED_ROWS, BLENDED_STEPS = 512, 5
 TOLERANCE = 2e-3
 """rad or rad/s after STEPS frames of feedback, which amplifies rounding."""
 REST_SECONDS = 0.3
-"""Pause before each timing: idle threads of the last program spin for a while on a core that the next one needs."""
+"""Pause before each timing: idle threads of the last program keep spinning on a core that the next one needs."""
 
 COLUMNS = {
     "envs": "envs|d",
@@ -60,7 +60,7 @@ def compare(model: CMGModel, sizes: Sequence[int], repeats: int, advance: Advanc
     """
     rows: list[dict[str, Any]] = []
     notes = (
-        f"{STEPS} frames of feedback, kept; medians of {repeats}, in turn; as the original: {BLENDED_STEPS} frames",
+        f"{STEPS} frames of feedback, kept; medians of {repeats}, alternately; as the original: {BLENDED_STEPS} frames",
         versions(),
     )
     section = Section("peers", COLUMNS, rows, notes)

@@ -1,4 +1,4 @@
-"""What each mode of `cmg-jax bench` measures."""
+"""The measurements of each mode of `cmg-jax bench`."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

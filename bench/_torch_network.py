@@ -1,4 +1,4 @@
-"""The CMG network in PyTorch, as the original computes it and as one would write it today, for comparison."""
+"""The CMG network in PyTorch, as the original computes it and in faster forms, for comparison."""
 # pyright: reportMissingImports=false
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""A bulk run that is killed in the middle and resumed, against one that is not: checksums, peak memory and rates.
+"""Compares a bulk run that is killed halfway and resumed with an uninterrupted one: checksums, peak memory and rates.
 
     python -m bench.bulk [--envs 200000] [--steps 20] [--dtype float32] [--directory DIR] [--memory-envs 20000]
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=200_000)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--directory", type=Path, help="where the temporary directory is made")
+    parser.add_argument("--directory", type=Path, help="parent of the temporary directory")
     parser.add_argument("--memory-envs", type=int, default=20_000)
     options = parser.parse_args()
     model = _checkpoint.default_model()

@@ -32,7 +32,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what XLA logs of programs in a compilation cache
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's log about programs in a compilation cache
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ def small_model(robot: Robot = G1) -> CMGModel:
 
 def walk() -> Motion:
     time, joint = np.arange(48)[:, None] / 50, np.arange(29)
-    # Within the limits, or a CSV's order of joints would be in doubt.
+    # Within the limits, or the joint order of a CSV would be ambiguous.
     joint_pos = (G1.standing_joint_pos + 0.1 * np.sin(2 * time + joint)).astype(np.float32)
     joint_vel = (0.2 * np.cos(2 * time + joint)).astype(np.float32)
     root_pos = np.concatenate([0.5 * time, 0.1 * time, 0 * time + 0.79], axis=1).astype(np.float32)
@@ -320,7 +320,7 @@ def _batch(arguments: tuple[str, int, int, int]) -> list[Outcome]:
 
 
 def check_undamaged(names: Sequence[str]) -> None:
-    """Exit with a message where an undamaged file of these kinds is refused."""
+    """Exit with a message if an undamaged file of these kinds is refused."""
     model = small_model()
     for name in names:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Rates of several memory layouts of a layer's product, for each batch size: why the network has the one that it has.
+"""Rates of several memory layouts of a layer's product, for each batch size: the reason for the layout of the network.
 
     python -m bench.layouts [--envs 1 8 64 512] [--repeats 30]
 

@@ -3,7 +3,7 @@
     python -m bench.precision [--model DIR] [--envs 4096] [--steps 50] [--repeats 5]
 
 For each precision: size of the weights, error of one frame against float32, of 500 frames of feedback, of the
-velocity walked (evaluation grid), and the rate relative to float32, measured in turn with it.
+velocity walked (evaluation grid), and the rate relative to float32, measured alternately with it.
 """
 
 import argparse

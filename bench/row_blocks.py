@@ -2,7 +2,7 @@
 
     python -m bench.row_blocks [--envs 4096] [--steps 50] [--block-rows 256 512 1024 4096] [--repeats 3]
 
-Sizes are timed in turn; the rates printed are medians, relative to that of the first size.
+Sizes are timed alternately; the rates printed are medians, relative to that of the first size.
 """
 
 import argparse

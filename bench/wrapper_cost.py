@@ -3,7 +3,7 @@
     python -m bench.wrapper_cost [--envs 1024] [--steps 20] [--repeats 5]
 
 Each case is a jitted rollout of the fixed-base G1 with auto-reset, with episodes and changes of command spread evenly
-over time. Prints the time of each case relative to that of the environment alone, measured in turn. Needs the extra
+over time. Prints the time of each case relative to that of the environment alone, measured alternately. Needs the extra
 `rl`.
 """
 
@@ -40,7 +40,7 @@ COLUMNS = {
 
 
 class Inside(Wrapper):
-    """What not to do: the wrapper around a single environment, for an outer `vmap`.
+    """The wrapper around a single environment, for an outer `vmap`. Programs should not do this.
 
     Every decision of the generator becomes a select, in which both sides run. The weights are kept out of the state,
     or each row would have a copy of them.

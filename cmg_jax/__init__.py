@@ -9,8 +9,8 @@
     state = generator.init(model, jax.random.key(0), command)
     state, frame = generator.step(model, state)  # inside your jitted step
 
-Here are the names that most programs need. `cmg_jax.generators`, `cmg_jax.commands` and `cmg_jax.model` have more of
-their kind, and the other packages the rest; modules that begin with an underscore may change at any time.
+This package holds the names that most programs need. `cmg_jax.generators`, `cmg_jax.commands`, `cmg_jax.model` and the
+other packages have more. Modules whose names begin with an underscore are private and may change at any time.
 """
 
 from cmg_jax._errors import InputError

@@ -1,4 +1,4 @@
-"""A batch in blocks of rows of one size, so that one compiled program makes them all."""
+"""A batch in blocks of rows of one size, so that one compiled program generates all of them."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,14 +20,14 @@ of the rate (bench/row_blocks.py). An accelerator takes the whole batch.
 
 
 class RowBlocks(NamedTuple):
-    """Blocks that cover all rows. The last one begins early where the size does not divide the number of rows:
-    its first rows are done twice."""
+    """Blocks that cover all rows. The last one begins early if the size does not divide the number of rows:
+    its first rows are generated twice."""
 
     starts: np.ndarray  # [number of blocks] int32, first rows
     size: int
 
     def slices(self) -> Iterator[tuple[slice, int]]:
-        """The rows of each block, and how many of them no block before it has."""
+        """The rows of each block, and how many of them no earlier block contains."""
         done = 0
         for start in self.starts.tolist():
             stop = start + self.size

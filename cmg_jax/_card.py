@@ -8,10 +8,11 @@ import numpy as np
 from cmg_jax.commands._components import COMMAND_LABELS
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot
+from cmg_jax.robot._frame import describe
 
 
 def card(model: CMGModel, path: Path) -> str:
-    """What a model is, in lines of text."""
+    """A description of a model in lines of text."""
     config, stats = model.config, model.stats
     weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
     widths = (config.motion_dim + config.command_dim, *config.hidden_dims, config.motion_dim)
@@ -19,7 +20,7 @@ def card(model: CMGModel, path: Path) -> str:
         ("model", str(path)),
         ("network", f"{config.num_experts} experts, layers {' -> '.join(map(str, widths))}, {weights:,} parameters"),
         ("gate", " -> ".join(map(str, (widths[0], *config.gate_dims, config.num_experts)))),
-        ("frame", f"{config.num_joints} joint positions [rad], {config.num_joints} joint velocities [rad/s]"),
+        ("frame", describe(config.frame_parts)),
         ("robot", robot_text(config.robot)),
         ("fps", f"{config.fps:g}"),
         ("initial frames", "none" if model.initial_motion is None else str(len(model.initial_motion))),
@@ -35,7 +36,7 @@ def card(model: CMGModel, path: Path) -> str:
 
 
 def robot_text(robot: Robot) -> str:
-    """What is known of a robot, in one line."""
+    """A description of a robot in one line."""
     if not robot.has_mjcf:
         return "known by the names of its joints only"
     feet = f"on {' and '.join(robot.feet)}" if robot.feet else "its feet are not known"

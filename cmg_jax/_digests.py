@@ -35,7 +35,7 @@ def of_files(directory: Path) -> dict[str, str]:
 
 
 def difference(directory: Path, expected: dict[str, str]) -> str | None:
-    """What is wrong with the files of `directory`, in words; None where they match `expected`, from `of_files`."""
+    """A description of what is wrong with the files of `directory`; None if they match `expected`, from `of_files`."""
     found = of_files(directory)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:

@@ -14,7 +14,7 @@ class InputError(ValueError):
 
 
 def one_line(text: str) -> str:
-    """Text with line breaks and control characters escaped: names that a file holds may contain any."""
+    """`text` with line breaks and control characters escaped, which names in files may contain."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
@@ -22,7 +22,7 @@ def check_shape(name: str, value: Any, shape: Sequence[int | str]) -> None:
     """Raise InputError for an array of another shape, which broadcasting might silently accept.
 
     Args:
-      name: what the message calls the value.
+      name: the value's name in the message.
       value: an array, or what NumPy converts to one.
       shape: the size of each axis, or a letter for an axis of any size.
 

@@ -19,7 +19,7 @@ class FileKind(NamedTuple):
     name: str
     """For decisions: "npz", "torch", "pickle", "npy", "safetensors", "text", "empty", "unknown" and so on."""
     text: str
-    """For messages: what follows "is ", with a remedy where there is one."""
+    """For messages: the words after "is ", with a remedy if there is one."""
 
 
 # A file that begins with these bytes is of this kind.
@@ -46,20 +46,20 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"\xff\xd8\xff", FileKind("jpeg", "a JPEG picture")),
     (b"GIF8", FileKind("gif", "a GIF picture")),
     (b"%PDF-", FileKind("pdf", "a PDF document")),
-    (b"\x89MCAP0\r\n", FileKind("mcap", "an MCAP log: write the joints and the root in it with np.savez")),
-    (b"#ROSBAG", FileKind("rosbag", "a ROS bag: write the joints and the root in it with np.savez")),
+    (b"\x89MCAP0\r\n", FileKind("mcap", "an MCAP log: extract its joints and root and write them with np.savez")),
+    (b"#ROSBAG", FileKind("rosbag", "a ROS bag: extract its joints and root and write them with np.savez")),
     (b"\x7fELF", FileKind("elf", "a program")),
     (b"SQLite format 3\x00", FileKind("sqlite", "an SQLite database")),
 )
 _NOT_FOUND = re.compile(r'^(404\b|not found\b|entry not found\b|access denied\b|\{\s*"(message|error)")')
-"""What servers answer in place of a file, in lower case."""
+"""Answers of servers in place of a file, in lower case."""
 
 _PICKLE = FileKind("pickle", "a pickle")
 _TORCH = FileKind("torch", "a PyTorch file (torch.save)")
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """The magic number of files of torch before 1.6, behind the two bytes of the pickle's protocol."""
 _LEGACY_TORCH_TEXT = b"L119547037146038801333356L\n."
-"""The same in the protocols 0 and 1, which write it as text and have no such bytes."""
+"""The same in protocols 0 and 1, which write it as text, without the bytes of the protocol."""
 
 
 def file_kind(path: Path) -> FileKind:
@@ -140,7 +140,7 @@ def _text(head: bytes) -> FileKind:
     if begin.startswith(("<!doctype html", "<html", "<head", "<body")):
         return FileKind("html", "a web page (HTML), not the file itself: download the raw file")
     if begin.startswith("<"):
-        return FileKind("xml", "an XML text (as MJCF and URDF are)")
+        return FileKind("xml", "an XML file (such as MJCF or URDF)")
     if _NOT_FOUND.search(begin[:200]):
         return FileKind("not-found", "the answer of a server that did not find the file: check its address")
     if begin.startswith(("{", "[")):

@@ -64,7 +64,7 @@ def require_file_target(path: Path, reads: Iterable[Path] = ()) -> None:
 
 
 def files_in(directory: Path, *, empty_directories: bool = False) -> list[str]:
-    """All that `directory` holds at any depth but plain directories, as paths relative to it, sorted.
+    """Everything in `directory` at any depth except plain directories, as sorted paths relative to it.
 
     With `empty_directories`, also the directories that hold nothing, their names with a slash at the end.
     """
@@ -104,11 +104,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
       InputError: no file may be written as `path`, or the disk refuses.
     """
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # the target of a link is replaced, not the link
     require_file_target(path)
     with _partial(path) as partial:
         yield partial
-        partial.replace(path)  # the system refuses where a directory has taken the name
+        partial.replace(path)  # the system refuses if a directory has taken the name
 
 
 @contextlib.contextmanager
@@ -120,9 +120,9 @@ def atomic_directory(
     Args:
       path: must not exist, unless one of the following options is set.
       require_ours: called with an existing `path`, which is replaced with all that it holds; it raises InputError
-        unless each of its files is ours. The two directories are exchanged in one system call where
-        the system has it (Linux).
-      once: several processes make the directory at the same time; the first one stays and the others are discarded.
+        unless each of its files is ours. The two directories are exchanged in one system call if
+        the system has one (Linux).
+      once: several processes may make the directory at the same time; the first one is kept, the others are discarded.
 
     Raises:
       InputError: `path` exists, its parent does not, or the disk refuses.
@@ -193,7 +193,7 @@ def _exchange(new: Path, old: Path) -> None:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file, each with its checksum compared.
 
-    `numpy.load` compares a checksum only where an array ends with its member, so an array whose header has become
+    `numpy.load` compares a checksum only if an array ends with its member, so an array whose header has become
     that of a smaller one is read as such.
 
     Raises:

@@ -28,7 +28,7 @@ def generate(
 
     Args:
       model: the model.
-      commands: [T, C], which all environments share.
+      commands: [T, C], shared by all environments.
       num_envs: number of environments, each from its own first frame.
       seed: draws the first frames.
       progress: called with the number of frames just made.

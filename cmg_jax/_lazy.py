@@ -8,10 +8,10 @@ def import_name(package: str, name: str, modules: Mapping[str, str], *, extra: s
     """The body of a package's `__getattr__`.
 
     Args:
-      package: its name.
-      name: the attribute.
+      package: name of the package.
+      name: name of the attribute.
       modules: the private module of each name.
-      extra: of the project, which these modules need.
+      extra: the extra of the project that these modules need.
 
     Raises:
       AttributeError: no such name.

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._blocks import over_blocks
 from cmg_jax.model import _normalization
@@ -19,7 +20,7 @@ def generate(
     *,
     time_major: bool = False,
     block_rows: int | None = None,
-) -> jax.Array:
+) -> Float[Array, "... D"]:
     """Generate a trajectory under one command a step.
 
     Not jitted: wrap it in `jax.jit` (with `static_argnames` for the options), or call it inside a

@@ -1,8 +1,6 @@
-"""Names of a model's joints: the user's, or those that the checkpoint or its data set holds."""
+"""Names of a model's joints: the user's, or those in the checkpoint or its data set."""
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,27 +13,8 @@ from converters import _tree
 KEYS = ("joint_names", "dof_names", "joint_order")
 
 
-def parse(text: str) -> tuple[str, ...]:
-    """The names that `--joint-names` lists: those of a known robot, separated by commas, or in a file.
-
-    Raises:
-      InputError: the file does not exist or is no text.
-    """
-    if text in ROBOTS:
-        return ROBOTS[text]
-    path = Path(text)
-    if "," not in text and path.is_file():
-        try:
-            text = path.read_text("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError(f"{path} is not a text; joint names are separated by commas or lines") from None
-    elif "," not in text and (path.suffix or "/" in text):
-        raise InputError(f"--joint-names: no file {text}")
-    return tuple(name.strip(" \t\r'\"[]-") for name in re.split(r"[,\n]", text) if name.strip(" \t\r'\"[]-"))
-
-
 def find(content: Any) -> tuple[str, ...] | None:
-    """The joint names in the content of a file; None where it has none."""
+    """The joint names in the content of a file; None if there are none."""
     for leaf in _tree.leaves(content):
         if leaf.name.rpartition(".")[2] in KEYS and isinstance(leaf.value, list | tuple | np.ndarray):
             names = list(np.atleast_1d(leaf.value) if isinstance(leaf.value, np.ndarray) else leaf.value)
@@ -47,16 +26,16 @@ def find(content: Any) -> tuple[str, ...] | None:
 def choose(
     num_joints: int, chosen: Sequence[str] | None, *contents: Any, robot: Robot = G1
 ) -> tuple[tuple[str, ...], str]:
-    """The names of `num_joints` joints, and where they come from.
+    """The names of `num_joints` joints, and their origin.
 
     Args:
       num_joints: their number.
-      chosen: the user's names, which count before any other.
+      chosen: the user's names, which take precedence.
       contents: the contents of the files.
-      robot: the robot whose joints they are where nothing names them.
+      robot: the robot whose joint names are used if there are no others.
 
     Raises:
-      InputError: nothing names them, or the number of names is another.
+      InputError: nothing names the joints, or the number of names is wrong.
     """
     held = (names for content in contents if (names := find(content)) is not None)
     names, origin = (chosen, "as given") if chosen is not None else (next(held, None), "as the file names them")

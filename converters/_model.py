@@ -25,7 +25,7 @@ class Conversion(NamedTuple):
 
     model: CMGModel
     rows: tuple[_state_dict.Row, ...]
-    """What became of each tensor."""
+    """Origin and target of each tensor."""
     tensors: dict[str, np.ndarray]
     """The state_dict's own arrays, for `check`."""
 
@@ -47,9 +47,9 @@ def load_model(
       stats_file: a file with the stats, if the checkpoint has none; a data set also gives the pool of first frames.
       fps: frames per second of the model.
       description: a line for the model's card.
-      weights: the name of the weights, where the file has several.
-      names: the model's joints in its order; by default those that the files name, else all of `robot`.
-      robot: the robot that the model is of.
+      weights: the name of the weights, if the file has several.
+      names: the joint names in the model's order; by default those in the files, else those of `robot`.
+      robot: the robot of the model.
 
     Raises:
       InputError: a file cannot be used; the message names it.
@@ -130,7 +130,7 @@ def check(model: CMGModel, tensors: dict[str, np.ndarray]) -> float:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the name of the file before the error of what is inside it."""
+    """Put the name of the file before an error about its content."""
     try:
         yield
     except InputError as error:

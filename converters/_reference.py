@@ -1,4 +1,4 @@
-"""The network in NumPy, one expert and one line of the formula after the other, to check a conversion with.
+"""The network in NumPy, written out expert by expert, to check a conversion against.
 
 Written from the PyTorch layout and independent of `cmg_jax.model._networks`: it takes the state_dict's own
 arrays, so a wrong transpose or a swapped expert shows up as a different output.

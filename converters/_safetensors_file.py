@@ -41,7 +41,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(data[8:start].decode(), object_pairs_hook=_unique)
         if not isinstance(header, dict):
-            raise ValueError("its header is no dictionary")
+            raise ValueError("its header is not a dictionary")
         header.pop("__metadata__", None)
         entries = {name: _Entry(entry) for name, entry in header.items()}
         _check_layout(list(entries.values()), len(data) - start)
@@ -73,7 +73,7 @@ class _Entry:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands twice in its header")
+        raise ValueError("a name occurs twice in its header")
     return dict(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Files of weights read, whatever wrote them: the first bytes say which reader a file needs."""
+"""Reads files of weights. The first bytes of a file determine its reader."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,5 +47,5 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "safetensors": _safetensors_file.load,
     "pickle": _pickle,
     "npz": _npz,
-    "broken-zip": _torch_file.load,  # its message says what is wrong with the file
+    "broken-zip": _torch_file.load,  # its message describes the damage
 }

@@ -5,7 +5,7 @@
     layers.{i}.expert_weights.{e}           [in, out]   as it is, packed by `_networks.pack_experts`
     layers.{i}.expert_biases.{e}            [out]
 
-The weights say everything: the number of experts, the layers and their widths, D and C.
+The weights determine everything: the number of experts, the layers and their widths, D and C.
 """
 
 import dataclasses
@@ -100,8 +100,8 @@ def find(content: Any, chosen: str | None = None) -> tuple[str, Mapping[str, Ten
     nodes = {leaf.node for leaf in groups[where]}
     weights: dict[str, Tensor | np.ndarray] = {}
     for leaf in [*groups[where], *filter(_may_be_weights, arrays)]:
-        # Beside the weights in their own dictionary; if each module has its own, anywhere below. What a CMG does not
-        # use is refused by `convert`.
+        # All weights in the same dictionary, or anywhere below if each module has its own dictionary. `convert` refuses
+        # those that a CMG does not use.
         if leaf.name.startswith(where) and (leaf.node in nodes or len(nodes) > 1):
             name = leaf.name.removeprefix(where)
             if name in weights:
@@ -241,7 +241,7 @@ class _Conversion:
         )
         if not fits:
             wanted = " x ".join("any" if n is None else str(n) for n in shape)
-            raise InputError(f"{name} has shape {tensor.shape} where {wanted} belongs; {REMEDY}")
+            raise InputError(f"{name} has shape {tensor.shape} where {wanted} is expected; {REMEDY}")
         values = tensor.numpy() if isinstance(tensor, Tensor) else tensor
         if values.dtype.kind not in "fV":  # ml_dtypes.bfloat16 is of kind V
             raise InputError(f"{name} has dtype {values.dtype}; weights are float32, float16, bfloat16 or float64")

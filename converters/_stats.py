@@ -21,7 +21,7 @@ Stats = dict[str, np.ndarray]
 
 
 def find(content: Any) -> Any:
-    """The stats in the content of a file: its entry `stats`, or wherever the arrays are; None where there are none.
+    """The stats in the content of a file: its entry `stats`, or the arrays wherever they are; None if there are none.
 
     Raises:
       InputError: they are in several places.

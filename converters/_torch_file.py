@@ -1,7 +1,7 @@
 """Files of `torch.save` read without torch and without executing anything: zip files, and those before torch 1.6.
 
 Tensors come back as `Tensor` references; in a zip file their bytes are read on `numpy()`, so that the
-optimiser state of a training checkpoint is left where it is.
+optimizer state of a training checkpoint is never read.
 """
 
 import math
@@ -24,7 +24,7 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 MAX_DIMENSIONS = 8
 MAX_EXPANDED = 2**24
-"""Number of elements that a tensor may have which repeats those of a smaller storage."""
+"""Largest number of elements of a tensor that repeats those of a smaller storage."""
 
 MAX_UNPACKED = 64
 """Bytes that each byte of a compressed record may unpack to."""
@@ -175,15 +175,15 @@ def _storage_of(persistent_id: Any) -> Placeholder | tuple[np.dtype | None, str,
     if kind == "module" and isinstance(described, Placeholder):
         return described
     if kind != "storage" or not isinstance(described, Placeholder) or len(rest) < 3:
-        raise PickleError("refers to data that is no tensor storage")
+        raise PickleError("refers to data that is not a tensor storage")
     key, _location, size = rest[:3]
     if not isinstance(key, str) or type(size) is not int or size < 0:
-        raise PickleError("refers to data that is no tensor storage")
+        raise PickleError("refers to data that is not a tensor storage")
     return DTYPES.get(described.name.rpartition(".")[2].removesuffix("Storage")), key, size
 
 
 def load(path: Path) -> Any:
-    """The object saved in `path`, tensors as `Tensor`, what is not plain data as `pickles.Placeholder`.
+    """The object saved in `path`, tensors as `Tensor`, and other objects as `pickles.Placeholder`.
 
     Raises:
       InputError: it is not a PyTorch file, or damaged.
@@ -206,7 +206,7 @@ class _Archive:
         records = self._guarded(lambda archive: archive.infolist())
         self.names = {record.filename for record in records}
         self.checked = any(record.CRC for record in records)
-        """False where torch has left out the checksums (`torch.serialization.set_crc32_options`)."""
+        """False if torch has left out the checksums (`torch.serialization.set_crc32_options`)."""
         roots = [name for name in self.names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(roots) != 1:
             raise InputError(f"{path}: a zip file, but not a PyTorch checkpoint (it has no data.pkl)")
@@ -253,7 +253,7 @@ class _Archive:
         return self._guarded(read)
 
     def _guarded(self, read: Callable[[zipfile.ZipFile], Any]) -> Any:
-        """The result of `read` on the open archive; all that zipfile raises on a damaged one becomes one InputError."""
+        """The result of `read` on the open archive; every error of zipfile on a damaged one becomes an InputError."""
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return read(archive)

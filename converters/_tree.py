@@ -1,4 +1,4 @@
-"""The content of a checkpoint, flattened: every value under its dotted name, however deep it is nested."""
+"""The content of a checkpoint, flattened: every value under its dotted name, at any depth."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ from converters._torch_file import Tensor
 
 MAX_DEPTH = 16
 MAX_NAME = 1000  # characters
-MAX_ITEMS = 64  # of a list that is looked into: it is a list of networks, not of training windows
+MAX_ITEMS = 64  # of a list that is searched: longer lists hold training windows, not networks
 MAX_LISTED = 8
 
 
 class Leaf(NamedTuple):
-    """A value that is no dictionary."""
+    """A value that is not a dictionary."""
 
     name: str
     """Keys of the dictionaries around it and its own, joined by dots, as a state_dict joins the names of modules."""
@@ -70,5 +70,5 @@ def _kind(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    """What a value that is no array is, for a message."""
+    """A description of a value that is not an array, for a message."""
     return value.name if isinstance(value, Placeholder) else type(value).__name__

@@ -1,4 +1,4 @@
-"""`cmg-convert`: a PyTorch CMG checkpoint becomes a cmg_jax model directory."""
+"""`cmg-convert`: converts a PyTorch CMG checkpoint into a cmg_jax model directory."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ from cmg_jax.cli import _options
 from cmg_jax.cli._program import Parser, run
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig
-from converters import _joint_names, _state_dict, check, load_model
+from converters import _state_dict, check, load_model
 
 PROGRAM = "cmg-convert"
 
@@ -38,15 +38,15 @@ def parser() -> Parser:
     made.add_argument(
         "--weights",
         metavar="NAME",
-        help="weights to take of several, as ema_model or model.student (default: the only ones)",
+        help="weights to convert if the file has several, as ema_model or model.student (default: the only ones)",
     )
     made.add_argument(
         "--joint-names",
         metavar="NAMES",
-        help="names of the model's joints in its order, separated by commas, or a file of names (default: those that "
-        "the checkpoint or the data set name, else the G1's 29)",
+        help="names of the model's joints in its order: a known robot, names separated by commas, or a file of names "
+        "(default: those in the checkpoint or the data set, else the G1's 29)",
     )
-    _options.add_robot(made, "that the model is of")
+    _options.add_robot(made, "of the model")
     made.add_argument("--fps", type=float, default=50.0, metavar="F", help="rate of the model in frames per second")
     made.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
     made.add_argument("--force", action="store_true", help="replace DIR if it exists")
@@ -70,7 +70,7 @@ def _convert(
     if not (math.isfinite(fps) and fps > 0):
         raise InputError(f"--fps {fps} is not a positive number of frames per second")
     _checkpoint.check_target(out, overwrite=force)
-    names = None if joint_names is None else _joint_names.parse(joint_names)
+    names = None if joint_names is None else _options.joint_names(joint_names)
     chosen = _options.robot(robot, feet, mirror)
     model, rows, tensors = load_model(
         source, stats, fps=fps, description=description, weights=weights, names=names, robot=chosen

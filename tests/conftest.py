@@ -1,12 +1,14 @@
-"""Strictness that user code may rely on, and the data that several tests share."""
+"""Strict settings that user code may have, and fixtures that several tests share."""
 
 import os
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # a compilation read from the cache is logged as an error
-# Two thirds of the time to compile, which most of a test is. With a level set outside, 3 say, tests are of the machine
-# code that users have.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's errors about cached programs
+# This takes two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such as 3,
+# the tests run the machine code that users have.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "").replace(" --xla_force_host_platform_device_count=8", "")  # of the process above
+    os.environ.get("XLA_FLAGS", "").replace(
+        " --xla_force_host_platform_device_count=8", ""
+    )  # set by the parent process
     + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     * ("xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""))
     + " --xla_force_host_platform_device_count=8"
@@ -24,12 +26,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
-import cmg_jax
-from cmg_jax.model._model import CMGConfig, CMGModel
-from cmg_jax.model._normalization import MotionStats
-from cmg_jax.robot import Robot
-from tests.generator_tools import sampler
+from tests.shape_checks import check_shapes
+
+# Every call of a function in these packages is checked against the shapes in its annotations.
+SHAPE_CHECKED = [f"cmg_jax.{name}" for name in ("_rollout", "commands", "envs", "generators", "model", "robot")]
+install_import_hook(SHAPE_CHECKED, f"{check_shapes.__module__}.{check_shapes.__name__}")
+
+import cmg_jax  # noqa: E402
+from cmg_jax.generators import standing_frame  # noqa: E402
+from cmg_jax.model._model import CMGConfig, CMGModel  # noqa: E402
+from cmg_jax.model._normalization import MotionStats  # noqa: E402
+from cmg_jax.robot import G1, Robot  # noqa: E402
+from tests.generator_tools import sampler  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -43,14 +53,14 @@ XLA_FLAGS = os.environ["XLA_FLAGS"].rpartition(" ")[0]  # for programs that test
 DATA = Path(__file__).parent / "data"
 REFERENCE_MODEL = DATA / "reference_model"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-"""Larger real files; where they are present, more is checked."""
+"""Larger real files. More is checked if they are present."""
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the larger data set is not beside the project")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_compilations(tmp_path_factory, worker_id):
-    """What several tests compile is compiled once in a run, whichever process has it."""
+    """Programs that several tests compile are compiled once in a run, in any of its processes."""
     base = tmp_path_factory.getbasetemp()
     run = base if worker_id == "master" else base.parent
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(run / "compiled"))  # for programs that tests start
@@ -59,7 +69,7 @@ def shared_compilations(tmp_path_factory, worker_id):
 
 @pytest.fixture(scope="session")
 def reference_model() -> CMGModel:
-    """Converted from a checkpoint of the PyTorch original, which the golden outputs belong to."""
+    """Converted from a checkpoint of the PyTorch original, which has the golden outputs."""
     return cmg_jax.load(REFERENCE_MODEL)
 
 
@@ -82,7 +92,7 @@ def golden() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def small_model() -> CMGModel:
-    """A random model whose every size differs from the default's."""
+    """A random model, all of whose sizes differ from the default's."""
     config = CMGConfig(
         6, 2, 5, (7,), (9, 8, 4), Robot("abc", ("a", "b", "c")), fps=30.0, provenance=(("made", "by a test"),)
     )
@@ -109,9 +119,23 @@ def tiny_model() -> CMGModel:
     return CMGModel(params, MotionStats(jnp.arange(6.0), jnp.array([1.0, 2, 1, 2, 1, 2]), low, high), None, config)
 
 
+@pytest.fixture(scope="session")
+def root_model() -> CMGModel:
+    """A random network of the G1 with a root channel: motion near standing that nobody would walk."""
+    size = 64
+    config = CMGConfig(size, 3, 2, (7,), (9, 8), G1)
+    params = jax.jit(config.network.init)(jax.random.key(5), jnp.zeros((1, size)), jnp.zeros((1, 3)))["params"]
+    std = jnp.concatenate([jnp.full(29, 0.1), jnp.full(29, 0.5), jnp.array([0.02, 0.05, 0.05, 0.3, 0.2, 0.4])])
+    low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
+    model = CMGModel(params, MotionStats(jnp.zeros(size), std, low, high), None, config)
+    mean = standing_frame(model)
+    pool = mean[None] + std[None] * jax.random.normal(jax.random.key(6), (7, size))
+    return model.replace(stats=model.stats._replace(motion_mean=mean), initial_motion=pool)
+
+
 @pytest.fixture(scope="module")
-def host_rules():
-    """Brax and MJX mix dtypes and ranks where ours may not."""
+def allow_mixed_dtypes():
+    """Brax and MJX mix dtypes and ranks, which our code may not."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
@@ -124,10 +148,10 @@ def run_program(*arguments: Any, cwd: Path | None = None, **environment: str) ->
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
-def run_here(
+def run_in_process(
     capsys: pytest.CaptureFixture[str], *arguments: Any, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """As `run_program`, in this process: without the seconds that a new one takes to start, to load and to compile."""
+    """Like `run_program`, but in this process: a new one takes seconds to start, load and compile."""
     from cmg_jax.cli.main import main
     from converters.cli import main as convert
 
@@ -136,20 +160,20 @@ def run_here(
     with contextlib.chdir(cwd or Path.cwd()):
         try:
             code = {"cmg-jax": main, "cmg-convert": convert}[program](rest)
-        except SystemExit as stop:  # argparse's own way out
+        except SystemExit as stop:  # how argparse exits
             code = stop.code
     captured = capsys.readouterr()
     return subprocess.CompletedProcess(arguments, int(code or 0), captured.out, captured.err)
 
 
-def take_interrupts() -> None:
-    """For `preexec_fn`: a program started in the background of a shell inherits that Ctrl-C is ignored."""
+def enable_interrupts() -> None:
+    """For `preexec_fn`: a program that a shell starts in the background inherits an ignored Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def refused_line(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
-    """What `cmg-jax` says of bad arguments, run in this process; exit code 2, nothing on standard output."""
-    result = run_here(capsys, "cmg-jax", *arguments)
+    """The error line of `cmg-jax` for bad arguments, run in this process: exit code 2, nothing on standard output."""
+    result = run_in_process(capsys, "cmg-jax", *arguments)
     assert_one_clear_line(result)
     assert result.stdout == ""
     return result.stderr.strip()

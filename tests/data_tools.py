@@ -1,4 +1,4 @@
-"""Motion for the tests of data and training: legs that swing at the commanded speed, made by a formula."""
+"""Synthetic motion for the tests of data and training: legs that swing at the commanded speed."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ FPS = 50.0
 
 
 def walking(clips: int, frames: int) -> Dataset:
-    """Clips that stand for 0.4 s and then swing their legs, each at another speed."""
+    """Clips that stand for 0.4 s and then swing the legs, each at a different speed."""
     standing = G1.standing_joint_pos
     time = np.arange(frames) / FPS - 0.4
     motion, command = [], []
@@ -39,7 +39,7 @@ def walking(clips: int, frames: int) -> Dataset:
 
 
 def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
-    """A robot that walks on an arc without sliding, elbows and shoulders bent as no other joint is."""
+    """A robot that walks on an arc without sliding, with elbows and shoulders bent unlike any other joint."""
     time = np.arange(frames) / fps
     joint_pos = np.tile(G1.standing_joint_pos, (frames, 1)).astype(np.float64)
     swing = 0.4 * np.sin(2 * np.pi * hertz * time)

@@ -1,4 +1,4 @@
-"""What the generators' tests share: inputs that differ from row to row, and ways to play a generator."""
+"""Helpers for the generators' tests: inputs that differ from row to row, and ways to play a generator."""
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +27,11 @@ def first(seed, batch=BATCH):
 
 
 def flat(frame: MotionFrame) -> np.ndarray:
-    return np.concatenate(frame, axis=-1)
+    return np.concatenate(jax.tree.leaves(frame), axis=-1)
 
 
 def jitted(generator):
-    """With every function jitted; offsets of look-ahead are known, as in a rollout."""
+    """The generator with every function jitted; look-ahead offsets are static, as in a rollout."""
     functions = {name: jax.jit(getattr(generator, name)) for name in ("init", "step", "reset", "set_command")}
     return generator._replace(**functions, lookahead=jax.jit(generator.lookahead, static_argnums=2))
 
@@ -47,6 +47,6 @@ def play(generator, model, state, steps):
 
 
 def reference(model, motion, command, steps):
-    """Frames 0 to steps, [steps+1, B, D], of one network call after the other."""
+    """Frames 0 to steps, [steps+1, B, D], from successive network calls."""
     held = jnp.repeat(command[:, None], steps, axis=1)
     return np.asarray(jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, held, time_major=True))

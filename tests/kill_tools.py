@@ -1,4 +1,4 @@
-"""A process that is killed while it replaces a directory, at a named moment instead of a time."""
+"""Kills a process while it replaces a directory, at a named moment instead of after a time."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MOMENTS = ("before the exchange", "after the exchange", "while the old one is deleted")
-"""At the first the old directory is left, at the others the new one."""
+"""The first moment leaves the old directory, the others the new one."""
 
 HOOKS = """
 import os, shutil, signal, sys

@@ -1,4 +1,4 @@
-"""What the tests of pickles write: plain data, objects of many kinds, and files as joblib writes them."""
+"""Content for the tests of pickles: plain data, objects of many kinds, and files as joblib writes them."""
 
 import argparse
 import collections
@@ -53,7 +53,7 @@ OBJECTS = {
 
 
 class NumpyArrayWrapper:
-    """joblib's: what it writes in an array's place."""
+    """joblib's stand-in for an array."""
 
     numpy_array_alignment_bytes: int
 
@@ -61,11 +61,11 @@ class NumpyArrayWrapper:
 NumpyArrayWrapper.__module__ = "joblib.numpy_pickle"
 
 
-PythonPickler: Any = vars(pickle)["_Pickler"]  # the one that may be changed
+PythonPickler: Any = vars(pickle)["_Pickler"]  # unlike the C class, its `save` can be overridden
 
 
 class JoblibPickler(PythonPickler):
-    """Writes arrays behind their description, as joblib does."""
+    """Writes arrays after their description, as joblib does."""
 
     def __init__(self, stream, protocol):
         super().__init__(stream, protocol)

@@ -10,7 +10,7 @@ from cmg_jax.generators._base import to_frame
 from tests.generator_tools import BATCH, commands, first, flat, jitted, play, sampler
 
 
-def test_a_bank_holds_what_the_network_makes(model, motions):
+def test_a_bank_holds_the_frames_of_the_network(model, motions):
     assert motions.frames.shape == (20, 17, 58)
     again = cmg_jax.build_bank(model, jax.random.key(9), 17, 20, sampler, block_rows=17)
     np.testing.assert_allclose(motions.frames, again.frames, atol=1e-4)
@@ -38,7 +38,7 @@ def test_a_row_plays_its_motion_from_a_random_frame_and_leaves_room(model, motio
     assert seen == set(range(17))
 
 
-def test_draws_keep_to_a_range_that_changes_without_compiling(model, motions):
+def test_draws_follow_a_changing_range_without_compiling(model, motions):
     generator = cmg_jax.replay()
     reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
     state = generator.init(model.replace(bank=motions), jax.random.key(0), None, num_envs=300)
@@ -63,7 +63,7 @@ def test_a_command_takes_the_nearest_motion(model, motions):
     np.testing.assert_array_equal(state.command, motions.command[jnp.array([5, 3, 7])])
 
 
-def test_a_given_frame_is_followed_by_what_follows_the_frame_most_like_it(model, motions):
+def test_a_given_frame_is_followed_by_the_successors_of_the_nearest_frame(model, motions):
     generator, model = cmg_jax.replay(lookahead_frames=2), model.replace(bank=motions)
     played = flat(to_frame(model, motions.frames))
     motion, frame = np.array([4, 4, 9, 12]), np.array([0, 6, 11, 16])
@@ -83,7 +83,7 @@ def test_a_given_frame_is_followed_by_what_follows_the_frame_most_like_it(model,
 @pytest.mark.parametrize(
     "make", [lambda: cmg_jax.streaming(4, from_bank=True), lambda: cmg_jax.realtime(6, from_bank=True)]
 )
-def test_a_reset_from_a_bank_plays_its_motion_and_goes_on(make, model, motions):
+def test_a_reset_from_a_bank_plays_its_motion_and_continues(make, model, motions):
     generator, model = make(), model.replace(bank=motions)
     state = generator.init(model, jax.random.key(0), None, num_envs=BATCH)
     generator = jitted(generator)
@@ -117,7 +117,7 @@ def test_a_reset_from_a_bank_never_runs_the_network(model, motions):
     )
 
 
-def test_draws_from_the_bank_keep_to_its_range(model, motions):
+def test_draws_from_the_bank_stay_in_its_range(model, motions):
     generator = cmg_jax.streaming(4, from_bank=True)
     reset = jax.jit(chex.assert_max_traces(generator.reset, n=1))
     state = generator.init(model.replace(bank=motions), jax.random.key(0), None, num_envs=200)

@@ -1,4 +1,4 @@
-"""`cmg-jax bench` as it is started, at sizes that take seconds; figures are looked at, never judged."""
+"""`cmg-jax bench` as a user starts it, at sizes that take seconds. Its figures are printed, never asserted."""
 
 import json
 
@@ -43,7 +43,7 @@ def test_peers_compute_the_same_before_they_are_timed(tmp_path):
     (table,) = json.loads((tmp_path / "a.json").read_text())["sections"]
     rows = {row["peer"]: row for row in table["rows"]}
     assert "onnxruntime" in rows
-    assert all(0 < row["largest_difference"] < 2e-3 for row in rows.values()), "equal to the bit would be ourselves"
+    assert all(0 < row["largest_difference"] < 2e-3 for row in rows.values()), "bitwise equal frames would be our own"
     assert (tmp_path / "plots" / "peers.png").exists()
 
 

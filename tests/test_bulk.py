@@ -21,17 +21,17 @@ from cmg_jax.generators._base import to_frame
 from cmg_jax.store import chunks_of_part, create_store, open_store, read
 from cmg_jax.store._fill import draw
 from cmg_jax.store._store import CHUNK_BYTES, configure
-from tests.conftest import assert_one_clear_line, take_interrupts
+from tests.conftest import assert_one_clear_line, enable_interrupts
 from tests.generator_tools import flat
 
 CHUNKS, STEPS, ENVS = 120, 240, 1911
 OPTIONS = ("--envs", ENVS, "--seconds", STEPS / 30, "--seed", 7, "--chunk", 16)
-"""A run of seconds, so that a signal finds it at work."""
+"""A run of a few seconds, so that a signal interrupts its work."""
 
 
 @pytest.fixture(scope="module")
 def tiny(small_model, tmp_path_factory):
-    """The directory of a model of another robot that takes commands of three numbers."""
+    """The directory of a model of another robot with velocity commands."""
     config = dataclasses.replace(small_model.config, command_dim=3)
     params = jax.jit(config.network.init)(jax.random.key(0), jnp.zeros((1, 6)), jnp.zeros((1, 3)))["params"]
     stats = small_model.stats._replace(command_min=-jnp.arange(1.0, 4.0), command_max=jnp.arange(2.0, 5.0))
@@ -54,7 +54,7 @@ def start(tiny, out, *options):
     """The program as a user starts it, on one device."""
     return subprocess.Popen(
         [Path(sys.executable).with_name("cmg-jax"), *arguments(tiny, out, *options)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=enable_interrupts,
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def content(store):
 
 @pytest.fixture(scope="module")
 def whole(tiny):
-    """A store of 120 chunks, made in one go."""
+    """A store of 120 chunks from an uninterrupted run."""
     store = tiny.with_name("whole.zarr")
     result = finish(start(tiny, store, *OPTIONS))
     assert result.returncode == 0, result.stderr
@@ -79,7 +79,7 @@ def whole(tiny):
     return store
 
 
-def test_it_holds_what_generate_makes(tiny_model, whole):
+def test_a_store_holds_the_frames_of_generate(tiny_model, whole):
     store = open_store(whole)
     motion, command = (read(store, array) for array in (store.motion, store.command))
     assert motion.shape == (ENVS, STEPS + 1, 6)
@@ -113,7 +113,7 @@ def test_an_environment_depends_on_seed_and_index_alone(tiny, tiny_model, whole,
 def stop_at(tiny, store, chunks, how):
     """Run until `chunks` are done, then send a signal."""
     program = start(tiny, store, *OPTIONS)
-    while not (store / f"motion/c/{chunks - 1}/0/0").is_file():  # they are made in order
+    while not (store / f"motion/c/{chunks - 1}/0/0").is_file():  # chunks are generated in order
         assert program.poll() is None, program.communicate()
         time.sleep(0.001)
     program.send_signal(how)
@@ -121,16 +121,16 @@ def stop_at(tiny, store, chunks, how):
 
 
 def done_chunks(store):
-    """Those whose motion and commands are both there."""
+    """The chunks whose motion and commands both exist."""
     missing = open_store(store).missing()
     return [chunk for chunk in range(CHUNKS) if chunk not in missing]
 
 
-def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole, tmp_path):
+def test_an_interrupted_killed_and_resumed_store_is_byte_for_byte_the_same(tiny, whole, tmp_path):
     store = tmp_path / "killed.zarr"
     result = stop_at(tiny, store, 2, signal.SIGINT)
     assert result.returncode == 130
-    assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command goes on from there"
+    assert result.stderr.strip() == "cmg-jax generate: interrupted; the same command continues from there"
     first = len(done_chunks(store))
     assert stop_at(tiny, store, first + 2, signal.SIGKILL).returncode == -signal.SIGKILL
     done = done_chunks(store)
@@ -140,13 +140,13 @@ def test_interrupted_killed_and_resumed_it_is_byte_for_byte_the_same(tiny, whole
     written = {path: path.stat().st_mtime_ns for path in (store / f"motion/c/{chunk}/0/0" for chunk in done)}
     result = finish(start(tiny, store, *OPTIONS))
     assert result.returncode == 0, result.stderr
-    assert f"going on with {store}: {len(done)} of {CHUNKS} chunks are there" in result.stdout
-    assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "a finished chunk was made again"
+    assert f"continuing {store}: {len(done)} of {CHUNKS} chunks exist" in result.stdout
+    assert all(path.stat().st_mtime_ns == at for path, at in written.items()), "a finished chunk was generated again"
     assert content(store) == content(whole)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.zarr"]
 
 
-def test_two_processes_make_it_together(tiny, whole, tmp_path):
+def test_two_processes_fill_one_store(tiny, whole, tmp_path):
     store = tmp_path / "parts.zarr"
     programs = [start(tiny, store, *OPTIONS, "--part", part) for part in ("1/2", "2/2")]
     results = [finish(program) for program in programs]
@@ -157,18 +157,18 @@ def test_two_processes_make_it_together(tiny, whole, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts.zarr"]
 
 
-def test_parts_are_disjoint_and_whole():
+def test_parts_are_disjoint_and_cover_all_chunks():
     for chunks in (1, 5, 16):
         for parts in (1, 3, 8):
             made = [chunk for k in range(parts) for chunk in chunks_of_part(chunks, (k + 1, parts))]
             assert made == list(range(chunks))
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tiny, whole, tmp_path):
+def test_a_full_disk_is_one_line_and_the_same_command_continues(tiny, whole, tmp_path):
     command = [str(Path(sys.executable).with_name("cmg-jax")), *arguments(tiny, "big.zarr", *OPTIONS)]
     limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"', *command]
     result = subprocess.run(limited, capture_output=True, text=True, cwd=tmp_path)
-    assert_one_clear_line(result, "big.zarr: cannot be written: File too large", "the same command goes on")
+    assert_one_clear_line(result, "big.zarr: cannot be written: File too large", "the same command continues")
     assert not list(tmp_path.glob("big.zarr/motion/c/*/*/*"))
     result = subprocess.run([*command, "--part", "2/40"], capture_output=True, text=True, cwd=tmp_path)
     assert "part 2/40: finished; 117 of 120 chunks of big.zarr are still missing" in result.stdout
@@ -177,7 +177,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tiny, whole, tmp_p
         assert made.read_bytes() == expected.read_bytes()
 
 
-def test_a_finished_one_says_so(tiny, whole, capsys):
+def test_a_finished_store_is_reported_as_finished(tiny, whole, capsys):
     before = content(whole)
     assert main(arguments(tiny, whole, *OPTIONS)) == 0
     assert capsys.readouterr().out == f"{whole} is finished: {ENVS} environments x {STEPS} frames in {CHUNKS} chunks\n"
@@ -187,7 +187,7 @@ def test_a_finished_one_says_so(tiny, whole, capsys):
 # As a bank.
 
 
-def test_a_bank_loads_and_plays_it(tiny_model, whole):
+def test_a_store_is_loaded_and_played_as_a_bank(tiny_model, whole):
     motions = cmg_jax.load_bank(whole, tiny_model, num_motions=40, num_frames=12)
     assert motions.frames.shape == (12, 40, 6)
     store = open_store(whole)
@@ -223,7 +223,7 @@ def test_half_precision_under_a_held_command_becomes_a_bank(tiny, tiny_model, tm
         cmg_jax.load_bank(tmp_path / "turn.zarr", tiny_model)
 
 
-def test_a_bank_refuses_what_is_not_its_models(tiny_model, model, whole, tmp_path):
+def test_a_bank_refuses_damaged_stores_and_stores_of_other_models(tiny_model, model, whole, tmp_path):
     def refuses(words, path=whole, model=tiny_model, **numbers):
         with pytest.raises(InputError, match=words):
             cmg_jax.load_bank(path, model, **numbers)
@@ -244,7 +244,7 @@ def test_a_bank_refuses_what_is_not_its_models(tiny_model, model, whole, tmp_pat
     data[1000] ^= 1
     shard.write_bytes(data)
     refuses("damaged.*motion/c/3/0/0.*delete the damaged file", damaged)
-    cmg_jax.load_bank(damaged, tiny_model, num_motions=40)  # which lie before it
+    cmg_jax.load_bank(damaged, tiny_model, num_motions=40)  # which come before the damage
     shard.write_bytes(data[:-100])
     refuses("is damaged", damaged)
     shard.unlink()
@@ -259,20 +259,20 @@ def with_config(model, **changes):
     return dataclasses.replace(model, config=dataclasses.replace(model.config, **changes))
 
 
-# What is refused before anything is made.
+# Arguments that are refused before anything is generated.
 
 
 BAD_ARGUMENTS = [
     (("--out", "a.zarr", "--part", "3/2"), "K from 1 to N"),
     (("--out", "a.zarr", "--part", "0/2"), "K from 1 to N"),
     (("--out", "a.zarr", "--part", "2"), "K/N"),
-    (("--out", "a.npz", "--part", "1/2"), "--part goes with --out DIR.zarr only"),
-    (("--dtype", "float16"), "--dtype goes with --out DIR.zarr only"),
+    (("--out", "a.npz", "--part", "1/2"), "--part requires --out DIR.zarr"),
+    (("--dtype", "float16"), "--dtype requires --out DIR.zarr"),
     (("--out", "a.zarr", "--dtype", "int8"), "invalid choice"),
     (("--out", "a.zarr", "--chunk", "0"), "chunk 0"),
     (("--out", "a.zarr", "--chunk", 10**9), "chunk 1000000000"),
-    (("--out", "a.zarr", "--plot", "a.png"), "--plot does not go with --out a.zarr"),
-    (("--out", "a.zarr", "--bodies"), "--bodies does not go with"),
+    (("--out", "a.zarr", "--plot", "a.png"), "--plot cannot be combined with --out a.zarr"),
+    (("--out", "a.zarr", "--bodies"), "--bodies cannot be combined with"),
     (("--out", "a.zarr", "--envs", 2**32), "4294967296 environments"),
     (("--out", "a.zarr", "--seconds", 10**7), "ask for fewer"),
     (("--out", "absent/a.zarr"), "create it first"),
@@ -287,7 +287,7 @@ BAD_ARGUMENTS = [
 
 @pytest.fixture(scope="module")
 def begun(tiny, tiny_model, tmp_path_factory):
-    """A directory with a store of which nothing is made yet, and two things that are no stores."""
+    """A directory with a store that is still empty, and two entries that are not stores."""
     path = tmp_path_factory.mktemp("begun")
     (path / "file.zarr").write_text("something")
     (path / "foreign.zarr").mkdir()
@@ -311,7 +311,7 @@ def test_bad_arguments_are_one_clear_line(tiny, begun, capsys, monkeypatch, opti
     before = content(begun)
     try:
         code = main(["generate", "--model", str(tiny), *map(str, options)])
-    except SystemExit as stop:  # argparse's own way out
+    except SystemExit as stop:  # how argparse exits
         code = stop.code
     captured = capsys.readouterr()
     assert code == 2

@@ -54,21 +54,21 @@ def test_saved_sharded_over_many_devices_loads_on_one(small_model, tmp_path):
     assert_same(loaded, small_model)
 
 
-def test_an_existing_directory_is_kept_unless_told(small_model, directory):
+def test_an_existing_directory_is_kept_without_overwrite(small_model, directory):
     with pytest.raises(InputError, match="exists"):
         cmg_jax.save(dataclasses.replace(small_model, initial_motion=None), directory)
     assert_same(cmg_jax.load(directory), small_model)
     other = dataclasses.replace(small_model, initial_motion=None)
     cmg_jax.save(other, directory, overwrite=True)
     assert_same(cmg_jax.load(directory), other)
-    assert [path.name for path in directory.parent.iterdir()] == ["model"], "nothing else is left behind"
+    assert [path.name for path in directory.parent.iterdir()] == ["model"], "nothing else may remain"
 
 
-def test_a_directory_that_is_no_model_is_never_replaced(small_model, tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
+def test_a_directory_that_is_not_a_model_is_never_replaced(small_model, tmp_path):
+    (tmp_path / "notes.tex").write_text("a user's notes")
     with pytest.raises(InputError, match="not a model directory"):
         cmg_jax.save(small_model, tmp_path, overwrite=True)
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert (tmp_path / "notes.tex").read_text() == "a user's notes"
 
 
 FOREIGN = (
@@ -90,14 +90,14 @@ PASSES_FOR_OURS_WITHOUT_A_LIST = {"arrays/params.mine/zarr.json", "arrays/params
 
 
 def without_digests(directory):
-    """The directory as the format before has it."""
+    """The directory in the previous format."""
     content = json.loads((directory / "config.json").read_text()) | {"format": "cmg_jax model 3"}
     del content["files"], content["sha256"]
     (directory / "config.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("is_older", [False, True])
-def test_only_what_is_ours_is_replaced(is_older, small_model, directory, tmp_path):
+def test_only_a_directory_with_our_files_alone_is_replaced(is_older, small_model, directory, tmp_path):
     if is_older:
         without_digests(directory)
     for name in sorted(set(FOREIGN) - (PASSES_FOR_OURS_WITHOUT_A_LIST if is_older else set())):
@@ -105,10 +105,10 @@ def test_only_what_is_ours_is_replaced(is_older, small_model, directory, tmp_pat
         path = mixed / name
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
         if not name.endswith("/"):
-            path.write_text("years of work")
+            path.write_text("a user's notes")
         with pytest.raises(InputError, match=f"also holds {re.escape(name)}"):
             cmg_jax.save(small_model, mixed, overwrite=True)
-        assert path.is_dir() or path.read_text() == "years of work"
+        assert path.is_dir() or path.read_text() == "a user's notes"
         shutil.rmtree(mixed)
     cmg_jax.save(small_model, directory, overwrite=True)
     assert_same(cmg_jax.load(directory), small_model)
@@ -116,7 +116,7 @@ def test_only_what_is_ours_is_replaced(is_older, small_model, directory, tmp_pat
 
 @pytest.mark.parametrize("files", [None, [], "all"])
 def test_a_model_whose_list_of_files_is_lost_is_not_replaced(files, small_model, directory):
-    """Nothing then says which of them are ours."""
+    """Then nothing shows which files are ours."""
     edit_config(directory, files=files)
     with pytest.raises(InputError, match="also holds arrays/"):
         cmg_jax.save(small_model, directory, overwrite=True)
@@ -134,7 +134,7 @@ def test_a_folder_of_another_program_is_not_replaced(small_model, directory, tmp
 
 
 @pytest.mark.parametrize("is_older", [False, True])
-def test_a_damaged_model_is_replaced_too(is_older, small_model, directory):
+def test_a_damaged_model_may_be_replaced(is_older, small_model, directory):
     if is_older:
         without_digests(directory)
     (directory / "arrays/stats.motion_std/c/0").unlink()
@@ -149,14 +149,14 @@ def test_saving_prints_nothing(small_model, tmp_path, capfd, caplog):
 
 
 def edit_config(directory, **changes):
-    """Another configuration that is not damaged."""
+    """Change the configuration and seal it again, so that it is not damaged."""
     path = directory / "config.json"
     content = json.loads(path.read_text()) | changes
     content.pop("sha256")
     path.write_text(json.dumps(_digests.sealed(content)))
 
 
-def test_models_of_the_format_before_are_read_with_a_warning(small_model, directory, tmp_path, capsys):
+def test_models_of_the_previous_format_are_read_with_a_warning(small_model, directory, tmp_path, capsys):
     without_digests(directory)
     with pytest.warns(UserWarning, match="older format") as warned:
         loaded = cmg_jax.load(directory)
@@ -171,8 +171,8 @@ def test_models_of_the_format_before_are_read_with_a_warning(small_model, direct
     assert_same(cmg_jax.load(directory), small_model)
 
 
-def test_any_bit_that_flips_is_noticed(small_model, directory):
-    """Or changes nothing: white space, the time that orbax notes."""
+def test_any_flipped_bit_is_detected(small_model, directory):
+    """Flips that change nothing, in white space or in orbax's time stamp, may pass."""
     random = np.random.default_rng(5)
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         content = path.read_bytes()
@@ -265,6 +265,6 @@ def test_a_killed_save_leaves_the_old_directory_or_the_new_one(moment, tiny_mode
     kill_at(moment, REPLACE, tmp_path / "model")
     mean = np.asarray(cmg_jax.load(tmp_path / "model").stats.motion_mean)
     np.testing.assert_array_equal(mean, tiny_model.stats.motion_mean if moment == MOMENTS[0] else np.full(6, 7.0))
-    # What is left under a hidden name is in nobody's way.
+    # Remains under a hidden name do not block the next save.
     cmg_jax.save(tiny_model, tmp_path / "model", overwrite=True)
     np.testing.assert_array_equal(cmg_jax.load(tmp_path / "model").stats.motion_mean, tiny_model.stats.motion_mean)

@@ -1,4 +1,4 @@
-"""Checkpoints of kinds that are seldom written: whole modules, old protocols, objects in archives, other tensors."""
+"""Rare kinds of checkpoints: whole modules, old protocols, objects in archives, unusual tensors."""
 
 import json
 import pickle
@@ -35,7 +35,7 @@ def test_whole_modules_are_read_in_both_formats(writer, protocol, tmp_path):
     assert_same_model(writer(tmp_path / "b.pt", content, protocol=protocol))
 
 
-def test_the_older_format_of_protocol_1_is_read_and_that_of_protocol_0_is_named(tmp_path):
+def test_the_older_format_is_read_in_protocol_1_and_refused_in_protocol_0(tmp_path):
     content = {"model": tensors(weights()), "stats": STATS}
     assert_same_model(write_older(tmp_path / "a.pt", content, protocol=1))
     old = [pickle.dumps(part, 0) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
@@ -49,19 +49,19 @@ def test_the_older_format_of_protocol_1_is_read_and_that_of_protocol_0_is_named(
     [None, 7, (), ("module",), ("module", "class"), ("storage", None, "0", "cpu", 1), ("storage", "x"), ["storage"]],
 )
 @pytest.mark.parametrize("older", [False, True])
-def test_an_id_that_is_of_no_storage_and_no_module_is_one_clear_line(older, persistent_id, tmp_path):
+def test_a_persistent_id_of_neither_storage_nor_module_is_one_clear_line(older, persistent_id, tmp_path):
     content = pickle.dumps(persistent_id, 2)[:-1] + b"Q."
     if older:
         head = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
         (tmp_path / "a.pt").write_bytes(b"".join([pickle.dumps(part, 2) for part in head]) + content)
     else:
         write_pickle(tmp_path / "a.pt", content)
-    with pytest.raises(InputError, match="refers to data that is no tensor storage"):
+    with pytest.raises(InputError, match="refers to data that is not a tensor storage"):
         load_model(tmp_path / "a.pt")
 
 
 def in_archive(path: Path, **content: object) -> Path:
-    """As `np.savez` writes dictionaries: arrays of objects without axes."""
+    """Dictionaries as `np.savez` writes them: arrays of objects without axes."""
     with path.open("wb") as file:
         arrays: Any = {name: np.asarray(value) for name, value in content.items()}
         np.savez(file, **arrays)
@@ -92,7 +92,7 @@ OTHER_TENSORS = {
 
 
 @pytest.mark.parametrize("kind", OTHER_TENSORS)
-def test_weights_of_a_kind_that_is_not_read_are_named(kind, tmp_path):
+def test_weights_of_an_unsupported_kind_are_named(kind, tmp_path):
     name = "layers.0.expert_weights.1"
     one = tensors(weights()) | {name: OTHER_TENSORS[kind]}
     for model, words in [
@@ -102,12 +102,12 @@ def test_weights_of_a_kind_that_is_not_read_are_named(kind, tmp_path):
         with pytest.raises(InputError) as raised:
             load_model(write(tmp_path / "a.pt", {"model": model, "stats": STATS}), names=NAMES)
         assert words in str(raised.value)
-    # Beside whole weights they do not matter.
+    # Beside supported weights they do not matter.
     content = {"model": tensors(weights()), "stats": STATS, "quantized": one, "names": dict.fromkeys(weights(), "x")}
     assert_same_model(write(tmp_path / "b.pt", content), chosen="model")
 
 
-def test_weights_of_a_dtype_of_safetensors_that_is_not_read_are_named(tmp_path):
+def test_safetensors_weights_of_an_unsupported_dtype_are_named(tmp_path):
     names = list(weights())
     header = {name: {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [at, at + 1]} for at, name in enumerate(names)}
     text = json.dumps(header).encode()

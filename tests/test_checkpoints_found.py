@@ -1,4 +1,4 @@
-"""Weights and stats wherever people's files have them, beside whatever else is in them."""
+"""Weights and stats in every place where files hold them, beside other content."""
 
 import argparse
 import collections
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
+from cmg_jax.cli import _options
 from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS
 from converters import _joint_names, _safetensors_file, _source, load_model
 from converters.cli import main
@@ -66,7 +67,7 @@ def assert_same_model(path, expected=None, stats=STATS, chosen=None):
 
 
 def nested(arrays):
-    """Dictionaries in dictionaries, one a module."""
+    """Nested dictionaries, one for each module."""
     out = {}
     for name, array in arrays.items():
         *modules, last = name.split(".")
@@ -119,7 +120,7 @@ def test_one_of_several_networks_is_chosen_by_name(tmp_path, capsys):
         load_model(path, weights="actor", names=NAMES)
 
 
-def test_a_file_without_a_network_says_what_it_holds(tmp_path):
+def test_an_error_lists_the_content_of_a_file_without_a_network(tmp_path):
     content = {"epoch": 3, "sd": {"fc.weight": Tensor(np.zeros((2, 5)))}, "config": argparse.Namespace(lr=1)}
     content |= {f"x{index}": index for index in range(9)}
     with pytest.raises(InputError) as raised:
@@ -163,14 +164,14 @@ BESIDE = {
 
 
 @pytest.mark.parametrize("what", BESIDE)
-def test_what_is_beside_the_weights_does_not_matter(what, tmp_path):
+def test_objects_beside_the_weights_do_not_matter(what, tmp_path):
     content = {"before": BESIDE[what], "model": tensors(weights()), "stats": STATS, "after": BESIDE[what]}
     assert_same_model(write(tmp_path / "a.pt", content))
-    if "tensor of" not in what:  # the older format has no room for it
+    if "tensor of" not in what:  # the older format cannot hold it
         assert_same_model(write_older(tmp_path / "b.pt", content))
 
 
-def test_what_is_needed_but_not_read_is_named(tmp_path):
+def test_a_needed_value_that_is_not_read_is_named(tmp_path):
     for stats, words in [
         (argparse.Namespace(**STATS), "its stats are stored as argparse.Namespace, which is not read"),
         (STATS | {"motion_std": Config()}, "motion_std is stored as tests.test_checkpoints_found.Config"),
@@ -211,7 +212,7 @@ def test_stats_are_found_wherever_they_are(tmp_path):
         load_model(write(tmp_path / "a.pt", {"m": tensors(weights()), "a": STATS, "b": STATS | {}}), names=NAMES)
 
 
-def test_expanded_weights_are_what_torch_makes_of_them(tmp_path):
+def test_expanded_weights_are_read_as_torch_reads_them(tmp_path):
     expected = weights()
     expected["layers.0.expert_biases.1"] = np.full(4, 0.25, np.float32)
     expected["layers.1.expert_weights.0"] = np.tile(np.array([1, 2, 3, 4, 5, 6], np.float32), (4, 1))
@@ -222,7 +223,7 @@ def test_expanded_weights_are_what_torch_makes_of_them(tmp_path):
         assert_same_model(writer(tmp_path / "a.pt", {"model": content, "stats": STATS}), expected)
 
 
-def test_the_byte_order_of_the_file_is_heeded(tmp_path):
+def test_the_byte_order_of_the_file_is_respected(tmp_path):
     assert_same_model(write(tmp_path / "a.pt", {"model": tensors(weights()), "stats": STATS}, byteorder="big"))
 
 
@@ -249,7 +250,7 @@ def test_a_file_without_checksums_is_read_and_one_with_a_wrong_one_is_not(tmp_pa
         load_model(path, names=NAMES)
 
 
-def test_a_file_packed_again_is_read(tmp_path):
+def test_a_repacked_zip_file_is_read(tmp_path):
     path = write(tmp_path / "a.pt", {"model": tensors(weights()), "stats": STATS})
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
@@ -257,7 +258,7 @@ def test_a_file_packed_again_is_read(tmp_path):
     assert_same_model(tmp_path / "b.pt")
 
 
-# Other kinds of file.
+# Other kinds of files.
 
 
 def write_safetensors(path, arrays, change=lambda header: None):
@@ -340,7 +341,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("words", KINDS)
-def test_a_file_of_another_kind_is_called_what_it_is(words, tmp_path):
+def test_an_error_names_the_kind_of_another_file(words, tmp_path):
     KINDS[words](tmp_path / "a.pt")
     with pytest.raises(InputError) as raised:
         load_model(tmp_path / "a.pt")
@@ -352,20 +353,20 @@ def test_a_file_of_another_kind_is_called_what_it_is(words, tmp_path):
 # Names of joints.
 
 
-def test_joints_that_nothing_names_are_asked_for(tmp_path, capsys):
+def test_unnamed_joints_must_be_named_by_an_option(tmp_path, capsys):
     path = write(tmp_path / "a.pt", {"model": tensors(weights()), "stats": STATS})
     assert main([str(path), "--out", str(tmp_path / "out")]) == 2
     assert "3 joints, and nothing names them; pass --joint-names" in capsys.readouterr().err
     (tmp_path / "names.txt").write_text("hip\nknee\nankle\n")
     for text in ("hip,knee,ankle", " hip , knee, ankle ", str(tmp_path / "names.txt")):
-        assert _joint_names.parse(text) == NAMES
+        assert _options.joint_names(text) == NAMES
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
-    for text in ("hip,knee", "hip,knee,knee", "g1-23"):
+    for text in ("hip,knee", "g1-23"):
         with pytest.raises(InputError, match="has 3 joints, but"):
-            load_model(path, names=_joint_names.parse(text))
-    with pytest.raises(InputError, match="no file"):
-        _joint_names.parse(str(tmp_path / "absent.txt"))
+            load_model(path, names=_options.joint_names(text))
+    with pytest.raises(InputError, match="no such file"):
+        _options.joint_names(str(tmp_path / "absent.txt"))
 
 
 @pytest.mark.parametrize("key", ["joint_names", "dof_names"])
@@ -378,7 +379,7 @@ def test_joints_are_named_by_the_checkpoint_or_its_data_set(key, tmp_path):
     assert load_model(named, names=("a", "b", "c"))[0].config.joint_names == ("a", "b", "c")
 
 
-def test_only_29_joints_are_taken_for_those_of_the_g1_and_that_is_said():
+def test_only_29_unnamed_joints_are_taken_as_the_g1s_and_reported():
     names, origin = _joint_names.choose(29, None, {})
     assert names == G1_29_JOINTS
     assert "taken as the G1's 29" in origin
@@ -386,10 +387,10 @@ def test_only_29_joints_are_taken_for_those_of_the_g1_and_that_is_said():
         _joint_names.choose(23, None, {})
     with pytest.raises(InputError, match="--joint-names g1-27, or"):
         _joint_names.choose(27, None, {})
-    assert _joint_names.choose(23, _joint_names.parse("g1-23"), {})[0] == ROBOTS["g1-23"]
+    assert _joint_names.choose(23, _options.joint_names("g1-23"), {})[0] == ROBOTS["g1-23"]
     spelled = [name.removesuffix("_joint") for name in reversed(G1_29_JOINTS)]
     assert _joint_names.choose(29, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
 
 
-def test_every_reader_is_of_a_kind_that_there_is():
+def test_every_reader_is_of_a_known_kind():
     assert {"torch", "safetensors", "pickle", "npz"} <= set(_source.READERS)

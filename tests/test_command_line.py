@@ -1,4 +1,4 @@
-"""The grammar that all commands share, and what long work reports where there is no terminal."""
+"""The option names that all commands share, and the progress of long work without a terminal."""
 
 import argparse
 import json
@@ -17,13 +17,13 @@ from cmg_jax.cli import _progress, main
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _grid
 from converters import cli as convert
-from tests.conftest import run_here, take_interrupts
+from tests.conftest import enable_interrupts, run_in_process
 
 MEASURE = re.compile(
     r"\bnumber of\b|\bno unit\b|\bfrom 0 to 1\b|\bfrom 0, .* to 1\b|\bin seconds\b|\btime in s\b|\bframes per second\b"
     r"|\bin percent\b|\bm/s\b|\brad/s\b|\bin units of\b"
 )
-"""A numeric option says in which unit it counts, or what."""
+"""The help of a numeric option states its unit, or what it counts."""
 
 
 def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -48,7 +48,7 @@ def name(action: argparse.Action) -> str:
     return (action.option_strings or [str(action.metavar)])[0]
 
 
-def test_all_commands_are_walked():
+def test_all_commands_are_found():
     assert len(PARSERS) == 16, sorted(PARSERS)
     assert "cmg-jax rl feasibility" in PARSERS
 
@@ -79,7 +79,7 @@ def test_every_option_has_a_help_text_a_metavar_a_unit_and_its_default(command):
 
 
 @pytest.mark.parametrize("command", PARSERS)
-def test_the_same_idea_has_the_same_name(command):
+def test_the_same_option_has_the_same_name_in_all_commands(command):
     for action in options(PARSERS[command]):
         flags, metavar = action.option_strings, action.metavar
         if metavar == "DIR" and not flags:
@@ -105,7 +105,7 @@ def test_a_model_is_named_by_its_option_wherever_there_is_one():
 
 
 def test_the_help_groups_the_commands_by_job(capsys):
-    lines = run_here(capsys, "cmg-jax", "--help").stdout.splitlines()
+    lines = run_in_process(capsys, "cmg-jax", "--help").stdout.splitlines()
     jobs = [line for line in lines if re.fullmatch(r"[a-z ]+:", line)]
     assert [job.rstrip(":") for job in jobs if job != "options:" and job != "positional arguments:"] == list(
         main.GROUPS
@@ -115,7 +115,7 @@ def test_the_help_groups_the_commands_by_job(capsys):
             assert any(line.split()[:1] == [command] and module.SUMMARY in line for line in lines)
 
 
-def test_a_grid_is_read_as_it_is_shown():
+def test_a_grid_is_read_back_from_its_text():
     for text in ("-0.3,0,0.9:0:-0.6,0,0.6", "1:2:3"):
         assert _grid.text(_grid.parse(text)) == text
     assert len(_grid.parse("-0.3,0,0.9:0:-0.6,0,0.6")) == 9
@@ -136,7 +136,7 @@ def written_commands() -> list[str]:
     return [*lines, *extras]
 
 
-def test_the_commands_of_the_documents_are_understood(capsys):
+def test_the_commands_in_the_documents_are_parsed(capsys):
     found = written_commands()
     assert len(found) > 50
     for line in found:
@@ -160,11 +160,11 @@ sys.exit(main({arguments!r}))
 
 
 def start_reporting(directory, interval, *arguments):
-    """A command whose output goes into files, and that reports every `interval` seconds."""
+    """Start a command that reports every `interval` seconds, with its output in files."""
     program = REPORTING.format(interval=interval, arguments=[str(argument) for argument in arguments])
     with (directory / "out.txt").open("w") as out, (directory / "log.txt").open("w") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", program], stdout=out, stderr=log, cwd=directory, preexec_fn=take_interrupts
+            [sys.executable, "-c", program], stdout=out, stderr=log, cwd=directory, preexec_fn=enable_interrupts
         )
 
 
@@ -186,12 +186,12 @@ def test_work_that_is_quick_reports_nothing(tmp_path):
     assert (tmp_path / "log.txt").read_text() == ""
 
 
-def test_the_rest_is_estimated_without_the_compilation(monkeypatch):
+def test_the_remaining_time_is_estimated_without_the_compilation(monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     task = _progress._Task("steps", 6000)
     assert task.text(now) == "steps 0 of 6,000, 0 s so far"
-    now += 60  # compiled, and 100 steps
+    now += 60  # for the compilation and 100 steps
     task.advance(100)
     now += 10
     assert task.text(now) == "steps 100 of 6,000, 1 min 10 s so far, about 1 h 08 min left"
@@ -206,7 +206,7 @@ def test_no_thread_is_left_when_the_work_fails():
     assert threading.active_count() == before
 
 
-def test_an_interrupted_benchmark_keeps_what_it_has(tmp_path):
+def test_an_interrupted_benchmark_keeps_its_finished_figures(tmp_path):
     arguments = ("bench", "--mode", "preload", "--envs", 8, 4096, "--repeats", 20, "--save", "a.json")
     process = start_reporting(tmp_path, 60, *arguments)
     deadline = time.monotonic() + 200

@@ -1,4 +1,4 @@
-"""What is compiled ahead compiles nothing when it is called, and gives what the functions give."""
+"""Functions that are compiled ahead compile nothing when called, and return the same results."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ ENVS = 6
 
 @pytest.fixture
 def compilations():
-    """Programs compiled since, as jax itself counts them."""
+    """The number of programs compiled since, as counted by jax."""
     seen = []
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:
@@ -47,7 +47,7 @@ def test_a_generator_compiled_ahead(model, compilations):
     assert served[0].std() > 0.1
 
 
-def test_the_state_is_donated_unless_told_otherwise(model):
+def test_the_state_is_donated_by_default(model):
     for donate in (True, False):
         model = model.replace(bank=small_pool(model))
         generator = cmg_jax.compile_ahead(model, ENVS, generator=cmg_jax.replay(), donate=donate)
@@ -75,7 +75,7 @@ def test_generate_compiled_ahead(model, compilations):
 
 
 @pytest.mark.parametrize("options", [{}, {"steps": 3, "generator": cmg_jax.streaming(1)}, {"steps": 0}])
-def test_what_cannot_be_compiled_is_told(model, options):
+def test_invalid_options_of_compile_ahead_are_refused(model, options):
     with pytest.raises(InputError):
         cmg_jax.compile_ahead(model, 4, **options)
 
@@ -84,7 +84,7 @@ def test_a_second_process_takes_its_programs_from_the_cache(tmp_path):
     arguments = ("cmg-jax", "--compilation-cache", tmp_path / "cache", "generate", "--seconds", 0.2)
     kept = []
     for _ in range(2):
-        # The log's level as a user has it, not the one that the tests set.
+        # The log level of a user, not that of the tests.
         result = run_program(*arguments, JAX_COMPILATION_CACHE_DIR="", TF_CPP_MIN_LOG_LEVEL="1")
         assert result.returncode == 0, result.stderr
         assert result.stderr == ""

@@ -27,7 +27,7 @@ FILES = {
 
 
 JOINTS = ("hip", "knee")
-"""Of the network in `DATA`; its files do not name them."""
+"""The joint names of the network in `DATA`, whose files do not name them."""
 
 
 def convert(source: str, stats: str | None):
@@ -41,7 +41,7 @@ def expected():
 
 
 @pytest.mark.parametrize("source", FILES)
-def test_every_format_computes_what_pytorch_does(source, expected):
+def test_every_format_computes_the_frames_of_pytorch(source, expected):
     model, rows, tensors = convert(source, FILES[source])
     config = model.config
     assert (config.motion_dim, config.command_dim, config.num_experts) == (4, 2, 3)
@@ -119,7 +119,7 @@ def architecture(motion_dim, command_dim, experts, gate_dims, hidden_dims, seed=
         (8, 3, 12, (), (8, 8)),
     ],
 )
-def test_any_architecture_is_read_off_its_weights(tmp_path, sizes):
+def test_any_architecture_is_inferred_from_its_weights(tmp_path, sizes):
     motion_dim, command_dim, experts, gate_dims, hidden_dims = sizes
     names = tuple(f"wheel_{index}" for index in range(motion_dim // 2))
     model, _, tensors = load_model(write(tmp_path / "a.pt", architecture(*sizes)), names=names)
@@ -132,7 +132,7 @@ def test_any_architecture_is_read_off_its_weights(tmp_path, sizes):
     assert config.joint_names == names
 
 
-def test_a_swapped_transpose_would_be_noticed(tmp_path):
+def test_a_swapped_transpose_is_detected(tmp_path):
     path = write(tmp_path / "a.pt", architecture(6, 2, 2, (8,), (8, 8)))
     model, _, tensors = load_model(path, names=("a", "b", "c"))
     layer = model.params["layers_1"]
@@ -170,7 +170,7 @@ BAD_CHECKPOINTS = {
     "missing gate": (lambda s, _: [s.pop(k) for k in list(s) if k.startswith("gating")], "no gate"),
     "odd-shaped expert": (
         lambda s, _: s.update({"layers.1.expert_weights.1": Tensor(np.zeros((7, 6), np.float32))}),
-        "layers.1.expert_weights.1 has shape (7, 6) where 7 x 5 belongs",
+        "layers.1.expert_weights.1 has shape (7, 6) where 7 x 5 is expected",
     ),
     "transposed expert": (
         lambda s, _: s.update({"layers.0.expert_weights.1": Tensor(s["layers.0.expert_weights.1"].array.T)}),
@@ -349,7 +349,7 @@ def test_a_killed_conversion_leaves_the_old_directory_or_the_new_one(moment, tmp
     jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
 
 
-# The real files, where they are.
+# The real files, if they are present.
 
 REAL = {"cmg_final.pt": None, "cmg_ckpt_40.pt": None, "cmg_best.pt": "cmg_training_data.pt"}
 

@@ -1,4 +1,4 @@
-"""A bit that flips anywhere in what we write is noticed, or changes nothing of what is read."""
+"""A flipped bit anywhere in the files that we write is detected, or does not change the content read."""
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ from tests.data_tools import walking
 
 
 def content(value):
-    """Of something read, to be compared."""
+    """The content of a value, for comparison."""
     leaves = jax.tree.leaves(value)
     text = [str(leaf) for leaf in leaves if not hasattr(leaf, "dtype")]
     return _digests.of_arrays([leaf for leaf in leaves if hasattr(leaf, "dtype")]), text
 
 
 def assert_flips_are_noticed(path, read, flips, files=100):
-    """In each file at `path`, or in some `files` of them, `flips` times; the number that were refused."""
+    """Flip bits `flips` times in each of at most `files` files at `path`; returns the number that were refused."""
     random, whole, refused = np.random.default_rng(7), content(read()), 0
     found = sorted(file for file in (path, *path.rglob("*")) if file.is_file())
     for file in random.permutation(np.array(found, object))[:files].tolist():
@@ -74,7 +74,7 @@ def test_in_the_checkpoints_of_a_run(tmp_path):
     assert assert_flips_are_noticed(tmp_path / "checkpoints", restore, flips=3) > 10
 
 
-def test_a_damaged_checkpoint_says_how_the_run_goes_on(tmp_path):
+def test_the_error_of_a_damaged_checkpoint_says_how_to_continue_the_run(tmp_path):
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         for step in (100, 200):
             checkpoints.save(state(step), 1.0)
@@ -91,7 +91,7 @@ def test_a_damaged_checkpoint_says_how_the_run_goes_on(tmp_path):
         assert int(checkpoints.restore(state(0)).step) == 100
 
 
-def test_checkpoints_of_before_the_digest_are_read(tmp_path, monkeypatch):
+def test_checkpoints_without_a_digest_are_read(tmp_path, monkeypatch):
     with monkeypatch.context() as older, Checkpoints(tmp_path, keep=2) as checkpoints:
         save = checkpoints._manager.save
         older.setattr(

@@ -1,6 +1,6 @@
 # pyright: reportOptionalSubscript=false, reportOptionalIterable=false, reportOptionalOperand=false
 # pyright: reportArgumentType=false, reportCallIssue=false
-"""Clips, readers, and what becomes of files on their way into a data set."""
+"""Clips, readers, and the processing of files into a data set."""
 
 import pickle
 
@@ -13,15 +13,14 @@ from cmg_jax.data import _build, _dataset
 from cmg_jax.data._build import Options
 from cmg_jax.data._dataset import LEFT, RIGHT
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips
-from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot import G1, Robot, _odometry, mirror_motion
 from cmg_jax.robot._g1 import G1_29_JOINTS
-from cmg_jax.robot._joints import mirror_motion
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.data_tools import walking
 
 
 def circle(fps=30.0, seconds=4.0, speed=0.8, turn=0.5, **changes):
-    """A robot on an arc, its joints waving."""
+    """A robot on an arc whose joints oscillate."""
     time = np.arange(round(seconds * fps)) / fps
     heading = turn * time
     radius = speed / turn
@@ -46,7 +45,7 @@ def test_resampling_follows_the_motion():
     np.testing.assert_allclose(derived.joint_vel[2:-2], exact.joint_vel[2 : frames - 2], atol=0.15)
 
 
-def test_a_command_is_held_and_not_mixed():
+def test_a_command_is_held_and_not_interpolated():
     command = np.repeat(np.array([[0.0, 0, 0], [1.0, 0.5, -0.5]]), 60, axis=0)
     clip = _clips.resample(circle(command=command), 50.0)
     assert {tuple(row) for row in clip.command} == {(0.0, 0.0, 0.0), (1.0, 0.5, -0.5)}
@@ -54,7 +53,7 @@ def test_a_command_is_held_and_not_mixed():
     assert (clip.command[100:, 0] == 1).all()
 
 
-def test_slerp_turns_evenly_and_the_shorter_way():
+def test_slerp_rotates_evenly_along_the_shorter_arc():
     angle = np.array([0.0, 0.0, 1e-6, 0.0])
     to = np.array([1.0, 3.0, 1.1e-6, 1.0])
     first, second = (np.stack([np.cos(a / 2), 0 * a, np.sin(a / 2), 0 * a], axis=-1) for a in (angle, to))
@@ -68,7 +67,7 @@ def test_the_velocity_of_a_root_is_that_of_its_yaw_frame():
     np.testing.assert_allclose(velocity[5:-5], np.tile([0.8, 0.0, 0.5], (len(velocity) - 10, 1)), atol=0.01)
 
 
-def test_joints_go_by_name():
+def test_joints_are_selected_by_name():
     order = np.random.default_rng(0).permutation(29)
     clip = circle()
     shuffled = clip._replace(
@@ -95,7 +94,7 @@ def test_joints_go_by_name():
         (lambda clip: _clips.cut(clip, 0, 2), "only 2 frames"),
     ],
 )
-def test_a_clip_that_teaches_nonsense_is_refused(change, reason):
+def test_an_inconsistent_clip_is_refused(change, reason):
     _clips.check(circle())
     with pytest.raises(MotionFileError, match=reason):
         _clips.check(change(circle()))
@@ -165,7 +164,7 @@ def test_every_format_reads_the_same_motion(name, tmp_path):
     assert (read.command is not None) == (name == "rollouts.npz")
 
 
-def test_what_a_file_generated_by_us_holds_can_be_trained_on(tmp_path):
+def test_a_generated_file_can_be_trained_on(tmp_path):
     out = tmp_path / "walk.npz"
     result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
     assert result.returncode == 0, result.stderr
@@ -205,7 +204,7 @@ class Evil:
         return (print, ("executed",))
 
 
-def test_files_that_cannot_be_read_say_why(tmp_path):
+def test_errors_of_files_that_cannot_be_read_give_the_reason(tmp_path):
     (tmp_path / "evil.pkl").write_bytes(pickle.dumps({"fps": Evil()}))
     (tmp_path / "list.pkl").write_bytes(pickle.dumps([1, 2]))
     (tmp_path / "short.csv").write_text("1,2,3\n")
@@ -216,9 +215,9 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
     (tmp_path / "motion.bvh").write_text("")
     for name, reason in {
         "evil.pkl": "has no joint positions",
-        "list.pkl": "no dictionary",
+        "list.pkl": "not a dictionary",
         "short.csv": "has 3 columns",
-        "words.csv": "no table of numbers",
+        "words.csv": "not a table of numbers",
         "text.npz": "is a text that begins with 'no archive'",
         "objects.npz": "has dof_positions but no root under root_quat_wxyz or body_rotations",
         "other.npz": "has no joint positions",
@@ -228,7 +227,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
             motion_files.read(tmp_path / name)
 
 
-def test_a_data_set_reports_what_became_of_every_clip(tmp_path):
+def test_a_data_set_reports_the_frames_kept_of_every_clip(tmp_path):
     write_all(tmp_path, circle(joint_vel=circle().joint_vel * 2))
     (tmp_path / "good").mkdir()
     write_all(tmp_path / "good", circle())
@@ -242,7 +241,7 @@ def test_a_data_set_reports_what_became_of_every_clip(tmp_path):
     assert reports["broken.csv"] == (
         0,
         0,
-        "has 2 columns; root position, root quaternion and 29 joints are 36; a header may name others",
+        "has 2 columns; root position, root quaternion and 29 joints are 36; other columns need a header",
     )
     assert reports["lafan"] == (120, 199, "")
     assert reports["rollouts[0]"][1] == 199
@@ -306,7 +305,7 @@ def test_a_data_set_survives_the_disk_and_damage_is_reported(tmp_path):
     with pytest.raises(InputError, match="it lacks motion, command"):
         _dataset.load(tmp_path / "other.npz")
     (tmp_path / "text.npz").write_text("nothing")
-    with pytest.raises(InputError, match="no data set"):
+    with pytest.raises(InputError, match="not a data set"):
         _dataset.load(tmp_path / "text.npz")
 
 
@@ -316,7 +315,7 @@ def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
     result = run_program("cmg-jax", "data", tmp_path, "--out", tmp_path / "out.npz", "--percentiles", 0, 100)
     assert result.returncode == 0, result.stderr
     assert "notes.csv" in result.stdout
-    assert "dropped: is no table of numbers" in result.stdout
+    assert "dropped: is not a table of numbers" in result.stdout
     assert (tmp_path / "out.png").stat().st_size > 5000
     assert len(_dataset.load(tmp_path / "out.npz").motion) == 4 * 199
 
@@ -342,7 +341,7 @@ def test_real_files_of_every_origin(tmp_path):
     made, rows = _build.build([*walks, SHARED / "amp_g1" / "G1_walk.npz", trap])
     reports = {row.name: row for row in rows}
     assert rows[-1].kept == 0
-    assert "29 joints without names go beyond their limits by 0.014 rad" in rows[-1].reason
+    assert "29 joints without names exceed their limits by 0.014 rad" in rows[-1].reason
     _, insisted = _build.build([walks[0], trap], Options(assume=Assume(joint_order="mujoco")))
     assert "declares 60 fps, but its velocities agree" in insisted[-1].reason
     for name in ("walk_004", "walk_009", "walk_010"):

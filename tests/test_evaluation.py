@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false
-"""The figures of an evaluation, and the odometry they rest on."""
+"""The figures of an evaluation, and the odometry behind them."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ from cmg_jax.evaluation import Settings, evaluate
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.robot import G1, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
-from tests.conftest import SHARED, needs_shared, refused_line, run_here
+from tests.conftest import SHARED, needs_shared, refused_line, run_in_process
 
 
 def striding(speed, frames=100, fps=50.0):
-    """One leg held stretched forward to back: the left foot stays on the floor, the right one is lifted."""
+    """The left leg swings from front to back with its foot on the floor; the right foot is lifted."""
     joint_pos = np.zeros((frames, 29))
     joint_pos[:, G1_29_JOINTS.index("right_knee_joint")] = 1.2
     time = (np.arange(frames) - frames / 2) / fps
@@ -111,14 +111,14 @@ def test_the_bundled_model_obeys_from_standing_to_walking(report):
     assert None not in report["start_stop"]["seconds_to_half_speed"] + report["start_stop"]["seconds_to_stand"]
 
 
-def test_the_fault_of_a_model_of_the_original_recipe_is_found(model):
+def test_the_errors_of_a_model_of_the_original_recipe_are_measured(model):
     slow = evaluate(model, grid=GRID[:4], settings=SETTINGS._replace(num_drift_frames=900))
     assert slow["tracking"]["rows_that_do_not_move"] == 1  # 0.2 m/s
     assert None in slow["start_stop"]["seconds_to_half_speed"]
     np.testing.assert_allclose(slow["tracking"]["rows"][1]["walked"], [0.9, 0, 0], atol=0.15)
 
 
-def test_all_figures_are_there_and_finite(report):
+def test_all_figures_are_present_and_finite(report):
     json.dumps(report)
     flat = [value for part in ("quality", "drift") for value in report[part].values() if not isinstance(value, dict)]
     assert np.isfinite(np.array(flat, float)).all()
@@ -140,7 +140,7 @@ def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pictures are drawn without it
     out = tmp_path / "report"
     arguments = ["--grid=0,0.9:0:0", "--seconds", 3, "--drift-seconds", 10, "--report", out]
-    result = run_here(capsys, "cmg-jax", "evaluate", *arguments)
+    result = run_in_process(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
     written = json.loads((out / "report.json").read_text())

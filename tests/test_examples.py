@@ -1,4 +1,4 @@
-"""The examples run as they are, at a smaller size."""
+"""The examples run unchanged, at a smaller size."""
 
 import runpy
 from pathlib import Path
@@ -34,5 +34,5 @@ def test_example(path, bundled, monkeypatch):
     assert np.ptp(joint_pos, axis=0).max() > 0.3
 
 
-def test_there_is_one_for_every_mode():
+def test_every_mode_has_an_example():
     assert {path.stem for path in EXAMPLES} >= {"pregenerated", "realtime", "streaming", "bank"}

@@ -1,4 +1,4 @@
-"""A model outside of jax."""
+"""A model as an ONNX graph."""
 
 import jax
 import numpy as np

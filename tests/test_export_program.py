@@ -1,4 +1,4 @@
-"""Models that leave: read back by torch's layout, by jax alone, and by the program itself."""
+"""Exported models: read back in torch's layout, by jax alone, and by the program itself."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from cmg_jax.export._torch_file import ALIGNMENT
 from cmg_jax.model._precision import with_precision
 from converters import _torch_file as reader
 from converters import load_model
-from tests.conftest import DATA, refused_line, run_here, run_program
+from tests.conftest import DATA, refused_line, run_in_process, run_program
 from tests.torch_files import read_tensors
 
 
@@ -67,7 +67,7 @@ def test_a_model_in_lower_precision_is_refused(model):
         state_dict(with_precision(model, "bfloat16"))
 
 
-def test_torch_itself_reads_it(model, tmp_path):
+def test_torch_itself_reads_the_file(model, tmp_path):
     torch = pytest.importorskip("torch")
     (tmp_path / "final.pt").write_bytes(torch_file(model))
     (tmp_path / "best.pt").write_bytes(torch_file(model, stats=False))
@@ -125,9 +125,9 @@ def test_the_program_writes_and_checks_what_it_wrote(tmp_path, capsys):
     result = run_program("cmg-jax", "export", "--format", "onnx", "--physical", "--out", "a.onnx", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "onnxruntime differs by" in result.stdout
-    result = run_here(capsys, "cmg-jax", "export", "--format", "torch", "--out", "a.pt", cwd=tmp_path)
+    result = run_in_process(capsys, "cmg-jax", "export", "--format", "torch", "--out", "a.pt", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    result = run_here(capsys, "cmg-convert", "a.pt", "--out", "again", cwd=tmp_path)
+    result = run_in_process(capsys, "cmg-convert", "a.pt", "--out", "again", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     bundled, again = cmg_jax.default_model(), cmg_jax.load(tmp_path / "again")
     jax.tree.map(np.testing.assert_array_equal, bundled.params, again.params)
@@ -139,9 +139,9 @@ def test_the_program_writes_and_checks_what_it_wrote(tmp_path, capsys):
         (("--model", "absent", "--format", "onnx", "--out", "a.onnx"), "not a model directory"),
         (("--format", "onnx", "--out", "absent/a.onnx"), "create it first"),
         (("--format", "onnx", "--out", "."), "is a directory"),
-        (("--format", "onnx", "--out", "a", "--steps", 4), "--steps: belongs to --format stablehlo"),
-        (("--format", "torch", "--out", "a", "--physical"), "--physical: belongs to --format onnx"),
-        (("--format", "stablehlo", "--out", "a", "--weights-only"), "--weights-only: belongs to --format torch"),
+        (("--format", "onnx", "--out", "a", "--steps", 4), "--steps requires --format stablehlo"),
+        (("--format", "torch", "--out", "a", "--physical"), "--physical requires --format onnx"),
+        (("--format", "stablehlo", "--out", "a", "--weights-only"), "--weights-only requires --format torch"),
         (("--format", "stablehlo", "--out", "a", "--steps", 0), "at least one"),
         (("--format", "tflite", "--out", "a"), "invalid choice"),
         (("--format", "onnx"), "--out"),

@@ -1,4 +1,4 @@
-"""What a file is, whatever its name says."""
+"""The kind of a file, independent of its name."""
 
 import gzip
 import io
@@ -57,7 +57,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_is_told_by_its_first_bytes(kind, tmp_path):
+def test_a_kind_is_recognised_by_its_first_bytes(kind, tmp_path):
     content, words = KINDS[kind]
     (tmp_path / "file.bin").write_bytes(content)
     found = file_kind(tmp_path / "file.bin")
@@ -71,7 +71,7 @@ def test_pickles_of_all_protocols_are_pickles(protocol, tmp_path):
     assert file_kind(tmp_path / "file").name == "pickle"
 
 
-def test_a_directory_is_one(tmp_path):
+def test_a_directory_is_recognised(tmp_path):
     assert file_kind(tmp_path).name == "directory"
 
 
@@ -90,7 +90,7 @@ def test_a_directory_is_one(tmp_path):
     ids=["lfs", "npy", "torch", "html", "empty", "cut", "names with line breaks", "a name with a line break"],
 )
 @pytest.mark.parametrize("command", ["inspect", "view", "data"])
-def test_a_motion_file_of_another_kind_is_not_called_damaged(command, name, content, words, tmp_path, capsys):
+def test_a_motion_file_of_another_kind_is_reported_as_that_kind(command, name, content, words, tmp_path, capsys):
     (tmp_path / name).write_bytes(content)
     arguments = {"view": ["--motion"], "data": ["--out", tmp_path / "set.npz"], "inspect": []}[command]
     assert words in refused_line(capsys, command, *arguments, tmp_path / name)
@@ -99,4 +99,4 @@ def test_a_motion_file_of_another_kind_is_not_called_damaged(command, name, cont
 def test_training_data_of_another_kind(tmp_path, capsys):
     (tmp_path / "set.npz").write_bytes(LFS)
     line = refused_line(capsys, "train", "--data", tmp_path / "set.npz", "--out", tmp_path / "run")
-    assert "no data set: it is a Git LFS pointer" in line
+    assert "not a data set: it is a Git LFS pointer" in line

@@ -12,7 +12,7 @@ def names(directory):
 
 
 def allow(_):
-    """Of directories that may be replaced."""
+    """A `require_ours` that accepts every directory."""
 
 
 def interrupt():
@@ -63,7 +63,7 @@ def test_a_file_never_replaces_a_directory(tmp_path, appears):
 
     def make_directory():
         target.mkdir()
-        (target / "thesis.tex").write_text("years of work")
+        (target / "notes.tex").write_text("a user's notes")
 
     if appears == "before":
         make_directory()
@@ -71,7 +71,7 @@ def test_a_file_never_replaces_a_directory(tmp_path, appears):
             require_file_target(target)
     with pytest.raises(InputError, match=r"(?i)a\.npz: .*is a directory"):
         write_file(target, make_directory)
-    assert (target / "thesis.tex").read_text() == "years of work"
+    assert (target / "notes.tex").read_text() == "a user's notes"
     assert names(tmp_path) == ["a.npz"]
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_read_is_not_written(tmp_path):
         require_file_target(tmp_path / "link.csv", [tmp_path / "other.csv", tmp_path / "in.csv"])
 
 
-def test_an_existing_directory_stays_unless_it_is_ours(tmp_path):
+def test_an_existing_directory_is_replaced_only_if_it_is_ours(tmp_path):
     def refuse(path):
         raise InputError(f"{path} holds notes")
 
@@ -98,7 +98,7 @@ def test_an_existing_directory_stays_unless_it_is_ours(tmp_path):
     (tmp_path / "d" / "notes").touch()
     for require_ours, words in ((None, "exists"), (refuse, "holds notes")):
         with pytest.raises(InputError, match=words), atomic_directory(tmp_path / "d", require_ours=require_ours):
-            pytest.fail("no work is begun")
+            pytest.fail("no work may begin")
 
     def someone_else_is_first():
         (tmp_path / "e").mkdir()
@@ -128,7 +128,7 @@ def test_a_missing_parent_is_named(tmp_path):
             pass
 
 
-def test_what_a_link_points_to_is_replaced_not_the_link(tmp_path):
+def test_the_target_of_a_link_is_replaced_and_not_the_link(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with atomic_directory(tmp_path / "link", require_ours=allow) as partial:
@@ -139,7 +139,7 @@ def test_what_a_link_points_to_is_replaced_not_the_link(tmp_path):
     assert names(tmp_path) == ["link", "real"]
 
 
-def test_an_array_that_seems_smaller_than_it_is_is_damaged(tmp_path):
+def test_an_array_whose_header_is_too_small_is_damaged(tmp_path):
     rows = np.arange(15 * 400, dtype=np.float32).reshape(15, 400)
     np.savez(tmp_path / "a.npz", rows=rows, names=np.array(["a", "b"]))
     found = read_npz(tmp_path / "a.npz")
@@ -147,6 +147,6 @@ def test_an_array_that_seems_smaller_than_it_is_is_damaged(tmp_path):
     assert found["names"].tolist() == ["a", "b"]
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "a.npz").write_bytes(content.replace(b"(15, 400)", b"(11, 400)"))
-    assert len(np.load(tmp_path / "a.npz")["rows"]) == 11, "numpy reads it without a word"
+    assert len(np.load(tmp_path / "a.npz")["rows"]) == 11, "numpy reads it without an error"
     with pytest.raises(InputError, match=r"a\.npz: is damaged"):
         read_npz(tmp_path / "a.npz")

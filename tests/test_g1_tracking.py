@@ -17,7 +17,7 @@ from cmg_jax.envs import ReferenceSource, empty_reference, make_wrap_env_fn
 from cmg_jax.rl import G1Tracking, _g1_model, _rewards, domain_randomize
 from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, indices
 
-pytestmark = pytest.mark.usefixtures("host_rules")
+pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
 BATCH, STEPS = 3, 12
 RANGE = commands.CommandRange(np.array([0.3, -0.2, -0.5], np.float32), np.array([0.9, 0.2, 0.5], np.float32))
 
@@ -53,7 +53,7 @@ def rollout(bundled):
     return env, actions, jax.tree.map(np.asarray, jax.jit(play)(keys, actions))
 
 
-def test_what_the_policy_sees(rollout):
+def test_the_observation_of_the_policy(rollout):
     env, actions, (first, (obs, _, done, _, qpos, reference)) = rollout
     standing = G1.standing_joint_pos
     alive = done == 0
@@ -77,7 +77,7 @@ def test_the_robot_follows_and_is_rewarded_for_it(rollout):
     assert len(np.unique(metrics["reward/effort"][0])) == BATCH, "no robot differs from another"
 
 
-def test_a_simulation_that_diverges_starts_again(rollout):
+def test_a_simulation_that_diverges_is_reset(rollout):
     env, _, (first, (obs, reward, done, metrics, qpos, _)) = rollout
     np.testing.assert_array_equal(done[-1], [0, 1, 0])
     assert all(np.isfinite(array).all() for array in (obs, reward, qpos, *metrics.values()))
@@ -152,7 +152,7 @@ def test_impossible_settings_are_refused():
     for overrides, words in (
         ({"rewards.joy": 1.0}, "joy"),
         ({"action_scale": "much"}, "no such setting"),
-        ({"sim_dt": 0.003}, "no multiple of sim_dt"),
+        ({"sim_dt": 0.003}, "not a multiple of sim_dt"),
     ):
         with pytest.raises(InputError, match=words) as error:
             G1Tracking(config_overrides=overrides)

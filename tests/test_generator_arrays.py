@@ -1,4 +1,4 @@
-"""Every mode keeps its dtypes under jax_enable_x64, makes no NaN on the way, and takes states of NumPy arrays."""
+"""Every mode keeps its dtypes under jax_enable_x64, computes no NaN, and accepts states of NumPy arrays."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ def pooled(tiny_model):
     def draw(key, number):
         return jax.random.uniform(key, (number, 3), jnp.float32)
 
-    joints = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))  # they can be mirrored
+    joints = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))  # these can be mirrored
     tiny_model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, robot=joints))
     bank = cmg_jax.build_bank(tiny_model, jax.random.key(9), 17, 20, draw)
     return tiny_model.replace(bank=bank, initial_motion=bank.frames[3])
 
 
 def calls(generator, through=lambda tree: tree):
-    """What each function returns, in the order of FUNCTIONS, with model and states passed `through` something."""
+    """What each function returns, in the order of FUNCTIONS, with the model and the states passed through `through`."""
 
     def run(model):
         model, key = through(model), jax.random.key(1)
@@ -62,7 +62,7 @@ def described(tree):
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_under_x64_the_dtypes_and_the_numbers_are_the_same(name, pooled):
+def test_dtypes_and_numbers_are_the_same_under_x64(name, pooled):
     run = calls(ALL[name]())
     expected = jax.jit(run)(pooled)
     with jax.enable_x64(True):
@@ -75,7 +75,7 @@ def test_under_x64_the_dtypes_and_the_numbers_are_the_same(name, pooled):
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_states_and_models_may_be_numpy_arrays_and_nothing_on_the_way_is_nan(name, pooled):
+def test_states_and_models_may_be_numpy_arrays_and_no_intermediate_is_nan(name, pooled):
     generator = ALL[name]()
     with jax.debug_nans(True):
         expected = jax.jit(calls(generator))(pooled)
@@ -110,7 +110,7 @@ def test_switch_takes_a_state_of_numpy_arrays(pooled):
         jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
-def test_apply_and_generate_are_float32_whatever_they_are_given(pooled):
+def test_apply_and_generate_return_float32_for_any_dtype(pooled):
     commands = COMMANDS[0][:, None].repeat(4, axis=1)
     expected = cmg_jax.generate(pooled, MOTION, commands)
     with jax.enable_x64(True):
@@ -130,7 +130,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
     known = {tuple(command) for command in np.asarray(pooled.bank.command)}
     state = jax.jit(generator.init, static_argnames="num_envs")(pooled, jax.random.key(3), None, num_envs=BATCH)
 
-    def asked(state):  # as the bank has them: a mirrored row has the mirror image
+    def asked(state):  # before mirroring: a mirrored row has the mirror image
         state = state.inner if hasattr(state, "counts") else state
         return np.asarray(state.inner.command if hasattr(state, "mirror") else state.command)
 
@@ -153,7 +153,7 @@ def test_every_mode_draws_commands_from_the_bank_in_the_same_way(name, pooled):
         calls(MODES["loop"]())(pooled.replace(bank=None))
 
 
-# What a bank costs.
+# The cost of a bank.
 
 
 def arrays_in(jaxpr, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
@@ -170,7 +170,7 @@ def arrays_in(jaxpr, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[int, 
 
 
 @pytest.mark.parametrize("name", ["bank", "streaming from a bank"])
-def test_the_nearest_motion_is_searched_for_rows_that_ask_for_it_alone(name, pooled):
+def test_the_nearest_motion_is_searched_only_for_the_rows_concerned(name, pooled):
     rows, motions = 600, len(pooled.bank.command)
     generator = ALL[name]()
     command, done = jnp.zeros((rows, 3)), jnp.zeros(rows, bool)
@@ -201,11 +201,11 @@ def test_a_bank_is_an_argument_and_outlives_a_donated_state(name, pooled):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(pooled))
 
 
-# Axes of others.
+# Mapped axes of the user.
 
 
 @pytest.mark.parametrize("name", ["bank", "wrapped", "streaming"])
-def test_a_mapped_axis_of_any_name_leaves_the_draws_alone(name, pooled):
+def test_a_mapped_axis_of_any_name_does_not_change_draws(name, pooled):
     generator = ALL[name]()
     keys = jax.random.split(jax.random.key(5), 2)
 

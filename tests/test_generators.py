@@ -43,7 +43,7 @@ SERVES_FIRST = [name for name in MODES if name.endswith("first served")]
 
 @pytest.fixture(scope="module")
 def model(reference_model, motions):
-    """With a bank, which any mode may draw commands from."""
+    """The reference model with a bank, from which every mode may draw commands."""
     return reference_model.replace(bank=motions)
 
 
@@ -154,7 +154,7 @@ def scenario(generator):
     return jax.jit(run)
 
 
-def test_a_row_never_moves_another(generator, model):
+def test_a_row_never_affects_another(generator, model):
     run = scenario(generator)
     start = jax.jit(generator.init)(model, jax.random.key(1), commands(1))
 
@@ -194,7 +194,7 @@ def test_bad_input_is_one_clear_line(generator, model):
             call()
 
 
-def test_help_says_what_each_function_does(generator):
+def test_help_describes_each_function(generator):
     for name, words in (
         ("init", "num_envs: B, needed where `command` is None"),
         ("step", "frame with leaves [B, J] in rad and rad/s"),
@@ -266,7 +266,7 @@ def test_a_new_command_acts_on_the_frame_last_served(mode, model):
         np.testing.assert_array_equal(flat(following)[~changed], flat(plain)[~changed])
 
 
-def test_a_reset_row_starts_again_and_the_others_go_on(mode, model):
+def test_a_reset_row_restarts_and_the_others_continue(mode, model):
     name, generator = mode
     generator = jitted(generator)
     state = generator.init(model, jax.random.key(0), commands(2), first(1))
@@ -293,7 +293,7 @@ def test_a_command_for_a_row_just_reset_keeps_its_first_frame(name, model):
     np.testing.assert_allclose(served, reference(model, first(8), commands(9), 5), atol=1e-4)
 
 
-def test_lookahead_shows_what_will_be_served(mode, model):
+def test_lookahead_returns_the_frames_that_will_be_served(mode, model):
     name, generator = mode
     state = jax.jit(generator.init)(model, jax.random.key(0), commands(2), first(1))
     horizons = {"realtime": 5, "realtime odd": 3, "streaming": 4, "extend": 3}

@@ -1,4 +1,4 @@
-"""Pickles that would run something, that are damaged, or that ask for more than there is: nothing of them runs."""
+"""Pickles that would run code, are damaged, or claim excessive sizes: nothing in them runs."""
 
 import os
 import pickle
@@ -41,7 +41,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_nothing_of_a_hostile_pickle_runs_and_what_is_beside_it_is_read(name, protocol, tmp_path, monkeypatch):
+def test_nothing_in_a_hostile_pickle_runs_and_its_plain_data_is_read(name, protocol, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = pickle.dumps({"before": 1, "weights": HOSTILE[name], "after": np.arange(3)}, protocol)
     content = pickles.load(data)
@@ -139,7 +139,7 @@ def array_of(dtype, shape, raw=b"U\x00"):
     ],
     ids=["deep dtype", "wide dtype", "empty strings", "wide shape", "encode again and again", "long name", "newlines"],
 )  # fmt: skip
-def test_a_small_file_neither_takes_memory_nor_fills_the_screen(program):
+def test_a_small_file_causes_neither_large_memory_nor_long_messages(program):
     tracemalloc.start()
     try:
         line = str(pickles.load(program))

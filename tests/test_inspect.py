@@ -1,4 +1,4 @@
-"""`cmg-jax inspect`: what files state about themselves, and what they hold."""
+"""`cmg-jax inspect`: checks what files state against what they hold."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NAMES = ("numbers", "fps", "units", "joint order", "limits", "quaternion order",
 
 @pytest.fixture(scope="module")
 def motion() -> Motion:
-    """An upright robot on an arc, each joint waving in its own way within its limits."""
+    """An upright robot on an arc, each joint oscillating differently within its limits."""
     time = np.arange(120)[:, None] / 50
     low, high = G1.joint_limits.T
     middle, swing = (low + high) / 2, (high - low) / 2 * 0.9
@@ -49,7 +49,7 @@ def tracking(motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("tracking") / "tracking.npz"
     motion_files.write(path, motion, "mjlab")
     with np.load(path) as arrays:
-        return {key: value for key, value in arrays.items() if not key.endswith("_names")}  # as most have none
+        return {key: value for key, value in arrays.items() if not key.endswith("_names")}  # most files have none
 
 
 UNKNOWN_IN = {"csv": {"fps", "body order"}, "twist": {"fps"}}
@@ -57,7 +57,7 @@ UNKNOWN_IN = {"csv": {"fps", "body order"}, "twist": {"fps"}}
 
 @pytest.mark.parametrize(("name", "suffix"), [(name, form.suffix) for name, form in motion_files.FORMATS.items()])
 @pytest.mark.parametrize("joints", [G1_29_JOINTS, G1_23_JOINTS])
-def test_nothing_is_wrong_with_what_we_write(name, suffix, joints, motion, tmp_path):
+def test_files_that_we_write_pass_all_checks(name, suffix, joints, motion, tmp_path):
     path = tmp_path / f"walk{suffix}"
     motion_files.write(path, motion.with_joints(joints), name, bodies=True)
     found = verdicts(path)
@@ -78,9 +78,9 @@ def test_the_other_order_of_quaternions_is_recognised(motion, tracking, tmp_path
     path = save(tmp_path / "a.npz", tracking, body_quat_w=xyzw)
     found = verdicts(path)
     assert found["quaternion order"] == WRONG
-    assert "xyzw, where wxyz belongs" in reason(path, "quaternion order")
+    assert "xyzw, where wxyz is expected" in reason(path, "quaternion order")
     assert found["joint order"] == found["body order"] == OK, "distinguished from the orders of joints and bodies"
-    # Without bodies the pelvis decides; 180 degrees about the vertical read the same both ways, and nothing can.
+    # Without bodies the pelvis decides. At 180 degrees about the vertical both orders look the same, and nothing can.
     motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
     swapped = table.copy()
@@ -106,7 +106,7 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     found = verdicts(path)
     assert (found["joint order"], found["body order"], found["quaternion order"]) == (WRONG, WRONG, OK)
     assert "breadth-first (Isaac Lab's)" in reason(path, "joint order")
-    assert "all are in the order breadth-first" in reason(path, "body order")
+    assert "all are in breadth-first order" in reason(path, "body order")
     # A table of joints alone: limits that differ from joint to joint decide.
     motion_files.write(tmp_path / "walk.csv", motion)
     table = np.loadtxt(tmp_path / "walk.csv", delimiter=",")
@@ -115,7 +115,7 @@ def test_isaac_labs_orders_are_recognised(motion, tracking, tmp_path):
     assert verdicts(tmp_path / "isaac.csv")["joint order"] == WRONG
 
 
-def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
+def test_a_body_under_the_name_of_another_is_recognised(motion, tmp_path):
     motion_files.write(tmp_path / "walk.npz", motion, bodies=True)
     with np.load(tmp_path / "walk.npz") as arrays:
         content = dict(arrays)
@@ -123,7 +123,7 @@ def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
     names[4], names[10] = names[10], names[4]
     path = save(tmp_path / "a.npz", content, body_names=np.array(names))
     assert verdicts(path)["body order"] == WRONG
-    assert "body 4 is the left_knee_link where right_knee_link belongs, and 1 more" in reason(path, "body order")
+    assert "body 4 is the left_knee_link where right_knee_link is expected, and 1 more" in reason(path, "body order")
     order = np.random.default_rng(0).permutation(30)
     shuffled = {key: content[key][:, order] for key in ("body_positions", "body_rotations")}
     path = save(tmp_path / "b.npz", content, **shuffled, body_names=content["body_names"][order])
@@ -132,20 +132,20 @@ def test_a_body_that_is_not_where_its_name_belongs(motion, tmp_path):
     scaled = save(tmp_path / "c.npz", content, dof_positions=content["dof_positions"] * 0.5)
     assert {verdicts(scaled)[name] for name in ("joint order", "body order")} == {WRONG}
     empty = save(tmp_path / "d.npz", content, body_positions=np.zeros_like(content["body_positions"]))
-    assert "no body poses" in reason(empty, "body order")
+    assert "these are not body poses" in reason(empty, "body order")
 
 
 def test_numbers_limits_and_jumps(motion, tmp_path):
     joint_pos = motion.joint_pos.copy()
     joint_pos[60:70, 3] = 3.2
     motion_files.write(tmp_path / "far.csv", motion._replace(joint_pos=joint_pos))
-    assert "8.3 % of the frames are beyond, furthest left_knee_joint by 0.32 rad" in reason(
+    assert "8.3 % of the frames exceed a limit, at worst left_knee_joint by 0.32 rad" in reason(
         tmp_path / "far.csv", "limits"
     )
     root = motion.root_pos.copy()
     root[50:] += 1
     motion_files.write(tmp_path / "jump.csv", motion._replace(root_pos=root))
-    assert reason(tmp_path / "jump.csv", "numbers") == "1 jumps between frames, the first after frame 49"
+    assert reason(tmp_path / "jump.csv", "numbers") == "1 jump between frames, the first after frame 49"
     joint_pos[7] = np.nan
     motion_files.write(tmp_path / "nan.csv", motion._replace(joint_pos=joint_pos))
     found = verdicts(tmp_path / "nan.csv")
@@ -166,8 +166,8 @@ def test_an_unknown_robot_is_inspected_without_checks_of_its_body(motion, tmp_pa
     [
         ("absent.npz", None, "No such file"),
         ("notes.txt", b"text", "unknown format '.txt'"),
-        ("notes.csv", b"a,b\n", "no table of numbers"),
-        ("code.pkl", b"cos\nsystem\n(S'true'\ntR.", "no dictionary of arrays"),
+        ("notes.csv", b"a,b\n", "not a table of numbers"),
+        ("code.pkl", b"cos\nsystem\n(S'true'\ntR.", "not a dictionary of arrays"),
         ("cut.npz", b"PK\x03\x04", "damaged"),
     ],
 )
@@ -201,7 +201,7 @@ def test_the_program_prints_draws_and_returns_what_it_found(motion, tracking, tm
 
 
 @needs_shared
-def test_the_traps_among_real_files():
+def test_wrong_metadata_of_real_files_is_recognised():
     trap = SHARED / "cmg_original" / "autoregressive_motion.npz"
     assert "declares 60, but its velocities agree with its positions at 24.5" in reason(trap, "fps")
     assert verdicts(trap)["body order"] == WRONG

@@ -53,7 +53,7 @@ def test_velocities_of_our_g1_agree_with_mujoco():
         mujoco.mju_rotVecQuat(turned, angular[row], root_quat[row] * [1, -1, -1, -1])
         data.qvel[:] = np.concatenate(
             [linear[row], turned, joint_vel[row]]
-        )  # a free joint's angular velocity is along its own axes
+        )  # a free joint has its angular velocity in the body's frame
         mujoco.mj_forward(model, data)
         for body, name in enumerate(robot.bodies):
             place = model.body(name).id
@@ -111,7 +111,7 @@ SCENE = """<mujoco><option integrator="implicit" solver="PGS"/>
 <keyframe><key qpos="0 0 0 1 0 0 0 0 0 0 1 0 0 0 0" ctrl="0"/></keyframe></mujoco>"""
 
 
-def test_of_a_scene_the_robot_is_taken_and_not_the_ball(tmp_path):
+def test_the_robot_of_a_scene_is_used_and_not_the_ball(tmp_path):
     path = tmp_path / "scene.xml"
     path.write_text(SCENE)
     robot = kinematics(Robot.from_mjcf(path).with_joints(("elbow",)))

@@ -1,4 +1,4 @@
-"""A model as a pytree: what two checkpoints share, and what a card's text must not do."""
+"""A model as a pytree: two checkpoints share its structure and programs, but not their provenance."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from cmg_jax.robot import Robot
 
 @pytest.fixture(scope="module")
 def checkpoints(tiny_model, tmp_path_factory):
-    """Two of one architecture, of other weights and with other cards, as they are loaded."""
+    """Two loaded models of one architecture with different weights and cards."""
     models = []
     for name, factor in (("one", 1.0), ("two", 0.5)):
         config = dataclasses.replace(tiny_model.config, provenance=(("description", name), (name, "only here")))
@@ -53,7 +53,7 @@ def test_an_ensemble_is_a_map_over_models(checkpoints):
         np.testing.assert_allclose(cmg_jax.apply(model, motion, command), frame, atol=1e-5)
 
 
-def test_a_model_never_carries_the_card_of_another(checkpoints):
+def test_a_model_never_has_the_provenance_of_another(checkpoints):
     half = jax.jit(lambda model: jax.tree.map(lambda leaf: leaf / 2, model))
     for model in checkpoints:  # the second takes the program that the first compiled
         assert half(model).config.provenance == ()
@@ -63,7 +63,7 @@ def test_a_model_never_carries_the_card_of_another(checkpoints):
     assert mean.config.provenance == ()
 
 
-def test_what_is_compiled_ahead_serves_a_second_checkpoint(checkpoints):
+def test_a_program_compiled_ahead_runs_a_second_checkpoint(checkpoints):
     one, two = checkpoints
     command = jnp.ones((4, 3))
     generator = cmg_jax.streaming(2)

@@ -1,5 +1,5 @@
 # pyright: reportAttributeAccessIssue=false
-"""Motion in the formats of others, read back by readers that know nothing of us."""
+"""Motion in the formats of other programs, read back by independent readers."""
 
 import pickle
 import pickletools
@@ -19,7 +19,7 @@ from cmg_jax.motion_files import Assume, Motion, _twist
 from cmg_jax.robot import G1, _feet, _odometry, _rotation
 from cmg_jax.robot._bodies import body_poses, body_states, breadth_first
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
-from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_here
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_in_process
 
 FORMATS = {
     "npz": "walk.npz",
@@ -61,7 +61,7 @@ PLAIN = {
 
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("load", [pickle.loads, pickles.load])
-def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load):
+def test_pickle_and_our_reader_read_the_same_from_our_pickles(protocol, load):
     pickled = pickles.dumps(PLAIN, protocol=protocol)
     read = load(pickled)
     assert list(read) == list(PLAIN)
@@ -76,7 +76,7 @@ def test_a_plain_pickle_says_the_same_to_pickle_and_to_our_reader(protocol, load
     assert read["empty"][3].shape == (0, 3)
 
 
-def test_a_plain_pickle_names_what_every_numpy_has_and_takes_nothing_else():
+def test_a_plain_pickle_names_only_functions_that_every_numpy_has():
     names = {
         argument
         for opcode, argument, _ in pickletools.genops(pickles.dumps(PLAIN))
@@ -128,7 +128,7 @@ def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
                 assert ours[key].dtype == value.dtype
                 assert ours[key].shape[1:] == value.shape[1:]
         assert ours["link_body_list"] == theirs["link_body_list"]
-        # Their own joints, through our kinematics, give their bodies: order, frame and unit are theirs.
+        # Our kinematics of the file's joints gives the file's bodies, so order, frame and unit agree.
         recorded = motion._replace(joint_pos=theirs["dof_pos"], robot=G1)
         np.testing.assert_allclose(_twist.local_body_pos(recorded), theirs["local_body_pos"], atol=1e-5)
 
@@ -136,7 +136,7 @@ def test_a_twist_file_agrees_with_a_real_one_key_by_key(motion, tmp_path):
 # Tracking tasks.
 
 
-def test_velocities_of_bodies_are_those_that_mujoco_gives():
+def test_body_velocities_are_those_of_mujoco():
     rng = np.random.default_rng(0)
     positions, velocities = rng.normal(size=(4, 36)), rng.normal(size=(4, 35))
     positions[:, 3:7] /= np.linalg.norm(positions[:, 3:7], axis=-1, keepdims=True)
@@ -153,7 +153,7 @@ def test_velocities_of_bodies_are_those_that_mujoco_gives():
     np.testing.assert_allclose(states.position, body_poses(G1, positions).position, atol=1e-6)
 
 
-def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
+def test_the_velocities_of_a_tracking_file_agree_with_its_motion(motion, tmp_path):
     motion_files.write(tmp_path / "tracking.npz", motion, "mjlab")
     with np.load(tmp_path / "tracking.npz", allow_pickle=False) as file:
         arrays = dict(file)
@@ -165,14 +165,14 @@ def test_a_tracking_file_moves_as_its_velocities_say(motion, tmp_path):
     np.testing.assert_array_equal(arrays["joint_vel"], motion.joint_vel)
     np.testing.assert_allclose(arrays["body_pos_w"][:, 0], motion.root_pos, atol=1e-6)
     np.testing.assert_allclose(arrays["body_quat_w"][:, 0], motion.root_quat, atol=1e-6)
-    # Differences of the positions are what a task would see; the network's velocities agree with its frames closely.
+    # A task sees differences of positions; the network's velocities agree with them closely.
     seen = np.gradient(arrays["body_pos_w"], 1 / 50, axis=0)[1:-1]
     assert np.sqrt(np.square(seen - arrays["body_lin_vel_w"][1:-1]).mean()) < 0.05
     assert np.abs(arrays["body_lin_vel_w"]).max() > 1.5
     turned = _rotation.angular_velocity(arrays["body_quat_w"][:, 10].astype(float), 50)
     turned = _rotation.rotate(arrays["body_quat_w"][:, 10].astype(float), turned)
     assert np.sqrt(np.square(turned - arrays["body_ang_vel_w"][:, 10])[1:-1].mean()) < 0.2
-    # The pelvis turns at 0.5 rad/s and walks at 0.9 and 0.1 m/s, whatever its heading.
+    # The pelvis turns at 0.5 rad/s and walks at 0.9 and 0.1 m/s, for any heading.
     np.testing.assert_allclose(arrays["body_ang_vel_w"][:, 0], np.tile([0, 0, 0.5], (101, 1)), atol=1e-3)
     speed = np.linalg.norm(arrays["body_lin_vel_w"][1:-1, 0, :2], axis=-1)
     np.testing.assert_allclose(speed, np.hypot(0.9, 0.1), atol=1e-3)
@@ -199,7 +199,7 @@ def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tm
     theirs, ours = (dict(np.load(tmp_path / FORMATS[name])) for name in ("beyondmimic", "mjlab"))
     assert list(ours["joint_names"]) == list(G1_29_JOINTS)
     assert list(ours["body_names"]) == list(G1.body_names)
-    # By place alone, as its loader reads.
+    # By position alone, as its loader reads.
     for place, joint in enumerate(ISAAC_LAB_JOINTS):
         column = G1_29_JOINTS.index(f"{joint}_joint")
         np.testing.assert_array_equal(theirs["joint_pos"][:, place], motion.joint_pos[:, column])
@@ -207,7 +207,7 @@ def test_beyondmimic_finds_joints_and_bodies_where_isaac_lab_has_them(motion, tm
     order = [G1.body_names.index(name) for name in ISAAC_LAB_BODIES]
     for key in ("body_pos_w", "body_quat_w", "body_ang_vel_w"):
         np.testing.assert_array_equal(theirs[key], ours[key][:, order])
-    # And by name, as anyone can.
+    # And by name, as other programs can.
     assert list(theirs["joint_names"]) == [f"{joint}_joint" for joint in ISAAC_LAB_JOINTS]
     assert list(theirs["body_names"]) == list(ISAAC_LAB_BODIES)
 
@@ -244,7 +244,7 @@ def test_every_format_is_read_back_as_the_same_motion(name, joints, motion, tmp_
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_a_format_writes_is_recognised_as_that_format(name, motion, tmp_path):
+def test_a_written_file_is_recognised_as_its_format(name, motion, tmp_path):
     motion_files.write(tmp_path / FORMATS[name], motion, name, bodies=True)
     (content,) = motion_files.read(tmp_path / FORMATS[name]).contents
     assert name in content.format.writers
@@ -278,13 +278,13 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50
         slip[path] = np.median(step)
     assert slip["odometry"] < 0.6 * slip["command"]
-    # The path is as long as the velocity says.
+    # The length of the path agrees with the velocity.
     travelled = np.linalg.norm(np.diff(one.root_pos[:, :2], axis=0), axis=-1) * 50
     np.testing.assert_allclose(travelled, np.linalg.norm(velocity[:, :2], axis=-1), atol=2e-3)
     assert states_of_bodies.position[..., 2].min() > -0.01
 
 
-def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, tmp_path):
+def test_other_robots_and_several_environments_are_written_as_npz_only(motion, tmp_path):
     several = Motion(50.0, motion.robot, *(np.stack([array, array]) for array in motion[2:]))
     stranger = motion.with_joints(("left_knee_joint", "tail"))
     for name in ("csv", "twist", "mjlab", "beyondmimic"):
@@ -298,9 +298,9 @@ def test_a_robot_that_is_no_g1_and_several_environments_go_to_npz_only(motion, t
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["several.npz", "stranger.npz"]
 
 
-def test_the_program_writes_what_its_options_say(tmp_path, capsys):
+def test_the_program_follows_its_format_options(tmp_path, capsys):
     arguments = ("--command", 0.9, 0, 0.4, "--seconds", 1, "--seed", 2)
-    result = run_here(
+    result = run_in_process(
         capsys,
         "cmg-jax", "generate", *arguments, "--out", "w.npz", "--format", "mjlab", "--joints", 23, "--root", "odometry",
         cwd=tmp_path,
@@ -311,5 +311,5 @@ def test_the_program_writes_what_its_options_say(tmp_path, capsys):
         speed = np.linalg.norm(arrays["body_lin_vel_w"][5:, 0, :2], axis=-1)
         assert 0.6 < speed.mean() < 1.2
         assert speed.std() > 0.01, "feet do not walk as evenly as a command"
-    bad = run_here(capsys, "cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
+    bad = run_in_process(capsys, "cmg-jax", "generate", "--out", "w.npz", "--format", "twist", cwd=tmp_path)
     assert_one_clear_line(bad, "must end in .pkl")

@@ -75,7 +75,7 @@ def test_body_transforms_are_those_of_mujoco(model):
     assert data["body_rotations"].shape == (2, 30, 4)
 
 
-def test_without_a_reset_it_stands_and_times_itself(model):
+def test_without_a_reset_it_stands_and_measures_its_calls(model):
     generator = CMGMotionGenerator(model, 3, "streaming", buffer_size=2, timed=True)
     assert set(generator.get_performance_stats().values()) == {0.0}
     joint_pos, joint_vel = generator.get_motion()
@@ -100,7 +100,7 @@ def test_only_a_timed_generator_waits_for_its_calls(model, monkeypatch):
         assert len(waited) == calls
 
 
-def test_a_model_directory_will_do(model, tmp_path):
+def test_a_model_directory_is_accepted(model, tmp_path):
     cmg_jax.save(model, tmp_path / "saved")
     generator = CMGMotionGenerator(tmp_path / "saved", 2, "streaming", buffer_size=1)
     assert jax.tree.structure(generator.model.params) == jax.tree.structure(model.params)

@@ -43,7 +43,7 @@ def test_a_folder_an_index_and_a_picture(tmp_path, bundled):
         np.testing.assert_allclose(content["dof_pos"][:, :19], frames[:, :19], atol=1e-3)
     with Image.open(tmp_path / "set" / "contact_sheet.png") as sheet:
         strips = [np.asarray(sheet.convert("L"))[60:150, x : x + 300] for x in (0, 688)]
-        assert np.abs(strips[0].astype(float) - strips[1]).mean() > 1, "every command the same picture"
+        assert np.abs(strips[0].astype(float) - strips[1]).mean() > 1, "every command has the same picture"
 
 
 def test_a_sheet_of_many_motions_shows_some_of_them_evenly():

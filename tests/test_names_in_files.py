@@ -1,4 +1,4 @@
-"""Names of joints under any key and in any form, and orders of joints that bodies and limits contradict."""
+"""Names of joints under any key and in any form, and joint orders that bodies and limits contradict."""
 
 import json
 import pickle
@@ -40,7 +40,7 @@ def tracking(clip):
 
 
 def motion(clip, **change):
-    """A motion whose joints stand in the reverse of MuJoCo's order."""
+    """A motion whose joints are in the reverse of MuJoCo's order."""
     root = {"root_pos": clip.root_pos, "root_rot": clip.root_quat[:, [1, 2, 3, 0]]}
     return {"fps": 50.0, **root, "dof_pos": clip.joint_pos[:, ::-1], **change}
 
@@ -92,15 +92,15 @@ def test_names_and_the_rate_may_stand_beside_the_motions(clip, tmp_path):
     assert_read(save(tmp_path / "a.pkl", {"fps": 50, "joint_order": list(REVERSED), "a": alone, "b": alone}), clip)
     assert_read(save(tmp_path / "b.pkl", {"dof_names": list(REVERSED), "a": motion(clip)}), clip)
     assert_read(save(tmp_path / "c.pkl", motion(clip, info={"names": list(REVERSED), "fps": 120})), clip)
-    # A motion's names and rate go before those beside it.
+    # A motion's own names and rate take precedence over those beside it.
     inner = motion(clip, joint_order=list(REVERSED))
     assert_read(save(tmp_path / "d.pkl", {"fps": 30, "dof_names": list(G1_29_JOINTS), "a": inner}), clip)
-    # The rate of something else is no rate of the motion.
+    # The rate of something else is not the motion's.
     with pytest.raises(MotionFileError, match="has no fps"):
         motion_files.read(save(tmp_path / "e.pkl", {**alone, "source": {"fps": 120}}))
 
 
-def test_lists_of_other_things_are_no_names(clip, tmp_path):
+def test_lists_of_other_values_are_not_taken_as_names(clip, tmp_path):
     straight = {
         "dof_pos": clip.joint_pos,
         "hand": list(REVERSED[:5]),
@@ -118,15 +118,15 @@ def test_lists_of_other_things_are_no_names(clip, tmp_path):
         motion_files.read(save(tmp_path / "c.pkl", twice))
 
 
-def test_an_order_that_goes_beyond_the_limits_is_no_proof(clip, tmp_path):
-    """In the reverse order, Isaac Lab's keeps the limits far better than MuJoCo's, and neither is right."""
-    with pytest.raises(MotionFileError, match="29 joints without names go beyond their limits by"):
+def test_an_order_that_exceeds_the_limits_is_not_a_proof(clip, tmp_path):
+    """For the reverse order, Isaac Lab's order satisfies the limits far better than MuJoCo's, and neither is right."""
+    with pytest.raises(MotionFileError, match="29 joints without names exceed their limits by"):
         motion_files.read(save(tmp_path / "a.pkl", motion(clip)))
     assert motion_files.read(tmp_path / "a.pkl", Assume(joints=REVERSED)).clips[0].joint_names == REVERSED
     assert_read(save(tmp_path / "b.pkl", motion(clip, dof_pos=clip.joint_pos)), clip)
 
 
-def test_names_that_the_bodies_contradict_are_asked_for(clip, tracking, tmp_path):
+def test_names_that_the_bodies_contradict_are_refused(clip, tracking, tmp_path):
     assert_read(save(tmp_path / "a.npz", tracking), clip)
     isaac = {key: tracking[key][:, TO_ISAACLAB] for key in ("joint_pos", "joint_vel")}
     path = save(tmp_path / "b.npz", {**tracking, **isaac})
@@ -138,7 +138,7 @@ def test_names_that_the_bodies_contradict_are_asked_for(clip, tracking, tmp_path
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_legs_that_are_exchanged_are_asked_for(named, clip, tracking, tmp_path):
+def test_exchanged_legs_are_refused(named, clip, tracking, tmp_path):
     small = clip.joint_pos.mean(axis=0) + 0.1 * (clip.joint_pos - clip.joint_pos.mean(axis=0))
     for joint_pos in (clip.joint_pos, small):
         poses = _bodies.body_poses(G1, _bodies.qpos(G1, joint_pos, clip.root_pos, clip.root_quat))

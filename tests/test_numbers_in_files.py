@@ -1,4 +1,4 @@
-"""Numbers in motion files that are none: rates, times and units as programs write them, and damaged ones."""
+"""Numbers in motion files: rates, times and units as programs write them, and invalid ones."""
 
 import pickle
 
@@ -54,16 +54,16 @@ def test_rates_and_times_as_programs_write_them(rate, clip, content, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fps": np.inf}, "fps is inf, which is no rate; say it with --assume fps=50"),
-        ({"fps": np.nan}, "fps is nan, which is no rate"),
+        ({"fps": np.inf}, "fps is inf, which is not a plausible rate; state it with --assume fps=50"),
+        ({"fps": np.nan}, "fps is nan, which is not a plausible rate"),
         ({"fps": 10**400}, "fps is not a number"),
-        ({"fps": [30.0, 50.0]}, "fps is 30 .. 50, which is no rate"),
+        ({"fps": [30.0, 50.0]}, "fps is 30 .. 50, which is not a plausible rate"),
         ({"fps": {"value": 50}}, "fps is not a number"),
-        ({"dof_pos": [[10**400] * 29] * FRAMES}, "dof_pos is no array of numbers"),
+        ({"dof_pos": [[10**400] * 29] * FRAMES}, "dof_pos is not an array of numbers"),
         ({"dof_pos": np.zeros((FRAMES, 29), complex)}, "dof_pos holds complex numbers"),
     ],
 )
-def test_numbers_that_are_none_are_refused_in_one_line(change, words, content, tmp_path, capsys):
+def test_invalid_numbers_are_refused_in_one_line(change, words, content, tmp_path, capsys):
     good, bad = save(tmp_path / "good.pkl", content), tmp_path / "bad.npz"
     if any(isinstance(value, np.ndarray) for value in change.values()):
         np.savez(bad, **{**content, **change})
@@ -88,11 +88,11 @@ def test_motions_and_frames_in_other_containers(clip, content, tmp_path):
         for found in motion_files.read(save(tmp_path / "walk.pkl", value)).clips:
             np.testing.assert_allclose(found.joint_pos, clip.joint_pos, atol=1e-6, err_msg=name)
             assert found.fps == 50
-    with pytest.raises(MotionFileError, match=r"holds a int, no dictionary of arrays: write one such as \{'fps'"):
+    with pytest.raises(MotionFileError, match=r"holds a int, not a dictionary of arrays: write one such as \{'fps'"):
         motion_files.read(save(tmp_path / "walk.pkl", 3))
 
 
-def test_a_root_whose_height_is_its_y_is_asked_about(clip, content, tmp_path):
+def test_a_root_whose_height_is_its_y_is_questioned(clip, content, tmp_path):
     def units(root_pos):
         checks = _inspection.inspect(save(tmp_path / "walk.pkl", {**content, "root_pos": root_pos})).checks
         return next(check for check in checks if check.name == "units")
@@ -100,7 +100,7 @@ def test_a_root_whose_height_is_its_y_is_asked_about(clip, content, tmp_path):
     assert units(clip.root_pos).verdict == _inspection.OK
     for turned in (clip.root_pos[:, [0, 2, 1]], clip.root_pos[:, [0, 2, 1]] * [1, -1, 1]):
         assert units(turned).verdict == _inspection.ASK
-        assert "is the root's height its y, where z belongs?" in units(turned).reason
+        assert "its y seems to be the root's height, where z is expected" in units(turned).reason
     upstairs = units(clip.root_pos + np.array([0, 0, 2]))
     assert upstairs.verdict == _inspection.OK
     assert "the soles are 2.0" in upstairs.reason

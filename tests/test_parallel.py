@@ -1,4 +1,4 @@
-"""Rows over several devices: the same numbers as on one, and nothing that passes between them."""
+"""Rows over several devices: the same numbers as on one device, and no communication between devices."""
 
 import functools
 import os
@@ -22,8 +22,8 @@ from tests.test_generators import ALL, MODES, POOLED
 
 ROWS, STEPS = 64, 14
 ROUNDING = 3e-5
-"""rad/s after 14 frames of feedback: rows that are worked on in groups of another size differ in the last bits of a
-matrix product, which adds up in another order."""
+"""Tolerance in rad/s after 14 frames of feedback: matrix products of another size sum in another order, so rows in
+groups of another size differ in the last bits."""
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 
 
@@ -34,7 +34,7 @@ def devices():
 
 
 def rollout(generator):
-    """Resets and changes of command, then a step, over and over; served and seen frames."""
+    """Repeated resets, changes of command and steps; returns the served and the look-ahead frames."""
 
     def run(model, state, done, changed, command):
         def body(state, now):
@@ -51,7 +51,7 @@ def rollout(generator):
 
 
 @pytest.mark.parametrize("mode", ["loop", "extend", "realtime", "streaming", *POOLED])
-def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, motions, devices):
+def test_every_mode_serves_the_same_frames_on_eight_devices_as_on_one(mode, model, motions, devices):
     generator, model = ALL[mode](), model.replace(bank=motions)
     rng = np.random.default_rng(3)
     done, changed = rng.random((2, STEPS, ROWS)) < 0.2
@@ -67,7 +67,7 @@ def test_every_mode_serves_on_eight_devices_what_it_serves_on_one(mode, model, m
         np.testing.assert_allclose(many, one, rtol=0, atol=ROUNDING)
 
 
-def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, devices):
+def test_a_state_of_numpy_arrays_continues_on_several_devices(model, motions, devices):
     generator, model = _sharded.sharded(ALL["wrapped"](), devices), model.replace(bank=motions)
     assert generator.horizon == ALL["wrapped"]().horizon
     functions = jitted(generator)
@@ -84,19 +84,19 @@ def test_a_state_of_numpy_arrays_goes_on_over_the_devices(model, motions, device
         generator.lookahead(model, state, (6,))
 
 
-def assert_apart_by_rounding(frames, expected):
-    """Frames of feedback, time first: a product of another shape adds up in another order."""
+def assert_equal_up_to_rounding(frames, expected):
+    """Compare frames of feedback, time first: matrix products of another shape sum in another order."""
     np.testing.assert_allclose(frames[1], expected[1], rtol=0, atol=1e-5)
     np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["loop", "realtime", "streaming"])
-def test_64_rows_a_device_are_apart_by_rounding_alone(mode, model, devices):
+def test_64_rows_a_device_differ_only_by_rounding(mode, model, devices):
     served = []
     for kind in (MODES[mode](), _sharded.sharded(MODES[mode](), devices)):
         state = jax.jit(kind.init)(model, jax.random.key(1), commands(5, 512))
         served.append(play(kind, model, state, 12)[1])
-    assert_apart_by_rounding(*served)
+    assert_equal_up_to_rounding(*served)
 
 
 def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
@@ -130,13 +130,13 @@ def test_generate_is_that_of_one_device(time_major, model, devices):
     expected = jax.jit(cmg_jax.generate, static_argnames="time_major")(model, motion, schedule, time_major=time_major)
     generate = jax.jit(functools.partial(_sharded.generate_sharded, over=devices, time_major=time_major))
     trajectory = generate(model, motion, schedule)
-    assert_apart_by_rounding(*(a if time_major else np.swapaxes(a, 0, 1) for a in (trajectory, expected)))
+    assert_equal_up_to_rounding(*(a if time_major else np.swapaxes(a, 0, 1) for a in (trajectory, expected)))
     inputs = _sharded.replicate(model, devices), *_sharded.shard_rows((motion, schedule), devices)
     text = str(generate.lower(*inputs).compile().as_text())
     assert [word for word in COLLECTIVES if word in text] == []
 
 
-def test_rows_that_do_not_go_evenly_are_refused(model, devices):
+def test_rows_that_do_not_divide_evenly_are_refused(model, devices):
     with pytest.raises(InputError, match="12 rows cannot be shared evenly by 8 devices"):
         _sharded.sharded(cmg_jax.streaming(2), devices).init(model, jax.random.key(0), commands(0, 12))
     generator = _sharded.sharded(cmg_jax.streaming(2), devices)
@@ -151,7 +151,7 @@ def test_rows_that_do_not_go_evenly_are_refused(model, devices):
         _sharded.generate_sharded(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
 
-def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
+def test_two_processes_serve_the_frames_of_one_with_two_devices(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -175,6 +175,17 @@ def test_two_processes_serve_what_one_with_two_devices_does(tmp_path):
     served = np.concatenate([np.load(tmp_path / f"{process}.npy") for process in range(2)], axis=1)
     two_devices = _sharded.mesh(jax.devices()[:2])
     expected = two_processes.run(two_devices, cmg_jax.streaming(3), cmg_jax.default_model(), slice(None))
-    # Another number of devices in a process shares the threads of a matrix product in another way.
+    # Matrix products divide their threads differently with another number of devices in a process.
     np.testing.assert_allclose(served[0], expected[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(served, expected, rtol=0, atol=1e-4)
+
+
+def test_a_mesh_of_other_axes_is_refused(model):
+    other = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 4), ("batch", "environments"))
+    for call in (
+        lambda: _sharded.sharded(cmg_jax.streaming(2), other),
+        lambda: _sharded.shard_rows(np.zeros((8, 3)), other),
+        lambda: _sharded.generate_sharded(model, jnp.zeros((8, 58)), jnp.zeros((8, 2, 3)), other),
+    ):
+        with pytest.raises(InputError, match=r"the mesh has the axes batch, environments; rows are .*generators\.mesh"):
+            call()

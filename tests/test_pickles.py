@@ -54,11 +54,11 @@ def test_reading_stops_behind_the_pickle():
 
 @pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("name", OBJECTS)
-def test_an_object_does_not_keep_what_is_beside_it_from_being_read(name, protocol):
+def test_data_beside_an_object_is_still_read(name, protocol):
     value = OBJECTS[name]
     content = pickles.load(pickle.dumps({"a": 1.5, "b": value, "c": [value, value], "d": np.arange(3)}, protocol))
     assert (content["a"], content["d"].tolist()) == (1.5, [0, 1, 2])
-    if not (name == "bytearray" and protocol == 5):  # which that protocol knows
+    if not (name == "bytearray" and protocol == 5):  # this protocol has an opcode for it
         assert isinstance(content["b"], Placeholder)
         assert content["b"].name
         assert [type(item) for item in content["c"]] == [type(content["b"])] * 2
@@ -116,7 +116,7 @@ def test_joblib_files_are_read(protocol, packer):
     assert len(loaded) == 5
 
 
-def test_an_array_of_an_npy_file_is_read_whatever_is_in_it():
+def test_npy_files_of_any_dtype_are_read():
     for array in (np.arange(6).reshape(2, 3), np.array(["hip", None, [1]], object), np.array({"a": 1}, object), None):
         stream = io.BytesIO()
         np.save(stream, np.asarray(array), allow_pickle=True)
@@ -129,7 +129,7 @@ def test_an_array_of_an_npy_file_is_read_whatever_is_in_it():
             pickles.load_npy(stream.getvalue()[:-9])
 
 
-def test_arrays_nested_so_deep_that_freeing_them_would_end_the_process_are_refused():
+def test_arrays_nested_so_deep_that_freeing_them_would_crash_are_refused():
     # NumPy frees an array of objects by recursion.
     head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x000cnumpy\nndarray\nK\x00\x85C\x01b\x87q\x010"
     head += b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x85Rq\x020K\x01\x85q\x030"
@@ -138,11 +138,11 @@ def test_arrays_nested_so_deep_that_freeing_them_would_end_the_process_are_refus
     assert few[0][0][0][0].tolist() == [None]
     with pytest.raises(PickleError, match="arrays in arrays"):
         pickles.load(head + begin * 30_000 + b"N" + end * 30_000 + b".")
-    lists = pickles.load(head + (begin + b"]") * 3_000 + b"N" + (b"a" + end) * 3_000 + b".")  # freed in turns
+    lists = pickles.load(head + (begin + b"]") * 3_000 + b"N" + (b"a" + end) * 3_000 + b".")  # freed in parts
     assert lists.shape == (1,)
 
 
-def test_a_packed_file_unpacks_only_so_far():
+def test_a_compressed_file_has_a_bound_on_unpacking():
     with pytest.raises(PickleError, match="far more than its size"):
         pickles.load(zlib.compress(b"\x80\x02" + b"N0" * 2**24))
     with pytest.raises(PickleError, match="cut short"):
@@ -151,7 +151,7 @@ def test_a_packed_file_unpacks_only_so_far():
         pickles.load(b"\x78\x9c" + bytes(40))
 
 
-def test_an_archive_unpacks_only_so_far(tmp_path):
+def test_an_archive_has_a_bound_on_unpacking(tmp_path):
     with zipfile.ZipFile(tmp_path / "walk.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", bytes(2**25))
     with pytest.raises(PickleError, match="far more than its size"):

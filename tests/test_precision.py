@@ -14,7 +14,7 @@ from cmg_jax.model import _networks
 from cmg_jax.model._precision import with_precision
 from tests.generator_tools import commands, first, play
 
-# Of one frame, rad and rad/s, root mean square; about twice what was measured.
+# Root mean square error of one frame, rad and rad/s: about twice the measured one.
 ERRORS = {
     "float32": (0, 0),
     "tf32": (0, 0),
@@ -119,7 +119,7 @@ def test_three_passes_of_tf32_hold_what_float32_promises(bundled, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_generators_take_it_like_any_model(precision, model):
+def test_generators_run_a_model_in_lower_precision(precision, model):
     changed = with_precision(model, precision)
     served = []
     for each in (model, changed):
@@ -129,7 +129,7 @@ def test_generators_take_it_like_any_model(precision, model):
     assert 0 < np.abs(served[0] - served[1]).max() < 0.05
 
 
-def test_what_cannot_be_done_is_refused(model, tmp_path):
+def test_unsupported_precisions_and_exports_are_refused(model, tmp_path):
     with pytest.raises(InputError, match="'int4' is not one of float32, tf32, bfloat16, float16, int8"):
         with_precision(model, "int4")  # pyright: ignore[reportArgumentType]
     changed = with_precision(model, "bfloat16")

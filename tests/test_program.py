@@ -1,4 +1,4 @@
-"""`cmg-jax` as it is started from a shell."""
+"""`cmg-jax` as a user starts it from a shell."""
 
 import dataclasses
 import logging
@@ -28,7 +28,7 @@ from cmg_jax.model import _checkpoint
 from cmg_jax.robot import G1
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import G1_29_JOINTS
-from tests.conftest import assert_one_clear_line, refused_line, run_here, run_program
+from tests.conftest import assert_one_clear_line, refused_line, run_in_process, run_program
 
 
 def generate(tmp_path, *arguments, **environment):
@@ -37,12 +37,12 @@ def generate(tmp_path, *arguments, **environment):
 
 @pytest.fixture
 def here(tmp_path, capsys):
-    """`cmg-jax generate` in this process: for all but what is about the process itself, or about pictures by OpenGL."""
-    return lambda *arguments: run_here(capsys, "cmg-jax", "generate", *arguments, cwd=tmp_path)
+    """`cmg-jax generate` in this process, for tests that concern neither the process itself nor OpenGL."""
+    return lambda *arguments: run_in_process(capsys, "cmg-jax", "generate", *arguments, cwd=tmp_path)
 
 
 def test_info_prints_the_card(capsys):
-    result = run_here(capsys, "cmg-jax", "info")
+    result = run_in_process(capsys, "cmg-jax", "info")
     assert result.returncode == 0, result.stderr
     for words in ("4 experts", "61 -> 512 -> 512 -> 58", "1,330,412", "trained vx", "recipe", "left_knee_joint"):
         assert words in result.stdout
@@ -95,7 +95,7 @@ def test_csv_is_the_36_column_layout(tmp_path, here):
     assert table.shape == (51, 36)
     with np.load(tmp_path / "walk.npz") as walk:
         np.testing.assert_allclose(table[:, :3], walk["root_pos"], atol=1e-5)
-        np.testing.assert_allclose(table[:, [6, 3, 4, 5]], walk["root_quat_wxyz"], atol=1e-5)  # xyzw on file
+        np.testing.assert_allclose(table[:, [6, 3, 4, 5]], walk["root_quat_wxyz"], atol=1e-5)  # xyzw in the file
         np.testing.assert_allclose(table[:, 7:], walk["dof_positions"], atol=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_mp4_keeps_the_models_frame_rate(tmp_path):
     assert frames == 21
 
 
-def test_a_command_out_of_the_trained_range_warns_and_goes_on(tmp_path, here):
+def test_a_command_outside_the_trained_range_only_warns(tmp_path, here):
     result = here("--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
     assert result.returncode == 0
     assert "warning: vx +4.00 is outside the trained range -0.43 .. +1.51" in result.stderr
@@ -189,7 +189,7 @@ BAD_ARGUMENTS = [
     (("--envs", 0), "at least 1"),
     (("--seconds", "-1"), "positive"),
     (("--seconds", "inf"), "positive"),
-    (("--seconds", "0.001"), "hold no frame"),
+    (("--seconds", "0.001"), "less than one frame"),
     (("--seconds", "1e300"), "ask for fewer"),
     (("--envs", 10**9), "ask for fewer"),
     (("--command", "1e39", 0, 0), "finite"),
@@ -198,8 +198,8 @@ BAD_ARGUMENTS = [
     (("--model", "absent"), "not a model directory"),
     (("--out", "a.txt"), ".npz or .csv or .pkl"),
     (("--out", "a.pkl", "--format", "mjlab"), "must end in .npz"),
-    (("--format", "mjlab"), "--out, which is missing"),
-    (("--joints", 23), "--out, which is missing"),
+    (("--format", "mjlab"), "requires --out"),
+    (("--joints", 23), "requires --out"),
     (("--joints", 24, "--out", "a.npz"), "invalid choice"),
     (("--root", "feet"), "invalid choice"),
     (("--out", "a.pkl", "--envs", 2), "holds one environment"),
@@ -222,12 +222,12 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys, monkeypatch, argumen
 
 def test_the_program_itself_exits_with_2(tmp_path, capsys):
     assert_one_clear_line(generate(tmp_path, "--command", "inf", 0, 0), "cmg-jax generate: error", "finite")
-    assert_one_clear_line(run_here(capsys, "cmg-jax"), "COMMAND")
-    absent = run_here(capsys, "cmg-jax", "info", "--model", "absent", cwd=tmp_path)
+    assert_one_clear_line(run_in_process(capsys, "cmg-jax"), "COMMAND")
+    absent = run_in_process(capsys, "cmg-jax", "info", "--model", "absent", cwd=tmp_path)
     assert_one_clear_line(absent, "absent is not a model directory")
     shutil.copytree(_checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
-    damaged = run_here(capsys, "cmg-jax", "info", "--model", "damaged", cwd=tmp_path)
+    damaged = run_in_process(capsys, "cmg-jax", "info", "--model", "damaged", cwd=tmp_path)
     assert_one_clear_line(damaged, "damaged", "convert the model again")
 
 
@@ -241,8 +241,8 @@ def test_a_file_that_cannot_grow_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored: see take_interrupts
+def test_an_interrupt_in_a_finalizer_is_not_lost(capsys):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored: see enable_interrupts
 
     class Finalized:
         def __del__(self):
@@ -250,7 +250,7 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
 
     def command():
         Finalized()
-        for _ in range(400):  # a long sleep would be slept to its end
+        for _ in range(400):  # a long sleep would not be interrupted
             time.sleep(0.05)
 
     try:
@@ -261,7 +261,7 @@ def test_an_interruption_that_falls_into_a_finalizer_is_not_lost(capsys):
 
 
 def process_settings():
-    """What a program could change for the rest of the process."""
+    """Settings of the process that a program could change."""
     loggers = [logging.root, *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger))]
     return {
         "hooks": (sys.unraisablehook, threading.excepthook, sys.excepthook, sys.stdout, sys.stderr),
@@ -285,14 +285,14 @@ def process_settings():
         (("view", "--schedule", "absent.csv"), 2),
     ],
 )
-def test_main_in_a_process_of_someone_else_leaves_it_as_it_was(tmp_path, monkeypatch, capsys, arguments, code):
+def test_main_restores_the_settings_of_its_process(tmp_path, monkeypatch, capsys, arguments, code):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     monkeypatch.setattr(threading, "excepthook", lambda arguments: None)
     shutil.copytree(_checkpoint.default_model_path(), tmp_path / "damaged")
     (tmp_path / "damaged/arrays/stats.motion_std/c/0").write_bytes(b"zz")
-    main(["info"])  # what is imported late is imported
+    main(["info"])  # so that late imports are done
     matplotlib.use("svg")
     before = process_settings()
     try:
@@ -305,7 +305,7 @@ def test_main_in_a_process_of_someone_else_leaves_it_as_it_was(tmp_path, monkeyp
         assert after[name] == value, name
 
 
-def test_importing_the_library_brings_nothing_that_it_does_not_need_yet():
+def test_importing_the_library_imports_no_optional_package():
     unwanted = ("torch", "mujoco", "matplotlib", "orbax", "tensorstore", "brax")
     program = f"import sys, cmg_jax; print([name for name in {unwanted} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -60,9 +60,12 @@ NAMES = {
         domain_randomize play read_config set_up train
     """,
     "cmg_jax.robot": """
-        G1 G1_23_JOINTS G1_29_JOINTS BodyPoses BodyVelocities Contacts Kinematics Mirror Robot RootPose
-        commanded_velocity contacts ground_height indices init_root integrate_command kinematics mirror_command
-        mirror_joints mirror_motion reset_root root_from_feet root_on_floor sole_points stance_velocity step_root
+        G1 G1_23_JOINTS G1_29_JOINTS BodyPoses BodyVelocities Contacts FramePart Kinematics Mirror MotionFrame
+        Robot RootMotion RootPose RootState commanded_velocity contacts foot_contacts frame_parts ground_height
+        indices init_root integrate_command integrate_root join_frame kinematics mirror_command mirror_frame
+        mirror_joints mirror_motion place_root reset_root root_channel root_from_feet root_motion root_on_floor
+        sole_points
+        soles_in_world split_frame stance_velocity step_root
     """,
     "cmg_jax.store": """
         DTYPES SUFFIX FillReport MotionStore StoreConfig chunks_of_part create_store fill load_bank open_store read

@@ -1,4 +1,4 @@
-"""Motions under the keys of each program that writes them, and what is made of files that do not say what they hold."""
+"""Motions under the keys of each program that writes them, and files that do not state what they hold."""
 
 import gzip
 import pickle
@@ -155,7 +155,7 @@ def test_several_motions_of_a_file_are_several_clips(clip, qpos, tmp_path):
     np.testing.assert_allclose(found[1].joint_pos, clip.joint_pos[60:], atol=1e-6)
 
 
-def test_names_go_before_places_in_pickles_and_archives(clip, tracking, tmp_path):
+def test_names_take_precedence_over_positions_in_pickles_and_archives(clip, tracking, tmp_path):
     named = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "dof_names": list(ISAACLAB)}
     for key in ("dof_names", "joint_names"):
         content = {**twist(clip), "dof_pos": named["dof_pos"], key: [name.removesuffix("_joint") for name in ISAACLAB]}
@@ -175,7 +175,7 @@ def test_names_go_before_places_in_pickles_and_archives(clip, tracking, tmp_path
 @pytest.mark.parametrize("suffix", [".pkl", ".npz"])
 def test_what_the_robot_proves_is_corrected_with_a_note(suffix, clip, tracking, tmp_path):
     content = {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB], "root_rot": clip.root_quat}
-    if suffix == ".npz":  # by bodies, where limits alone say it for the other
+    if suffix == ".npz":  # proven by bodies; in the other format by limits alone
         moved = {key: tracking[key][:, TO_ISAACLAB] for key in ("joint_pos", "joint_vel")}
         content = {**tracking, **moved, "body_quat_w": tracking["body_quat_w"][..., XYZW]}
     path = save(tmp_path / f"walk{suffix}", content)
@@ -186,13 +186,12 @@ def test_what_the_robot_proves_is_corrected_with_a_note(suffix, clip, tracking, 
     np.testing.assert_allclose(kept.joint_pos, clip.joint_pos[:, TO_ISAACLAB], atol=1e-6)
 
 
-def test_data_takes_what_is_proven_and_says_so(clip, tmp_path, capsys):
+def test_data_applies_and_reports_proven_corrections(clip, tmp_path, capsys):
     path = save(tmp_path / "walk.pkl", {**twist(clip), "dof_pos": clip.joint_pos[:, TO_ISAACLAB]})
     out = tmp_path / "set.npz"
     assert main(["data", str(path), "--out", str(out), "--percentiles", "0", "100"]) == 0
-    assert (
-        "walk: joints in Isaac Lab's order, read so (--assume joint-order=mujoco overrules)" in capsys.readouterr().out
-    )
+    note = "walk: joints in Isaac Lab's order, read as such (--assume joint-order=mujoco overrides)"
+    assert note in capsys.readouterr().out
     with np.load(out) as made:
         np.testing.assert_allclose(made["motion"][:, :29], clip.joint_pos, atol=1e-5)
 
@@ -209,13 +208,13 @@ def test_a_data_set_made_of_the_wrong_order_is_not_trained_on(clip, tmp_path, ca
     assert "its joints are in Isaac Lab's order under MuJoCo's names" in line
 
 
-def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_path, capsys):
+def test_joints_known_only_by_their_number_must_be_named(clip, tracking, tmp_path, capsys):
     path = save(tmp_path / "walk.pkl", {**twist(clip), "dof_pos": take(clip, ROBOTS["g1-23"])})
     for command in (["view", "--motion"], ["data", "--out", tmp_path / "set.npz"]):
         line = refused_line(capsys, *command, path)
         assert (
-            "23 joints without names: several robots have so many; "
-            "say --joint-names g1-23-no-wrists or --joint-names g1-23"
+            "23 joints without names: several robots have that many; "
+            "pass --joint-names g1-23-no-wrists or --joint-names g1-23"
         ) in line
     assert main(["inspect", str(path)]) == 1
     assert "joint order       ask      23 joints without names" in capsys.readouterr().out
@@ -226,7 +225,7 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
     assert "has no joint waist_roll_joint and 5 more; --assume missing=zero keeps them at zero" in line
     arguments = ["--joint-names", "g1-23", "--assume", "missing=zero"]
     assert main(["data", str(path), "--out", str(tmp_path / "set.npz"), *arguments]) == 0
-    # Bodies, or the axes in ASAP's files, say which robot it is.
+    # Bodies, or the axes in ASAP's files, prove which robot it is.
     for robot in ("g1-23", "g1-23-no-wrists"):
         names = ROBOTS[robot]
         (found,) = motion_files.read(save(tmp_path / "a.pkl", {"a": asap(clip, names, axes=True)})).clips
@@ -236,7 +235,7 @@ def test_joints_known_by_their_count_alone_are_asked_for(clip, tracking, tmp_pat
         assert found.joint_names == names
 
 
-def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(clip, tmp_path, capsys):
+def test_scaled_quaternions_are_normalized_and_others_refused(clip, tmp_path, capsys):
     content = twist(clip)
     reading = motion_files.read(save(tmp_path / "a.pkl", {**content, "root_rot": 0.98 * content["root_rot"]}))
     assert_same(reading.clips[0], clip)
@@ -248,16 +247,16 @@ def test_quaternions_off_the_length_1_are_normalized_and_broken_ones_refused(cli
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fps": None}, "has no fps; say it with --assume fps=50"),
+        ({"fps": None}, "has no fps; state it with --assume fps=50"),
         ({"root_rot": None}, "has dof_pos but no root under root_rot"),
-        ({"dof_names": ["a", "b"]}, "names 2 joints and holds 29"),
-        ({"dof_pos": "text"}, "dof_pos is no array of numbers"),
+        ({"dof_names": ["a", "b"]}, "names 2 joints but holds 29"),
+        ({"dof_pos": "text"}, "dof_pos is not an array of numbers"),
         ({"dof_pos": np.zeros((150, 0))}, "dof_pos is empty"),
         ({"root_pos": np.zeros((149, 3))}, r"root_pos has shape \(149, 3\)"),
         ({"dof_pos": None, "poses": np.zeros((9, 156))}, "is a recording of a person, not of a robot"),
     ],
 )
-def test_what_is_missing_is_reported_with_a_remedy(change, words, clip, tmp_path):
+def test_missing_arrays_are_reported_with_a_remedy(change, words, clip, tmp_path):
     content = {key: value for key, value in {**twist(clip), **change}.items() if value is not None}
     with pytest.raises(MotionFileError, match=words):
         motion_files.read(save(tmp_path / "walk.pkl", content))
@@ -270,22 +269,22 @@ def test_a_root_under_keys_of_no_program_needs_a_proof_of_its_quaternions(clip, 
     still = np.repeat(clip.joint_pos[:1], 150, axis=0)
     turned = np.tile([0.5, 0.5, 0.5, 0.5], (150, 1))
     content = {"joint_pos": still, "root_pos": clip.root_pos, "root_quat": turned, "time": np.arange(150) / 50}
-    with pytest.raises(MotionFileError, match="in which order are its quaternions"):
+    with pytest.raises(MotionFileError, match="the order of its quaternions is unknown"):
         motion_files.read(save(tmp_path / "b.npz", content))
     assert motion_files.read(tmp_path / "b.npz", Assume(quaternion="wxyz")).clips[0].fps == 50
 
 
-def test_an_array_with_a_damaged_header_is_damage(tmp_path):
+def test_an_array_with_a_damaged_header_is_reported_as_damaged(tmp_path):
     with zipfile.ZipFile(tmp_path / "walk.npz", "w") as archive:
         archive.writestr("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f8'")
     with pytest.raises(MotionFileError, match="is damaged"):
         motion_files.read(tmp_path / "walk.npz")
 
 
-def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tmp_path, capsys):
+def test_suspicious_files_without_proof_are_refused(clip, tracking, tmp_path, capsys):
     lying = np.tile([0.5, 0.5, 0.5, 0.5], (len(clip.root_quat), 1))
     path = save(tmp_path / "lying.pkl", {**twist(clip), "root_rot": lying})
-    assert "--assume quaternion=xyzw reads it so" in refused_line(capsys, "view", "--motion", path)
+    assert "--assume quaternion=xyzw accepts them" in refused_line(capsys, "view", "--motion", path)
     assert motion_files.read(path, Assume(quaternion="xyzw"))
     path = save(tmp_path / "far.npz", {**tracking, "body_pos_w": tracking["body_pos_w"] * 1.5})
     assert "--assume bodies=ignore reads the joints alone" in refused_line(capsys, "view", "--motion", path)
@@ -303,12 +302,12 @@ def test_what_is_suspicious_and_cannot_be_proven_is_asked_for(clip, tracking, tm
     [
         (["--assume", "quaternion=zyx"], "--assume quaternion=zyx: it takes fps=F; joint-order=mujoco|isaaclab"),
         (["--assume", "fps=-1"], "fps=-1: a rate is a positive number"),
-        (["--joint-names", "spot"], "--joint-names spot: no such robot, nor a list of names; known robots are g1-29"),
+        (["--joint-names", "spot"], "--joint-names spot: neither a known robot nor a list of names"),
         (["--joint-names", "a,b,a"], "it names a joint twice"),
         (["--csv-fps", "0"], "fps 0 is not a positive number"),
     ],
 )
-def test_assumptions_that_cannot_be_meant(arguments, words, clip, tmp_path, capsys):
+def test_invalid_assumptions_are_refused(arguments, words, clip, tmp_path, capsys):
     assert words in refused_line(capsys, "inspect", save(tmp_path / "walk.pkl", twist(clip)), *arguments)
 
 
@@ -325,7 +324,7 @@ def test_errors_name_the_file_or_the_field(tmp_path):
         motion_files.read(tmp_path / "bomb.npz")
 
 
-def test_files_of_one_stem_keep_their_rows(clip, tmp_path):
+def test_files_with_the_same_stem_have_separate_rows(clip, tmp_path):
     (tmp_path / "day").mkdir()
     first, second = save(tmp_path / "walk.pkl", twist(clip)), save(tmp_path / "day" / "walk.pkl", twist(clip))
     third = save(tmp_path / "walk.npz", twist(clip))
@@ -334,7 +333,7 @@ def test_files_of_one_stem_keep_their_rows(clip, tmp_path):
     assert [row.frames for row in rows] == [150, 150, 150]
 
 
-def test_a_jump_is_what_no_joint_does_at_its_own_speed(clip):
+def test_a_step_beyond_the_speed_limit_of_a_joint_is_a_jump(clip):
     def with_step(joint: str, speed: float) -> Clip:
         joint_pos = np.zeros_like(clip.joint_pos)
         joint_pos[75:, G1_29_JOINTS.index(joint)] = speed / 50
@@ -347,13 +346,13 @@ def test_a_jump_is_what_no_joint_does_at_its_own_speed(clip):
         assert len(_clips.split_at_jumps(with_step(joint, limit * 1.01))) == 2
 
 
-def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, capsys):
+def test_a_walk_that_is_much_too_slow_for_its_rate_is_refused(tmp_path, capsys):
     walk = strides(frames=1500, hertz=1.5, fps=120.0)
     table = np.hstack([walk.root_pos, walk.root_quat[:, XYZW], walk.joint_pos])
     np.savetxt(tmp_path / "walk.csv", table, delimiter=",")
     line = refused_line(capsys, "data", tmp_path / "walk.csv", "--out", tmp_path / "set.npz")
-    assert "read at 30 frames a second, which the file does not say, at which it takes 0.7" in line
-    assert "say the rate with --csv-fps" in line
+    assert "read at 30 frames per second, because the file does not state a rate; it then takes 0.7" in line
+    assert "state the rate with --csv-fps" in line
     assert main(["inspect", str(tmp_path / "walk.csv")]) == 1
     (found,) = motion_files.read(tmp_path / "walk.csv", Assume(csv_fps=120.0)).clips
     assert found.fps == 120
@@ -361,11 +360,11 @@ def test_a_walk_that_is_much_too_slow_for_its_rate_is_asked_about(tmp_path, caps
 
 
 @pytest.mark.parametrize("fps", [30.0, 50.0, 120.0])
-def test_the_sway_over_the_standing_foot_says_the_rate(fps):
-    """The robot sways over each foot in turn as an inverted pendulum of 0.7 m does, 0.4 s a step."""
+def test_the_sway_over_the_stance_foot_gives_the_rate(fps):
+    """The robot sways over one foot after the other like an inverted pendulum of 0.7 m, with steps of 0.4 s."""
     step = round(0.4 * fps)
     time = (np.arange(step) - (step - 1) / 2) / fps
-    sway = 0.11 - 0.085 * np.cosh(np.sqrt(9.81 / 0.7) * time)  # m to the side of the standing foot
+    sway = 0.11 - 0.085 * np.cosh(np.sqrt(9.81 / 0.7) * time)  # m to the side of the stance foot
     sideways = np.concatenate([sign * sway for sign in (1, -1) * 8])
     lifted = np.repeat([1, 0] * 8, step)  # the right foot first
     joint_pos = np.tile(G1.standing_joint_pos, (len(sideways), 1)).astype(float)
@@ -377,5 +376,5 @@ def test_the_sway_over_the_standing_foot_says_the_rate(fps):
     upright = np.tile([1.0, 0, 0, 0], (len(sideways), 1))
     clip = Clip("sway", 30.0, G1, joint_pos, None, np.zeros((len(sideways), 3)), upright)
     assert _pace.pendulum_fps(clip) == pytest.approx(fps, rel=0.2)
-    doubt, asks = _pace.judge([clip])
+    doubt, asks = _pace.assess([clip])
     assert (doubt == "", asks) == (fps == 30, fps == 120)

@@ -1,4 +1,4 @@
-"""`cmg-jax rl` as it is started from a shell."""
+"""`cmg-jax rl` as a user starts it from a shell."""
 
 import csv
 import os
@@ -62,7 +62,7 @@ def test_a_run_is_trained_and_played(tmp_path):
     with Image.open(tmp_path / "play.gif") as video:
         assert (video.width, video.height) == (960, 320)
         milliseconds = sum(picture.info["duration"] for picture in ImageSequence.Iterator(video))
-        assert milliseconds == 800, "however long a control step lasts"
+        assert milliseconds == 800, "for any length of a control step"
 
     assert_one_clear_line(rl("train", "--config", config, "--out", out), "run exists")
 
@@ -99,7 +99,7 @@ def test_settings_are_checked(tmp_path):
         ("ppo: {num_envs: many}", "ppo.num_envs 'many' is not of the type int"),
         ("ppo: {learning_rate: -1}", "ppo.learning_rate -1.0 must be a positive"),
         ("ppo: {learning_rate_schedule: COSINE}", "'COSINE' is not one of ADAPTIVE_KL, NONE"),
-        ("ppo: {batch_size: 3}", "is no multiple of"),
+        ("ppo: {batch_size: 3}", "is not a multiple of"),
         ("ppo: {num_evals: 1}", "at least 2"),
         ("commands: {vx: [1, 0]}", "the lower one comes first"),
         ("commands: {vx: [0]}", "not a list of 2 numbers"),
@@ -159,7 +159,7 @@ def test_a_look_ahead_beyond_the_generator_is_refused():
         _run.set_up(_config.RunConfig(lookahead_frames=5))
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path):
+def test_without_the_extra_the_error_says_what_to_install(tmp_path):
     for name in ("brax", "mujoco_playground"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise ImportError('not here')")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cmg_jax.robot import G1, _feet, _joints, _root_pose
+from cmg_jax.robot import G1, _feet, _frame, _joints, _root_pose
 from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS, MJCF_PATH
 from tests.conftest import DATA
@@ -30,7 +30,7 @@ def test_the_23_joint_robot_lacks_the_wrists():
     assert dropped == [19, 20, 21, 26, 27, 28]
 
 
-def test_maps_go_by_name():
+def test_joint_maps_use_names():
     shuffled = np.random.default_rng(0).permutation(G1_29_JOINTS).tolist()
     values = np.arange(29)
     there, back = _joints.indices(shuffled, G1_29_JOINTS), _joints.indices(G1_29_JOINTS, shuffled)
@@ -46,15 +46,15 @@ def test_maps_go_by_name():
     )
 )
 def test_mirroring_twice_changes_nothing(motion):
-    once = _joints.mirror_motion(jnp.asarray(motion), G1)
-    np.testing.assert_array_equal(_joints.mirror_motion(once, G1), motion)
+    once = _frame.mirror_motion(jnp.asarray(motion), G1)
+    np.testing.assert_array_equal(_frame.mirror_motion(once, G1), motion)
 
 
 def test_a_mirrored_pose_is_the_reflected_robot():
     rng = np.random.default_rng(1)
     limits = G1.joint_limits
     pose = rng.uniform(limits[:, 0], limits[:, 1], size=(5, 29)) * 0.5
-    mirrored = np.asarray(_joints.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1))[:, :29]
+    mirrored = np.asarray(_frame.mirror_motion(jnp.asarray(np.tile(pose, 2), jnp.float32), G1))[:, :29]
     bodies, reflected = (body_poses(G1, qpos(G1, p)).position for p in (pose, mirrored))
     names = G1.body_names
     swap = {"left": "right", "right": "left"}
@@ -155,7 +155,7 @@ def test_stepping_the_root_follows_the_same_path(command):
         np.testing.assert_allclose(pose.yaw, yaw[:, frame + 1], atol=1e-5)
 
 
-def test_the_roots_of_some_rows_start_again():
+def test_the_roots_of_some_rows_are_reset():
     command = jnp.array([[1.0, 0.0, 3.0], [0.5, 0.2, -1.0], [0.0, 0.3, 0.0]])
     pose = _root_pose.init_root(3)
     for _ in range(200):
@@ -188,7 +188,7 @@ def test_the_lower_foot_is_on_the_floor_in_every_frame():
 
 
 def sole_points(positions: np.ndarray) -> np.ndarray:
-    """What C MuJoCo says of the lowest points of the balls under both feet, [N, 2, 4, 3]."""
+    """The lowest points of the balls under both feet by C MuJoCo, [N, 2, 4, 3]."""
     import mujoco
 
     robot = G1.mj_model

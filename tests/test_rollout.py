@@ -134,7 +134,7 @@ def test_gradient_is_that_of_the_steps_written_out(small_model):
     jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, atol=1e-5), gradients, expected)
 
 
-def test_a_row_does_not_move_its_neighbours(model):
+def test_a_row_does_not_affect_other_rows(model):
     motion, commands = inputs(model, 8, 10)
     before = generate(model, motion, commands)
     after = generate(model, motion.at[2].set(jnp.nan), commands.at[5].add(0.3))
@@ -155,7 +155,7 @@ def moved(compiled, weights) -> list[str]:
     """The instructions of a compiled program that copy or transpose an array of the size of one of `weights`."""
     text, sizes = str(compiled.as_text()), {leaf.size for leaf in weights}
     for leaf in weights:
-        assert f"f32[{','.join(map(str, leaf.shape))}]" in text, "a weight that the program does not name"
+        assert f"f32[{','.join(map(str, leaf.shape))}]" in text, "the program does not contain this weight"
     found = re.findall(r"f32\[([\d,]+)\]\S* ((?:transpose|copy)\(\S*)", text)
     return [f"[{shape}] {what}" for shape, what in found if math.prod(map(int, shape.split(","))) in sizes]
 
@@ -173,7 +173,7 @@ def test_compiled_program_holds_one_trajectory_and_no_moved_weights(model):
     assert not moved(compiled, kernels)
 
     @jax.jit
-    def moving(model, motion, commands):  # what the check is for
+    def moving(model, motion, commands):  # a program that the check must detect
         turned = jax.lax.optimization_barrier(jax.tree.map(lambda leaf: leaf.T, model.params))
         return generate(model.replace(params=jax.tree.map(lambda leaf: leaf.T, turned)), motion, commands)
 

@@ -121,7 +121,7 @@ def test_impossible_numbers_are_refused():
 
 
 def test_another_shape_is_refused_instead_of_broadcast():
-    """Without the strict rules of the tests' configuration, as a user has it."""
+    """With a user's configuration, without the strict promotion rules of the tests."""
     rows = np.arange(6, dtype=np.float32).reshape(2, 3)
     held = _sampler.hold(KEY, rows, (5, 9))
     with jax.numpy_rank_promotion("allow"):
@@ -148,8 +148,8 @@ def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
             drawn = np.asarray(_sampler.uniform(KEY, found, 200))
             assert (drawn >= trained.low - 1e-6).all(), name
             assert (drawn <= trained.high + 1e-6).all(), name
-            assert np.ptp(drawn, axis=0).max() > 0.1, f"{name} holds hardly any command"
-    assert ORIGINAL_PRESETS["forward"].high[0] > trained.high[0], "the test shows nothing"
+            assert np.ptp(drawn, axis=0).max() > 0.1, f"{name} contains hardly any command"
+    assert ORIGINAL_PRESETS["forward"].high[0] > trained.high[0], "the test would show nothing"
 
 
 def test_a_model_of_the_originals_range_has_the_originals_presets(bundled):

@@ -38,7 +38,7 @@ def test_a_file_is_joined_by_straight_lines(tmp_path):
 
 
 @pytest.mark.parametrize("head", ["\ufeff", "# drive 7\ntime,vx,vy,yaw\n", "\ufefftime,vx,vy,yaw\n"])
-def test_no_line_is_lost_behind_a_byte_order_mark_or_a_header(tmp_path, head):
+def test_no_line_is_lost_after_a_byte_order_mark_or_a_header(tmp_path, head):
     path = tmp_path / "drive.csv"
     path.write_text(head + "0,0.5,0,0\n1,1,0,0\n", encoding="utf-8")
     times, values = _schedule.read_schedule(path)
@@ -52,7 +52,7 @@ def test_no_line_is_lost_behind_a_byte_order_mark_or_a_header(tmp_path, head):
         ("", "holds no lines"),
         ("time,vx,vy,yaw\n", "holds no lines"),
         ("0,O.5,0,0\n1,1,0,0\n", ":1: '0,O.5,0,0'"),
-        ("0,1,2\n", ":1: 3 numbers where 4 belong"),
+        ("0,1,2\n", ":1: 3 numbers, not 4"),
         ("0,1,2,3\n1,x,0,0\n", ":2: '1,x,0,0'"),
         ("0,1,2,3\n1,nan,0,0\n", ":2: '1,nan,0,0' is not finite"),
         ("0,1,2,3\n2,1,2,3\n1,1,2,3\n", ":3: time 1 does not come after 2"),

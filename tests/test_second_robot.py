@@ -1,4 +1,4 @@
-"""A robot that is not the G1 goes through every program: other names, sizes, order and number of joints, other feet."""
+"""A robot other than the G1 in every program: other names, sizes, order and number of joints, other feet."""
 # pyright: reportAttributeAccessIssue=false
 
 import json
@@ -105,14 +105,14 @@ def model_dir(directory, robot):
     gaits = [str(directory / f"gait{number}.csv") for number in (0, 1)]
     data = str(directory / "data.npz")
     assert main(["data", *gaits, "--csv-fps", "50", "--out", data, "--robot", str(directory / "minnow.xml")]) == 0
-    (directory / "minnow.xml").unlink()  # from here on the data set knows the robot
+    (directory / "minnow.xml").unlink()  # from here on the robot comes from the data set
     sizes = ["--experts", "2", "--width", "16", "--steps", "4", "--batch-size", "8", "--window", "6"]
     assert main(["train", "--data", data, "--out", str(directory / "run"), *sizes, "--validate-every", "100"]) == 0
     (directory / "minnow.xml").write_text(MJCF)
     return directory / "run" / "model"
 
 
-# What an MJCF says.
+# The robot of an MJCF.
 
 
 def test_feet_sides_limits_and_pose_are_found(robot):
@@ -124,7 +124,7 @@ def test_feet_sides_limits_and_pose_are_found(robot):
     assert np.isinf(robot.torque_limits[JOINTS.index("knee_R")])
     np.testing.assert_allclose(robot.joint_limits[0], [-0.5, 0.5])
     sign = dict(zip(JOINTS, robot.mirror.sign, strict=True))
-    # The hips' axes point outwards on both sides: what negates elsewhere does not here.
+    # The hips' axes point outwards on both sides, so their mirror image does not change sign.
     assert (sign["hip_x_L"], sign["hip_y_L"], sign["swing_L"], sign["nod"], sign["wag"]) == (1, 1, -1, 1, -1)
     assert list(robot.limbs) == ["left leg", "right leg", "waist", "left arm", "right arm"]
 
@@ -223,7 +223,7 @@ def test_meshes_become_hulls_and_missing_ones_are_left_out(robot, tmp_path):
 # The programs.
 
 
-def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, capsys):
+def test_the_robot_works_in_all_programs(model_dir, robot, directory, tmp_path, capsys):
     data = _dataset.load(directory / "data.npz")
     assert data.robot == robot
     model = cmg_jax.load(model_dir)
@@ -264,7 +264,7 @@ def test_it_goes_through_all_programs(model_dir, robot, directory, tmp_path, cap
     assert cmg_jax.load(tmp_path / "converted").config.robot == robot
 
 
-def test_it_is_drawn_driven_and_played(model_dir, robot, tmp_path):
+def test_the_robot_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     model = cmg_jax.load(model_dir)
     drive = Drive([model], ["minnow"])
     drive.target = np.array([0.2, 0, 0], np.float32)
@@ -300,7 +300,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
         assert words in refused_line(capsys, "info", "--model", tmp_path / "model")
 
 
-def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, capsys):
+def test_errors_name_what_a_robot_known_by_names_only_lacks(model_dir, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     del config[_digests.SEAL]
@@ -313,5 +313,5 @@ def test_a_robot_known_by_names_only_says_what_it_lacks(model_dir, tmp_path, cap
     assert "known by the names of its joints only" in capsys.readouterr().out
 
 
-def test_the_g1_is_known_by_its_names(bundled):
+def test_the_g1_is_recognised_by_its_joint_names(bundled):
     assert bundled.config.robot is G1

@@ -79,7 +79,7 @@ def test_a_rate_limit_holds_per_component_and_arrives():
     np.testing.assert_allclose(arrived, [25, 15, 70], atol=1)
 
 
-def test_requested_and_smoothed_command_stand_side_by_side_and_rows_are_their_own():
+def test_the_state_holds_requested_and_smoothed_commands_and_rows_are_independent():
     state = LINEAR.request(LINEAR.init(ROWS), ROWS + 1, np.array([True, False, True]))
     state = LINEAR.step(state)
     np.testing.assert_array_equal(state.requested[:, 0], ROWS[:, 0] + [1, 0, 1])
@@ -102,7 +102,7 @@ def test_impossible_numbers_are_refused():
 
 
 def test_another_shape_is_refused_instead_of_broadcast():
-    """Without the strict rules of the tests' configuration, as a user has it."""
+    """With a user's configuration, without the strict promotion rules of the tests."""
     state = LINEAR.init(ROWS)
     limited = _smoother.rate_limit([1.0, 2.0], 50)
     with jax.numpy_rank_promotion("allow"):
@@ -126,7 +126,7 @@ def test_one_limit_is_that_of_every_component():
     np.testing.assert_array_equal(*paths)
 
 
-def test_a_state_of_numpy_arrays_goes_on_as_its_original_does():
+def test_a_state_of_numpy_arrays_continues_like_its_original():
     for rule in (LINEAR, COMPOUNDING, _smoother.rate_limit([2.0, 1.0, 0.5], fps=50)):
         state, _ = follow(rule, rule.request(rule.init(jnp.zeros((3, 3))), ROWS), 4)
         outs = []

@@ -1,4 +1,4 @@
-"""From mode to mode."""
+"""Switching between modes."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ import cmg_jax
 from tests.generator_tools import commands, first, flat, play
 
 
-def test_switching_goes_on_from_the_frame_last_served(model, motions):
+def test_switching_continues_from_the_frame_last_served(model, motions):
     generators = [
         cmg_jax.streaming(3),
         cmg_jax.pregenerated(6, on_end="extend"),
@@ -32,7 +32,7 @@ def test_switching_goes_on_from_the_frame_last_served(model, motions):
         state = following
 
 
-def test_switching_to_a_bank_takes_the_frame_that_is_most_alike(model, motions):
+def test_switching_to_a_bank_continues_from_the_nearest_frame(model, motions):
     rolling, bank = cmg_jax.streaming(3), cmg_jax.replay(lookahead_frames=2)
     model = model.replace(bank=motions)
     start = cmg_jax.apply(model, first(2), commands(1))

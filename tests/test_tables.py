@@ -1,5 +1,5 @@
 # pyright: reportArgumentType=false, reportCallIssue=false
-"""Motion as text: whatever separates its columns, names them or stands before them."""
+"""Motion as text tables, with any separator, column names and leading lines."""
 
 import numpy as np
 import pytest
@@ -64,13 +64,12 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_a_table_is_read_however_it_is_written(how, clip, table, tmp_path):
+def test_a_table_is_read_in_any_dialect(how, clip, table, tmp_path):
     reading = read(tmp_path / "walk.CSV", WRITTEN[how](table))
     assert_same(reading.clips[0], clip)
     assert reading.clips[0].fps == 30
-    assert any(
-        note.text.startswith("read at 30 frames a second, which the file does not say") for note in reading.notes
-    )
+    words = "read at 30 frames per second, because the file does not state a rate"
+    assert any(note.text.startswith(words) for note in reading.notes)
 
 
 TIMES = {
@@ -82,14 +81,14 @@ TIMES = {
 
 
 @pytest.mark.parametrize("unit", TIMES)
-def test_times_say_the_rate(unit, clip, table, tmp_path):
+def test_times_determine_the_rate(unit, clip, table, tmp_path):
     reading = read(tmp_path / "walk.csv", TIMES[unit](table))
     assert_same(reading.clips[0], clip)
     assert reading.clips[0].fps == 50
     assert not reading.notes
 
 
-def test_names_go_before_places(clip, table, tmp_path):
+def test_names_take_precedence_over_positions(clip, table, tmp_path):
     order = np.random.default_rng(0).permutation(36)
     names = [HEADER[index] for index in order]
     (found,) = read(tmp_path / "walk.csv", text(table[:, order], names)).clips
@@ -100,10 +99,10 @@ def test_names_go_before_places(clip, table, tmp_path):
     header = ["root_pos_x", "root_pos_y", "root_pos_z", "root_rot_w", "root_rot_x", "root_rot_y", "root_rot_z"]
     reading = read(tmp_path / "walk.csv", text(wxyz, [*header, *G1_29_JOINTS]))
     assert_same(reading.clips[0], clip)
-    assert [note.check for note in reading.notes] == ["fps"], "nothing had to be corrected"
+    assert [note.check for note in reading.notes] == ["fps"], "nothing may be corrected"
 
 
-def test_columns_that_are_no_joints_are_left_out_and_reported(clip, table, tmp_path):
+def test_columns_that_are_not_joints_are_left_out_and_reported(clip, table, tmp_path):
     contacts = np.zeros((150, 2))
     header = [*HEADER, "left_contact", "right_contact"]
     reading = read(tmp_path / "walk.csv", text(np.hstack([table, contacts]), header))
@@ -111,7 +110,7 @@ def test_columns_that_are_no_joints_are_left_out_and_reported(clip, table, tmp_p
     assert "columns that are not read: left_contact, right_contact" in [note.text for note in reading.notes]
 
 
-def test_an_index_without_a_name_that_is_not_whole_is_a_time(clip, table, tmp_path):
+def test_an_unnamed_index_of_fractions_is_a_time(clip, table, tmp_path):
     (found,) = read(tmp_path / "walk.csv", text(np.hstack([TIME, table]), ["", *HEADER])).clips
     assert_same(found, clip)
     assert found.fps == 50
@@ -130,8 +129,8 @@ def test_units_are_corrected_and_reported(unit, factor, clip, table, tmp_path):
     reading = read(tmp_path / "walk.csv", text(scaled))
     assert_same(reading.clips[0], clip)
     assert {note.text for note in reading.notes if note.wrong} == {
-        "joint angles in degrees, read as radians",
-        f"positions in {unit}, read as metres",
+        "joint angles in degrees, converted to radians",
+        f"positions in {unit}, converted to metres",
     }
     only_far = table * np.array([factor] * 3 + [1] * 33)
     (kept,) = read(tmp_path / "walk.csv", text(only_far), lengths="m", csv_fps=50.0).clips
@@ -139,7 +138,7 @@ def test_units_are_corrected_and_reported(unit, factor, clip, table, tmp_path):
 
 
 def test_a_root_in_angles(clip, table, tmp_path):
-    """As the G1 motions of BONES-SEED: centimetres, degrees, and turns around fixed axes."""
+    """Like the G1 motions of BONES-SEED: centimetres, degrees, and rotations about fixed axes."""
     angles = np.array([[0.05, -0.1, 0.4]]) * np.sin(TIME)
     half = angles / 2
     zero = np.zeros(len(half))
@@ -164,10 +163,10 @@ def test_a_root_in_angles(clip, table, tmp_path):
         (lambda lines: [",".join(HEADER[:30]), *lines], "its header has 30 names, its rows 36 columns"),
         (lambda lines: [",".join(["a"] * 36), *lines], "names column 'a' twice"),
         (lambda lines: [",".join(["time", *HEADER]), *(f"{n**2}," + line for n, line in enumerate(lines))], "not even"),
-        (lambda _: ["name,value", "x,y"], "no table of numbers"),
+        (lambda _: ["name,value", "x,y"], "not a table of numbers"),
     ],
 )
-def test_a_table_that_cannot_be_read_says_where(change, words, table, tmp_path):
+def test_the_error_of_a_table_names_the_line(change, words, table, tmp_path):
     with pytest.raises(MotionFileError, match=words):
         read(tmp_path / "walk.csv", "\n".join(change(text(table).splitlines())))
 
@@ -204,7 +203,7 @@ def test_two_positions_of_the_root_are_refused(table, tmp_path):
 
 
 @pytest.mark.parametrize("header", [None, HEADER])
-def test_comments_are_left_out_wherever_they_stand(header, clip, table, tmp_path):
+def test_comments_are_skipped_in_any_place(header, clip, table, tmp_path):
     lines = text(table, header).splitlines()
     row = "# " + ",".join(["0.5"] * 36)
     comments = ["# 50", "# a walk, 50 fps", row]
@@ -221,8 +220,8 @@ def test_a_table_of_bytes_is_not_text(tmp_path):
 
 @pytest.mark.parametrize("joints", ["", "_deg"])
 @pytest.mark.parametrize("names", [["roll", "pitch", "yaw"], ["root_rx", "root_ry", "root_rz"]])
-def test_a_unit_in_the_name_of_a_column_counts(names, joints, clip, table, tmp_path):
-    """Turns of a few degrees, which are no more than 2 pi and could be radians."""
+def test_a_unit_in_the_name_of_a_column_is_used(names, joints, clip, table, tmp_path):
+    """Angles of a few degrees, which do not exceed 2 pi and could be radians."""
     angles = np.array([[0.01, -0.02, 0.05]]) * np.sin(TIME)
     rows = np.hstack([table[:, :3] * 100, np.degrees(angles), table[:, 7:] * (np.degrees(1) if joints else 1)])
     header = ["root_x_cm", "root_y_cm", "root_z_cm", *(f"{name}_deg" for name in names)]

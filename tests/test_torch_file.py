@@ -20,7 +20,7 @@ ALL = ["best.pt", "best_data_parallel.pt", "ckpt_4.pt", "final.pt", "final_legac
 
 
 def values(content: Any) -> Any:
-    """Every array of a file, its tensors read."""
+    """All arrays of a file, with its tensors read."""
     if isinstance(content, _torch_file.Tensor):
         return content.numpy()
     if isinstance(content, dict):
@@ -63,7 +63,7 @@ def test_strided_views_are_read_as_torch_sees_them(tmp_path):
     transposed = _torch_file._rebuild_tensor(storage, 1, (2, 3), (1, 4))
     np.testing.assert_array_equal(_torch_file.to_numpy(transposed), base.T[1:3])
     possible = {
-        ((1, 4), (2**70, 1)): base[:1],  # the stride of an axis of one element says nothing
+        ((1, 4), (2**70, 1)): base[:1],  # the stride of an axis of one element does not matter
         ((5, 3), (0, 4)): np.broadcast_to(base[:, 0], (5, 3)),
         ((0, 5), (5, 1)): np.zeros((0, 5)),
         ((), ()): base[0, 0],
@@ -126,7 +126,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_a_file_that_is_no_checkpoint_is_one_clear_line(name, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_one_clear_line(name, tmp_path):
     make, words = BAD_FILES[name]
     make(tmp_path / "bad.pt")
     with pytest.raises(InputError, match=words) as raised:
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_line(name, tmp_path):
 
 
 def check_damaged(original: Path, data: bytes, expected, directory: Path) -> None:
-    """A damaged copy reads as one clear line, or as exactly what the file held."""
+    """Reading a damaged copy gives one clear line, or exactly the content of the original."""
     path = directory / "damaged.pt"
     path.write_bytes(data)
     try:
@@ -178,7 +178,7 @@ def test_truncations_end_in_an_error_or_the_same_model(length, tmp_path):
 
 @fuzz
 @given(bits=few_bits)
-def test_flipped_bits_of_the_older_format_never_end_in_anything_but_an_error_or_numbers(bits, tmp_path):
+def test_flipped_bits_of_the_older_format_end_in_an_error_or_numbers(bits, tmp_path):
     # This format has no checksums: a flipped weight looks like any weight.
     path = tmp_path / "damaged.pt"
     path.write_bytes(flip((DATA / "final_legacy.pt").read_bytes(), bits))
@@ -217,7 +217,7 @@ def test_an_older_file_that_claims_a_huge_storage_takes_no_memory(size, tmp_path
         _torch_file.load(path)
 
 
-def test_an_endless_pickle_of_nested_lists_is_no_recursion(tmp_path):
+def test_deeply_nested_lists_are_read_without_recursion(tmp_path):
     stream = io.BytesIO()
     stream.write(b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b".")
     path = tmp_path / "deep.pt"

@@ -1,4 +1,4 @@
-"""`cmg-jax train` as a user runs, kills and resumes it."""
+"""`cmg-jax train`, run, killed and resumed as by a user."""
 
 import csv
 import os
@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A run that nothing disturbed."""
+    """An uninterrupted run."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE)
     assert result.returncode == 0, result.stderr
@@ -54,14 +54,14 @@ def test_a_run_leaves_a_model_and_its_figures(whole):
     assert losses[-1] < 0.7 * losses[0], "it did not learn"
 
 
-def test_killed_and_resumed_it_has_the_same_losses(whole, data, tmp_path):
+def test_a_killed_and_resumed_run_has_the_same_losses(whole, data, tmp_path):
     out = tmp_path / "killed"
     program = Path(sys.executable).with_name("cmg-jax")
     command = [str(value) for value in (program, "train", "--data", data, "--out", out, *RECIPE)]
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     deadline = time.monotonic() + 200
-    while not (out / "metrics.csv").is_file() or len(rows(out)) < 3:  # one checkpoint, and steps behind it
+    while not (out / "metrics.csv").is_file() or len(rows(out)) < 3:  # one checkpoint, and steps after it
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
@@ -84,20 +84,20 @@ def test_fine_tuning_begins_with_the_weights_of_init(whole, data, tmp_path):
     np.testing.assert_array_equal(tuned.stats.motion_mean, first.stats.motion_mean)
 
 
-def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(whole, data, tmp_path):
+def test_a_full_disk_is_one_clear_line_and_the_run_continues_when_there_is_room(whole, data, tmp_path):
     out = tmp_path / "run"
     program = Path(sys.executable).with_name("cmg-jax")
     command = " ".join(shlex.quote(str(value)) for value in (program, "train", "--data", data, "--out", out, *RECIPE))
-    # No file may grow beyond 8 blocks of 1024 bytes: the first checkpoint does. Without jax's own cache, whose
-    # files do too.
+    # No file may exceed 8 blocks of 1024 bytes, which the first checkpoint does. jax's cache is off, because its files
+    # would too.
     environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS, "JAX_COMPILATION_CACHE_DIR": ""}
     limited = ["bash", "-c", f"ulimit -f 8; {command}"]
     full = subprocess.run(limited, capture_output=True, text=True, timeout=200, env=environment)
     assert full.returncode == 2, full.stderr
-    *_, last = full.stderr.strip().splitlines()  # a slow machine reports its progress before
+    *_, last = full.stderr.strip().splitlines()  # a slow machine may report progress first
     assert "run: cannot be written: File too large" in last
     if (out / "model").exists():
-        cmg_jax.load(out / "model")  # its files may have been small enough; they are whole
+        cmg_jax.load(out / "model")  # files that were small enough are complete
     result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
     assert result.returncode == 0, result.stderr
     assert rows(out) == rows(whole[0])
@@ -110,7 +110,7 @@ def test_mistakes_are_one_clear_line(whole, data, tmp_path, capsys):
         (["--data", data, "--out", out], "--resume"),
         (["--data", data, "--out", out, "--resume", *RECIPE, "--seed", 5], "train seed 0, not 5"),
         (["--data", data, "--out", tmp_path / "new", "--resume"], "no run to resume"),
-        (["--data", tmp_path / "text.npz", "--out", tmp_path / "new"], "no data set"),
+        (["--data", tmp_path / "text.npz", "--out", tmp_path / "new"], "not a data set"),
         (["--data", tmp_path / "none.npz", "--out", tmp_path / "new"], "none.npz"),
         (["--data", data, "--out", tmp_path / "a" / "b"], "no directory"),
         (["--data", data, "--out", tmp_path / "new", "--window", 500], "take a shorter window"),

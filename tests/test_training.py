@@ -78,7 +78,7 @@ def test_feet_losses_are_the_errors_at_the_feet():
     place, velocity = feet_losses(slower, target, G1, 50.0)
     moved = [np.asarray(_odometry.stance_velocity(part.swapaxes(0, 1), G1, 50.0)) for part in (slower, target)]
     assert place > 1e-4
-    # Where the same foot stands in both, this is the difference of the velocities of the evaluation.
+    # If the stance foot is the same in both, this is the difference of the evaluation's velocities.
     expected = np.square((moved[0] - moved[1]).mean(axis=1)).sum(-1).mean()
     np.testing.assert_allclose(velocity, expected, rtol=0.2)
 
@@ -136,7 +136,7 @@ def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedu
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
 
 
-def test_devices_that_share_a_batch_train_alike(dataset):
+def test_devices_that_share_a_batch_train_the_same(dataset):
     mesh = Mesh(np.array(jax.devices()), (_trainer.BATCH_AXIS,))
     assert mesh.size == 8
     one, losses = run_steps(dataset, QUICK, 10)
@@ -188,7 +188,7 @@ def test_no_window_fits_into_short_clips():
         make_windows(walking(clips=2, frames=120), 300)
 
 
-def test_windows_are_mirrored_as_their_rule_says(dataset):
+def test_windows_are_mirrored_by_their_rule(dataset):
     functions = _trainer.make_trainer(QUICK, SMALL, jax.tree.map(jnp.asarray, dataset.stats()))
 
     def loss(rule):

@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false
-"""The page: what it shows, driven and played; in a real browser where one is installed."""
+"""The page, driven and played, and in a real browser if one is installed."""
 
 import dataclasses
 import re
@@ -29,7 +29,7 @@ from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
 from cmg_jax.view._page import slider_bounds
-from tests.conftest import REFERENCE_MODEL, refused_line, take_interrupts
+from tests.conftest import REFERENCE_MODEL, enable_interrupts, refused_line
 
 FRAMES = 120
 
@@ -107,7 +107,7 @@ def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, bundl
     assert (again.frame, again.recording) == (0, [])
 
 
-def test_without_a_smoother_a_command_is_there_at_once(drive):
+def test_without_a_smoother_a_command_acts_at_once(drive):
     drive.set_smoothing(0.0)
     drive.reset()
     drive.target = np.array([0.5, 0.1, -0.2], np.float32)
@@ -237,8 +237,8 @@ def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch
         (("--port", 99999), "0 to 65535"),
         (("--host", "192.0.2.1", "--port", 0), "cannot listen"),
         (("--motion", "absent.npz"), "No such file"),
-        (("--motion", "notes.csv"), "no table of numbers"),
-        (("--motion", "notes.csv", "--model", "m"), "belong to driving"),
+        (("--motion", "notes.csv"), "not a table of numbers"),
+        (("--motion", "notes.csv", "--model", "m"), "cannot be combined with --model"),
         (("--model", "absent"), "not a model directory"),
         (("--robot", "absent.xml"), "no such file"),
         (("--schedule", "notes.csv"), "notes.csv:1"),
@@ -275,21 +275,21 @@ class Browser:
         return float(found[1]), float(found[2])
 
     def still(self) -> tuple[float, float] | None:
-        """Where the robot is, if it stays there for a while."""
+        """The place of the robot, if it stays there for a while."""
         place = self.place()
         time.sleep(1.0)
         return place if self.place() == place else None
 
     def click(self, path: str) -> None:
-        """Wherever it is in the panel, which scrolls."""
+        """Click an element anywhere in the panel, which scrolls."""
         self.driver.execute_script("arguments[0].click()", self.driver.find_element("xpath", path))
 
     def text(self) -> str:
-        """What the page shows; nothing while it has no body yet."""
+        """The text of the page; empty while it has no body."""
         return self.driver.execute_script("return document.body ? document.body.innerText : ''")
 
     def until(self, condition, seconds: float = 40.0):
-        """Wait for something of the page; the first value that is not false."""
+        """Wait until a condition on the page is true, and return its value."""
         end = time.monotonic() + seconds
         while True:
             try:
@@ -315,7 +315,7 @@ def start(*arguments, cwd: Path) -> tuple[subprocess.Popen, str]:
     """The program with the page, and its address."""
     command = [str(Path(sys.executable).with_name("cmg-jax")), "view", "--port", "0", *map(str, arguments)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=take_interrupts
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=enable_interrupts
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -342,7 +342,7 @@ def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, 
         driver.get(address)
         browser.until(lambda: abs(browser.place()[0]) < 0.2)
         slider = driver.find_elements("css selector", "[role=slider]")[0]
-        slider.send_keys("\ue010")  # End: as fast as it was trained
+        slider.send_keys("\ue010")  # the key End: the highest trained speed
         browser.until(lambda: browser.place()[0] > 0.8)
         first = driver.current_window_handle
         driver.switch_to.new_window("tab")
@@ -362,7 +362,7 @@ def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, 
     finally:
         out = stop(process)
     assert re.search(r"\d+ frames, \d+ late; lateness [\d.]+ ms \(median\)", out)
-    assert len((tmp_path / "drive.csv").read_text().splitlines()) == 2  # since the reset: its names and one frame
+    assert len((tmp_path / "drive.csv").read_text().splitlines()) == 2  # since the reset: the header and one frame
 
 
 def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):

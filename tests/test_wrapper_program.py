@@ -16,7 +16,7 @@ from cmg_jax.robot import Robot, kinematics
 from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx
 from tests.wrapper_tools import KEYS, actions_of, unroll, wrapped
 
-pytestmark = pytest.mark.usefixtures("host_rules")
+pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
 
 # The compiled step.
 
@@ -64,8 +64,8 @@ def test_the_network_runs_only_in_branches_and_its_weights_are_arguments(model):
     assert memory.temp_size_in_bytes < 5 * weights, "weights are copied for every row"
 
 
-def test_inside_vmap_it_would_not_be_so(model):
-    """The check above detects a generator that is stepped row by row."""
+def test_the_check_detects_a_generator_inside_vmap(model):
+    """The check of the test above detects a generator that is stepped row by row."""
     generator = cmg_jax.realtime(8)
     command = jnp.zeros((5, 3))
     state = jax.eval_shape(
@@ -133,7 +133,7 @@ def test_double_precision_changes_no_draw_and_no_dtype_of_the_reference(tiny_mod
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), single, double)
 
 
-def test_a_state_restored_as_numpy_arrays_goes_on_as_it_would_have(tiny_model):
+def test_a_state_restored_as_numpy_arrays_continues_unchanged(tiny_model):
     env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
     actions = actions_of(5, steps=20)
     state, _ = unroll(env, jax.jit(env.reset)(KEYS), actions[:6])
@@ -162,10 +162,10 @@ class WrongObs(TinyMjx):
         return obs[:-1]
 
 
-def test_errors_say_what_to_do(tiny_model):
+def test_errors_say_how_to_fix_them(tiny_model):
     for make, words in (
         (lambda: wrapped(NoSlot(), tiny_model).reset(KEYS), r"NoSlot declares no info.*add .*lookahead=2"),
-        (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(1,)).reset(KEYS), r"TinyMjx is not what .*lookahead=1"),
+        (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(1,)).reset(KEYS), r"TinyMjx is not the slot .*lookahead=1"),
         (lambda: wrapped(NoWriter(), tiny_model), "NoWriter has no method write_reference"),
         (lambda: wrapped(WrongObs(), tiny_model).reset(KEYS), "WrongObs.write_reference returns"),
         (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),

@@ -7,7 +7,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot import _joints
+from cmg_jax.robot import _frame, _joints
 from tests.generator_tools import BATCH, commands, first, flat, jitted
 
 KEY = jax.random.key(0)
@@ -42,7 +42,7 @@ def test_a_reset_drops_the_command_that_waits(model):
     np.testing.assert_array_equal(state.command, jnp.where(ROWS[:, None] < 4, commands(3), commands(2)))
 
 
-def test_a_command_taken_back_before_its_tick_changes_nothing(model):
+def test_a_command_withdrawn_before_its_tick_changes_nothing(model):
     generator = jitted(cmg_jax.on_tick(cmg_jax.streaming(3), num_frames=3))
     state, _ = generator.step(model, generator.init(model, KEY, commands(1)))
     changed = generator.set_command(model, state, commands(2))
@@ -57,7 +57,7 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
     mask = np.asarray(state.mirror)
     assert 0 < mask.sum() < BATCH
     np.testing.assert_array_equal(state.command, commands(1))
-    image = plain.init(model, KEY, _joints.mirror_command(commands(1)), _joints.mirror_motion(first(2), robot))
+    image = plain.init(model, KEY, _joints.mirror_command(commands(1)), _frame.mirror_motion(first(2), robot))
     same = plain.init(model, KEY, commands(1), first(2))
     for now in range(6):
         if now == 3:
@@ -69,7 +69,7 @@ def test_a_mirrored_row_serves_the_mirror_image(model):
         state, served = mirrored.step(model, state)
         image, image_frame = plain.step(model, image)
         same, same_frame = plain.step(model, same)
-        reflected = _joints.mirror_motion(jnp.asarray(flat(image_frame)), robot)
+        reflected = _frame.mirror_motion(jnp.asarray(flat(image_frame)), robot)
         expected = np.where(mask[:, None], reflected, flat(same_frame))
         np.testing.assert_allclose(flat(served), expected, atol=1e-5)
         np.testing.assert_allclose(ahead, expected, atol=1e-5)
@@ -90,7 +90,7 @@ def guard():
     return jitted(cmg_jax.guarded(cmg_jax.streaming(3)))
 
 
-def test_a_frame_that_is_no_number_is_counted_and_held(model, guard):
+def test_a_frame_that_is_not_finite_is_counted_and_held(model, guard):
     bare = jitted(cmg_jax.guarded(cmg_jax.streaming(3), hold=False))
     state, frame = guard.step(model, guard.init(model, KEY, commands(1), first(2)))
     shown, _ = bare.step(model, bare.init(model, KEY, commands(1), first(2)))
@@ -113,7 +113,7 @@ def test_a_frame_that_is_no_number_is_counted_and_held(model, guard):
     np.testing.assert_array_equal(state.counts.not_finite, np.where(broken, 4, 0))
 
 
-def test_what_was_served_outlives_a_donated_state(model):
+def test_a_served_frame_outlives_a_donated_state(model):
     generator = cmg_jax.guarded(cmg_jax.streaming(1))
     state, frame = generator.step(model, generator.init(model, KEY, commands(1)))
     before = flat(frame)
@@ -121,7 +121,7 @@ def test_what_was_served_outlives_a_donated_state(model):
     np.testing.assert_array_equal(flat(frame), before)
 
 
-def test_a_row_reset_to_nonsense_does_not_show_its_last_episode(model, guard):
+def test_a_row_reset_to_nan_does_not_show_its_last_episode(model, guard):
     state, last = guard.step(model, guard.init(model, KEY, commands(1), first(2)))
     state = jax.jit(guard.reset)(model, state, ROWS < 2, KEY, jnp.full((BATCH, 3), jnp.nan), first(5))
     state, served = guard.step(model, state)

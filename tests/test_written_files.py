@@ -1,4 +1,4 @@
-"""What a command writes takes the place of nothing that it may not replace, and is not lost by a picture that fails."""
+"""Commands replace only files that they may replace, and a failing picture does not lose their result."""
 
 import json
 
@@ -19,7 +19,7 @@ from tests.data_tools import walking
 
 @pytest.fixture(scope="module")
 def walk():
-    """3 s at an even pace: a clip of one command."""
+    """3 s at a constant velocity: a clip of one command."""
     time = np.arange(150)[:, None] / 50
     swing = 0.2 * np.sin(2 * np.pi * 1.4 * time + np.linspace(0, 3, 29))
     velocity = 0.2 * 2 * np.pi * 1.4 * np.cos(2 * np.pi * 1.4 * time + np.linspace(0, 3, 29))
@@ -29,19 +29,19 @@ def walk():
 
 
 @pytest.fixture
-def thesis(tmp_path):
-    """Make a directory of the user's under the name that a command writes to: `thesis(name)`."""
+def users_directory(tmp_path):
+    """Make a user's directory under the name that a command writes to: `users_directory(name)`."""
 
     def make(name):
         directory = tmp_path / name
         directory.mkdir()
-        (directory / "thesis.tex").write_text("years of work")
+        (directory / "notes.tex").write_text("a user's notes")
         return directory
 
     yield make
-    found = list(tmp_path.rglob("thesis.tex"))
+    found = list(tmp_path.rglob("notes.tex"))
     assert found
-    assert all(path.read_text() == "years of work" for path in found)
+    assert all(path.read_text() == "a user's notes" for path in found)
     assert not list(tmp_path.rglob("*.partial*"))
 
 
@@ -62,15 +62,15 @@ def thesis(tmp_path):
         ("a.csv", ("view", "--record")),
     ],
 )
-def test_a_directory_is_no_target_of_a_file(name, arguments, thesis, walk, tmp_path, monkeypatch, capsys):
+def test_a_directory_is_not_replaced_by_a_file(name, arguments, users_directory, walk, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     motion_files.write(tmp_path / "walk.npz", walk)
-    thesis(name)
+    users_directory(name)
     assert f"{name}: is a directory" in refused_line(capsys, *arguments, name)
     assert not (tmp_path / "new.npz").exists()
 
 
-def test_no_function_replaces_a_directory(thesis, walk, tmp_path):
+def test_no_function_replaces_a_directory(users_directory, walk, tmp_path):
     writers = {
         "a.npz": [
             lambda path: motion_files.write(path, walk, "npz"),
@@ -87,13 +87,13 @@ def test_no_function_replaces_a_directory(thesis, walk, tmp_path):
         "a.gif": [lambda path: _render.render_motion(path, walk)],
     }
     for name, functions in writers.items():
-        path = thesis(name)
+        path = users_directory(name)
         for write in functions:
             with pytest.raises(InputError, match=f"{name}: is a directory"):
                 write(path)
 
 
-def test_what_is_read_is_not_written(walk, tmp_path, capsys):
+def test_an_input_is_not_overwritten(walk, tmp_path, capsys):
     motion_files.write(tmp_path / "walk.npz", walk)
     (tmp_path / "drive.csv").write_text("0,0.1,0,0\n2,0.5,0,0\n")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -114,7 +114,7 @@ def test_the_picture_beside_a_data_set_replaces_no_picture_of_others(walk, tmp_p
     assert (tmp_path / "set.png").read_bytes() == b"a photo"
     assert main([*arguments, "--plot", str(tmp_path / "speeds.png")]) == 0
     (tmp_path / "set.png").unlink()
-    for _ in range(2):  # a second time it is ours
+    for _ in range(2):  # the second time, the picture is ours
         assert main(arguments) == 0
 
 
@@ -127,7 +127,7 @@ def test_a_report_replaces_a_report_only(tmp_path, capsys):
         directory = tmp_path / f"{name}{len(content)}"
         directory.mkdir()
         (directory / name).write_text(content)
-        assert f"holds a {name} that is no report" in refused_line(capsys, "evaluate", "--report", directory)
+        assert f"holds a {name} that is not a report" in refused_line(capsys, "evaluate", "--report", directory)
         assert (directory / name).read_text() == content
 
 
@@ -140,7 +140,7 @@ def test_a_conversion_replaces_a_model_only(tmp_path, capsys):
     assert convert.main([*arguments, str(out), "--force"]) == 2
     captured = capsys.readouterr()
     assert "is not a model directory" in captured.err
-    assert captured.out == "", "refused before the work"
+    assert captured.out == "", "refused before any work"
     assert (out / "weights.safetensors").read_bytes() == b"of days"
 
     ours = tmp_path / "ours"
@@ -148,7 +148,7 @@ def test_a_conversion_replaces_a_model_only(tmp_path, capsys):
     assert convert.main([*arguments, str(ours)]) == 2
     assert convert.main([*arguments, str(ours), "--force"]) == 0
     (ours / "README.md").write_text("notes")
-    cmg_jax.load(ours)  # notes beside a model are no damage
+    cmg_jax.load(ours)  # notes beside a model are not damage
     capsys.readouterr()
     assert convert.main([*arguments, str(ours), "--force"]) == 2
     assert "also holds README.md" in capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_a_data_set_of_one_even_pace_is_drawn(suffix, name, walk, tmp_path, caps
     assert capsys.readouterr().err == ""
 
 
-def test_a_picture_that_fails_loses_nothing_of_what_is_written(walk, tmp_path, monkeypatch, capsys):
+def test_a_picture_that_fails_does_not_lose_the_written_result(walk, tmp_path, monkeypatch, capsys):
     def fail(*_, **__):
         raise ZeroDivisionError("in the middle of a font")
 

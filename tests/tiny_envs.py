@@ -1,4 +1,4 @@
-"""Environments of Brax and of Playground without physics, whose every number a test can predict."""
+"""Environments of Brax and of Playground without physics, all of whose numbers a test can predict."""
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
 # pyright: reportAttributeAccessIssue=false, reportAssignmentType=false
 
@@ -108,6 +108,6 @@ class TinyMjx(_Tiny, MjxEnv):
 
 
 def randomized(model: Any, rng: jax.Array) -> tuple[Any, Any]:
-    """A randomization function: another gain for every row."""
+    """A randomization function: a different gain for every row."""
     gain = jax.vmap(lambda key: jax.random.uniform(key, minval=0.5, maxval=2.0))(rng)
     return {"gain": gain}, {"gain": 0}

@@ -1,4 +1,4 @@
-"""Write files as `torch.save` does, without torch: for inputs that no real checkpoint holds."""
+"""Write files as `torch.save` does, without torch: for content that no real checkpoint has."""
 
 import io
 import pickle
@@ -20,7 +20,7 @@ STORAGES = {
     "float64": "DoubleStorage",
     "int64": "LongStorage",
     "complex64": "ComplexFloatStorage",
-    "void32": "QuarterStorage",  # of a torch to come
+    "void32": "QuarterStorage",  # of a future version of torch
 }
 
 
@@ -28,7 +28,7 @@ class Tensor:
     """Stands for a torch tensor in the content to write."""
 
     def __init__(self, array: Any, *, repeat: int | None = None):
-        """`repeat` times the same, as `torch.Tensor.expand` makes it: the storage holds it once."""
+        """With `repeat`, an expanded tensor as `torch.Tensor.expand` makes it, whose storage holds the array once."""
         self.array = np.array(array, order="C")
         self.repeat = repeat
 
@@ -49,7 +49,7 @@ class Module:
 
 
 class _Storage:
-    """A storage's persistent id is made of it."""
+    """The storage of a tensor, from which its persistent id is made."""
 
     def __init__(self, array: np.ndarray):
         self.array = array
@@ -128,7 +128,7 @@ def write(path: Path, content: Any, *, protocol: int = 2, byteorder: str = "litt
 
 
 def write_older(path: Path, content: Any, *, protocol: int = 2) -> Path:
-    """The same as torch wrote it before 1.6: pickles one after the other, and the storages."""
+    """The same as written by torch before 1.6: pickles one after the other, and the storages."""
     pickled, storages = _pickled(content, protocol, is_older=True)
     system = {"protocol_version": 1001, "little_endian": True}
     parts = [pickle.dumps(part, protocol) for part in (0x1950A86A20F9469CFC6C, 1001, system)]
@@ -147,7 +147,7 @@ def write_pickle(path: Path, pickled: bytes, byteorder: str = "little") -> Path:
 
 
 def read_tensors(content: Any) -> Any:
-    """What `torch_file.load` gave, its tensors read and ready to be changed and written again."""
+    """The content from `torch_file.load` with its tensors read, ready to be changed and written again."""
     if isinstance(content, _torch_file.Tensor):
         return Tensor(content.numpy())
     if isinstance(content, dict):

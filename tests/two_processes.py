@@ -12,8 +12,8 @@ ROWS, STEPS = 128, 10
 
 
 def run(over, generator, model, rows):
-    """Frames that this process's rows are served, with a reset and a change of command on the way."""
-    from tests.generator_tools import commands, flat  # it computes, which must not be before `initialize`
+    """Frames served to the rows of this process, with a reset and a change of command in between."""
+    from tests.generator_tools import commands, flat  # it computes when imported, which must come after `initialize`
 
     command, other = commands(1, ROWS)[rows], commands(2, ROWS)[rows]
     done = np.arange(ROWS)[rows] % 5 == 0

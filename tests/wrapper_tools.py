@@ -46,7 +46,7 @@ def unroll(env, state, actions):
 
 
 def actions_of(seed, steps=STEPS, batch=BATCH):
-    """Small moves; episodes end at random, once in all rows together, and for a while in none."""
+    """Small actions; episodes end at random, once in all rows together, and for a while in none."""
     rng = np.random.default_rng(seed)
     actions = rng.normal(size=(steps, batch, 3)).astype(np.float32) * 0.1
     actions[..., 2] = np.where(rng.random((steps, batch)) < 0.06, 1.0, -1.0)

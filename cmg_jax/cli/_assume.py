@@ -1,15 +1,15 @@
-"""The options that say what a motion file does not say itself."""
+"""Options that state facts about motion files."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from cmg_jax._errors import InputError
+from cmg_jax.cli import _options
 from cmg_jax.motion_files import Assume
 from cmg_jax.motion_files._assume import CHOICES
 from cmg_jax.motion_files._clips import check_fps
 from cmg_jax.robot import G1, Robot
-from cmg_jax.robot._g1 import ROBOTS, g1_spelling
+from cmg_jax.robot._g1 import ROBOTS
 
 KEYS = "; ".join(f"{field.replace('_', '-')}={'|'.join(values)}" for field, values in CHOICES.items())
 
@@ -23,14 +23,14 @@ def add_options(parser: Any) -> None:
         "--joint-names",
         metavar="NAMES",
         help="joints of files that do not name them, in the file's order: "
-        f"{', '.join(ROBOTS)}, names separated by commas, or a file of names (default: what the robot proves)",
+        f"{', '.join(ROBOTS)}, names separated by commas, or a file of names (default: those that the robot proves)",
     )
     parser.add_argument(
         "--assume",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="overrule what files state and what the robot proves: fps=F in frames per second, "
+        help="override what files state and what the robot proves: fps=F in frames per second, "
         + KEYS.replace("; ", ", "),
     )
 
@@ -54,7 +54,7 @@ def from_options(
         else:
             raise InputError(f"--assume {pair}: it takes fps=F; {KEYS}")
     if joint_names:
-        options["joints"] = joints(joint_names)
+        options["joints"] = _options.joint_names(joint_names)
     return Assume(**options, csv_fps=csv_fps, robot=robot)
 
 
@@ -63,22 +63,3 @@ def _fps(value: str) -> float:
         return check_fps(float(value))
     except ValueError:
         raise InputError(f"--assume fps={value}: a rate is a positive number of frames per second") from None
-
-
-def joints(text: str) -> tuple[str, ...]:
-    """The joint names of a known robot, of a list, or of a file with one name a line.
-
-    Raises:
-      InputError: it is a single name, or names a joint twice.
-    """
-    if text in ROBOTS:
-        return ROBOTS[text]
-    path = Path(text)
-    if path.suffix in (".txt", ".csv", ".json", ".yaml") and not path.is_file():
-        raise InputError(f"--joint-names {text}: no such file")
-    listed = path.read_text() if "," not in text and path.is_file() else text
-    names = [name for name in listed.translate(str.maketrans("[]\",'\n\t;", " " * 8)).split() if name != "-"]
-    if len(names) < 2 or len(set(names)) < len(names):
-        fault = "no such robot, nor a list of names" if len(names) < 2 else "it names a joint twice"
-        raise InputError(f"--joint-names {text[:60]}: {fault}; known robots are {', '.join(ROBOTS)}")
-    return g1_spelling(names)

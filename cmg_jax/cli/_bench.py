@@ -55,7 +55,7 @@ def add_options(parser: Any) -> None:
         help=f"generators of the mode rollout: {', '.join(_rollout.MODES)} (default: all)",
     )
     parser.add_argument(
-        "--save", type=Path, metavar="FILE.json", help="write all figures there, those of an interrupted run too"
+        "--save", type=Path, metavar="FILE.json", help="write all figures to this file, even if interrupted"
     )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures into this directory")
     parser.add_argument("--profile", type=Path, metavar="DIR", help="write a trace of jax.profiler into this directory")
@@ -77,7 +77,7 @@ def run(
     if mode == "scaling" and envs:
         raise InputError("--envs: the sizes of --mode scaling are fixed, 512 to 8192")
     if generators and mode != "rollout":
-        raise InputError("--generators goes with --mode rollout")
+        raise InputError("--generators requires --mode rollout")
     _check_targets(save, pictures, profile)
     if mode == "peers":
         _peers.require()

@@ -24,8 +24,8 @@ def add_options(parser: Any) -> None:
         "--part",
         type=_part,
         metavar="K/N",
-        help="make the K-th of a number of parts N; start N processes, on one machine or on many that share the disk "
-        "(default: all that is missing)",
+        help="generate the K-th of a number of parts N; start N processes, on one machine or several that share a disk "
+        "(default: everything that is missing)",
     )
     group.add_argument("--dtype", choices=DTYPES, help="type of the stored frames (default: float32)")
     group.add_argument(
@@ -38,19 +38,20 @@ def is_store(out: Path | None) -> bool:
 
 
 def refuse(out: Path, unwritten: Mapping[str, Any]) -> None:
-    """Raise InputError where an option of `unwritten` is set, which a store does not hold."""
+    """Raise InputError if an option of `unwritten` is set: a store does not hold what it writes."""
     for option, value in unwritten.items():
         if value:
             raise InputError(
-                f"--{option} does not go with --out {out}; make a few environments again, by the same command to .npz"
+                f"--{option} cannot be combined with --out {out}; "
+                "generate a few environments again by the same command, with an .npz file as --out"
             )
 
 
 def refuse_without_store(options: Mapping[str, Any]) -> None:
-    """Raise InputError where an option of a store is set, and there is none."""
+    """Raise InputError if an option of a store is set, but --out is not a store."""
     for option, value in options.items():
         if value:
-            raise InputError(f"--{option} goes with --out DIR{SUFFIX} only")
+            raise InputError(f"--{option} requires --out DIR{SUFFIX}")
 
 
 def generate(
@@ -66,7 +67,7 @@ def generate(
     dtype: str | None,
     chunk: int | None,
 ) -> None:
-    """Make the store, or continue it. `commands` [T, C] are shared; None if each environment draws its own."""
+    """Create the store, or continue it. `commands` [T, C] are shared; None if each environment draws its own."""
     options = {"commands": commands, "seed": seed, "dtype": dtype or "float32", "chunk_envs": chunk}
     store = create_store(path, model, num_envs, steps, **options)
     config = store.config
@@ -75,16 +76,16 @@ def generate(
     label = "part {}/{}: ".format(*part) if part else ""
     if missing:
         if len(missing) < len(chunks):
-            print(f"{label}going on with {path}: {len(chunks) - len(missing)} of {len(chunks)} chunks are there")
+            print(f"{label}continuing {path}: {len(chunks) - len(missing)} of {len(chunks)} chunks exist")
         _warn_of_full_disk(program, store, missing)
         frames = steps * sum(store.rows(chunk).stop - store.rows(chunk).start for chunk in missing)
         try:
             with progress_reports(program) as progress:
                 report = fill(model, store, chunks=missing, progress=progress("frames", frames))
         except InputError as error:
-            raise InputError(f"{error}; the same command goes on from there") from None
+            raise InputError(f"{error}; the same command continues from there") from None
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("the same command goes on from there") from None
+            raise KeyboardInterrupt("the same command continues from there") from None
         if report.num_bad_envs:
             warn(program, f"{report.num_bad_envs} of {report.num_envs} motions are not finite")
         print(f"{label}{_options.rate_text(report.num_envs, steps, report.run_seconds, report.compile_seconds)}")

@@ -1,4 +1,4 @@
-"""`cmg-jax data`: motion files in; one data set, a table of what became of each file, and a plot out."""
+"""`cmg-jax data`: makes one data set from motion files, with a table of what was kept of each file, and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +64,7 @@ def add_options(parser: Any) -> None:
         metavar="S",
         help="pieces shorter than this duration in seconds are dropped",
     )
-    _options.add_robot(parser, "that the data set and its models are of")
+    _options.add_robot(parser, "of the data set and its models")
     parser.set_defaults(run=run)
 
 
@@ -91,7 +91,7 @@ def run(
     if plot:
         _plot.require_target("--plot", picture)
     elif picture.exists() and not out.exists():
-        raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
+        raise InputError(f"{picture}: exists and is not a plot of {out}; choose another name with --plot")
     low, high = percentiles
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
@@ -99,7 +99,7 @@ def run(
     require_file_target(out, files)
     chosen = _options.robot(robot, feet, mirror)
     _feet.check(chosen)
-    _ = chosen.mirror  # raises before any file is read where something is missing
+    _ = chosen.mirror  # raises here, before any file is read
     options = Options(
         fps=fps,
         assume=_assume.from_options(assume, csv_fps, joint_names, chosen),

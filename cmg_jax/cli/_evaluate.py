@@ -1,4 +1,4 @@
-"""`cmg-jax evaluate`: how well a model's motion obeys its commands, on screen, as JSON and as a page of plots."""
+"""`cmg-jax evaluate`: measures how well a model's motion obeys its commands, as text, JSON and plots."""
 
 import json
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ def run(
 
 
 def check_report_directory(directory: Path) -> None:
-    """Raise InputError unless a report may be written there: what it replaces must be a report of ours."""
+    """Raise InputError unless a report may be written there: it may replace only another report of ours."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is not a directory")
     require_parent(directory)
@@ -91,7 +91,7 @@ def check_report_directory(directory: Path) -> None:
         ours = False
     if not ours:
         raise InputError(
-            f"{directory} holds a {names[0]} that is no report of cmg-jax evaluate; choose another directory"
+            f"{directory} holds a {names[0]} that is not a report of cmg-jax evaluate; choose another directory"
         )
     for name in names:
         require_file_target(directory / name)

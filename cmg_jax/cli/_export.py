@@ -1,4 +1,4 @@
-"""`cmg-jax export`: a model for other programs."""
+"""`cmg-jax export`: writes a model for other programs."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from cmg_jax.cli import _options
 from cmg_jax.export import PLATFORMS, check_onnx, check_stablehlo, onnx_model, stablehlo, torch_file
 from cmg_jax.model import _checkpoint
 
-SUMMARY = "write a model as ONNX, StableHLO or PyTorch file"
+SUMMARY = "write a model as an ONNX, StableHLO or PyTorch file"
 
 
 def add_options(parser: Any) -> None:
@@ -36,13 +36,13 @@ def add_options(parser: Any) -> None:
 
 
 def run(*, model: Path | None, format: str, out: Path, physical: bool, steps: int | None, weights_only: bool) -> None:
-    for option, value, belongs in (
+    for option, value, needed in (
         ("physical", physical, "onnx"),
         ("steps", steps is not None, "stablehlo"),
         ("weights-only", weights_only, "torch"),
     ):
-        if value and format != belongs:
-            raise InputError(f"--{option}: belongs to --format {belongs}")
+        if value and format != needed:
+            raise InputError(f"--{option} requires --format {needed}")
     path = _options.model_path(model)
     require_file_target(out, [path / "config.json"])
     loaded = _checkpoint.load(path)

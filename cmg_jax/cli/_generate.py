@@ -1,4 +1,4 @@
-"""`cmg-jax generate`: commands in; motion, plot and video out."""
+"""`cmg-jax generate`: generates motion, a plot and a video from commands."""
 
 import argparse
 import contextlib
@@ -25,10 +25,10 @@ PROGRAM = "cmg-jax generate"
 SUMMARY = "generate motion under velocity commands, as file, plot or video"
 DEFAULT_SECONDS = 10.0
 MAX_FRAMES = 100_000_000
-"""Frames of one call, which are kept in memory: 23 GB."""
+"""Largest number of frames in one call, which are kept in memory: 23 GB."""
 
 MAX_BODY_FRAMES = 200_000
-"""Frames up to which body poses are written unless --no-bodies is given: 840 bytes each."""
+"""Number of frames up to which body poses are written unless --no-bodies is given: 840 bytes each."""
 
 
 def add_options(parser: Any) -> None:
@@ -106,7 +106,7 @@ def run(
     if video:
         _render.require_writer(video)
     if out is None and (format or joints):
-        raise InputError(f"--{'format' if format else 'joints'}: says how to write --out, which is missing")
+        raise InputError(f"--{'format' if format else 'joints'} requires --out")
     if out and _bulk.is_store(out):
         loaded = _options.load_model(model)
         commands = _commands(loaded, command, schedule, seconds, num_envs=1)
@@ -126,7 +126,7 @@ def run(
             "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"
         )
     if joints and not is_g1(robot):
-        raise InputError(f"--joints {joints}: says how many joints of the G1 to write; this is another robot")
+        raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
 
     with progress_reports(PROGRAM) as progress:
         advance = progress("frames", envs * len(commands))
@@ -156,7 +156,7 @@ def run(
 
 
 def _check_targets(targets: dict[str, Path | None], schedule: Path | None) -> None:
-    """Raise InputError where a file cannot be written under its name."""
+    """Raise InputError if a file cannot be written under its name."""
     suffixes = {"out": (*motion_files.SUFFIXES, _bulk.SUFFIX), "plot": _plot.SUFFIXES, "video": _render.SUFFIXES}
     for option, path in targets.items():
         if path is None:
@@ -184,7 +184,7 @@ def _commands(
     *,
     num_envs: int,
 ) -> np.ndarray:
-    """The command at each step, [T, C]; warns where it leaves the trained range."""
+    """The command at each step, [T, C]; warns if it leaves the trained range."""
     fps = model.config.fps
     model.config.check_velocity_commands(PROGRAM)
     if schedule:
@@ -197,7 +197,7 @@ def _commands(
         _check_size(seconds * fps, num_envs)
         commands = _schedule.hold_each(held or [_options.DEFAULT_COMMAND], seconds, fps)
     if not len(commands):
-        raise InputError(f"{seconds:g} s hold no frame at {fps:g} frames per second; ask for more")
+        raise InputError(f"{seconds:g} s are less than one frame at {fps:g} frames per second; ask for more")
     if not np.isfinite(commands).all():
         raise InputError(f"{schedule}: its commands are too large for float32")
     warn_beyond_range(PROGRAM, _sampler.trained_range(model), commands)

@@ -1,4 +1,4 @@
-"""`cmg-jax info`: the card of a model."""
+"""`cmg-jax info`: prints the card of a model."""
 
 from pathlib import Path
 from typing import Any

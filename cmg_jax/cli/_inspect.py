@@ -1,4 +1,4 @@
-"""`cmg-jax inspect`: what a motion file holds, and whether its content agrees with what it declares."""
+"""`cmg-jax inspect`: reports what a motion file holds, and checks whether its content agrees with what it declares."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from cmg_jax.motion_files import SUFFIXES, _inspection, _inspection_text
 from cmg_jax.viz import _inspection_page, _plot
 
 PROGRAM = "cmg-jax inspect"
-SUMMARY = "report what a motion file holds and check it; the exit code is 1 where a check fails or stays open"
+SUMMARY = "report what a motion file holds and check it; the exit code is 1 if a check fails or is left open"
 
 
 def add_options(parser: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help=f"motion file ({', '.join(SUFFIXES)})")
     _assume.add_options(parser)
-    _options.add_robot(parser, "whose motion it is")
+    _options.add_robot(parser, "of the motion")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE.png", help="picture of joints, path and velocity of the first clip"
     )

@@ -1,4 +1,4 @@
-"""`cmg-jax motions`: a folder of motions over a grid of commands, an index of them, and a picture of all."""
+"""`cmg-jax motions`: writes a folder of motions over a grid of commands, an index and a contact sheet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ PROGRAM = "cmg-jax motions"
 SUMMARY = "write a folder of motion files over a grid of commands"
 SHEET = "contact_sheet.png"
 MAX_FRAMES = 20_000_000
-"""Of all motions, which are kept in memory: 5 GB."""
+"""Largest number of frames of all motions, which are kept in memory: 5 GB."""
 
 
 def add_options(parser: Any) -> None:
@@ -75,7 +75,7 @@ def run(
     fps = loaded.config.fps
     loaded.config.check_walks("a set of motions")
     if joints and not is_g1(loaded.config.robot):
-        raise InputError(f"--joints {joints}: says how many joints of the G1 to write; this is another robot")
+        raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
     number = len(grid) * per_command
     if number * seconds * fps > MAX_FRAMES:
         raise InputError(f"{number} motions of {seconds:g} s are more than {MAX_FRAMES:,} frames; ask for fewer")

@@ -1,4 +1,4 @@
-"""Options that several commands share: the same name, meaning and complaint in each of them."""
+"""Options that several commands share: with the same name, meaning and error message in each of them."""
 
 import argparse
 import math
@@ -15,6 +15,7 @@ from cmg_jax.commands import _grid
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import G1, Robot
+from cmg_jax.robot._g1 import ROBOTS, g1_spelling
 
 Value = TypeVar("Value")
 DEFAULT_COMMAND = (0.8, 0.0, 0.0)
@@ -33,21 +34,21 @@ def checked(parse: Callable[[str], Value], name: str) -> Callable[[str], Value]:
     return convert
 
 
-def _integer(low: int, high: int, complaint: str) -> Callable[[str], int]:
+def _integer(low: int, high: int, message: str) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
         if not low <= value <= high:
-            raise InputError(f"{text}: {complaint}")
+            raise InputError(f"{text}: {message}")
         return value
 
     return checked(parse, "int")
 
 
-def _number(valid: Callable[[float], bool], complaint: str) -> Callable[[str], float]:
+def _number(valid: Callable[[float], bool], message: str) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = float(text)
         if not valid(value):
-            raise InputError(f"{text}: {complaint}")
+            raise InputError(f"{text}: {message}")
         return value
 
     return checked(parse, "float")
@@ -92,7 +93,7 @@ def add_command(parser: Any, between: str = "") -> None:
 
 
 def add_seconds(parser: Any, what: str, default: float | None, words: str = "") -> None:
-    """`what` lasts that long; `words` say what None stands for."""
+    """--seconds, the duration `what`; `words` describe the default if that is None."""
     parser.add_argument("--seconds", type=duration, default=default, metavar="S", help=f"{what} in seconds{words}")
 
 
@@ -108,7 +109,7 @@ def add_grid(parser: Any, default: Sequence[Sequence[float]]) -> None:
 
 
 def rate_text(num_envs: int, steps: int, run_seconds: float, compile_seconds: float) -> str:
-    """What was generated, and how fast."""
+    """The amount of motion that was generated, and its rate."""
     return (
         f"{num_envs} environments x {steps} frames on {jax.devices()[0].device_kind}: "
         f"{num_envs * steps / run_seconds:,.0f} frames/s ({run_seconds:.2f} s, and {compile_seconds:.2f} s to compile)"
@@ -120,7 +121,7 @@ def add_root_and_joints(parser: Any) -> None:
         "--root",
         choices=motion_files.ROOTS,
         default="command",
-        help="where the root goes: as commanded, or as the stance feet walk",
+        help="motion of the root: as commanded, or by odometry of the stance feet",
     )
     parser.add_argument(
         "--joints", type=int, choices=(29, 23), help="number of the G1's joints to write (default: the model's)"
@@ -128,7 +129,7 @@ def add_root_and_joints(parser: Any) -> None:
 
 
 def add_robot(parser: Any, purpose: str) -> None:
-    """--robot, --feet and --mirror; `purpose` says what the robot is for."""
+    """--robot, --feet and --mirror; `purpose` follows "MJCF of the robot" in the help."""
     parser.add_argument("--robot", type=Path, metavar="FILE.xml", help=f"MJCF of the robot {purpose} (default: the G1)")
     parser.add_argument(
         "--feet",
@@ -140,7 +141,7 @@ def add_robot(parser: Any, purpose: str) -> None:
         "--mirror",
         nargs=2,
         metavar=("LEFT", "RIGHT"),
-        help="with --robot: what marks left and right in its names, as left_ right_ (default: found by trial)",
+        help="with --robot: parts of its names that mean left and right, as left_ right_ (default: found in them)",
     )
 
 
@@ -153,6 +154,29 @@ def robot(robot: Path | None, feet: Sequence[str] | None, mirror: Sequence[str] 
     if robot is None:
         for option, value in (("feet", feet), ("mirror", mirror)):
             if value:
-                raise InputError(f"--{option}: belongs to --robot FILE.xml, which is missing")
+                raise InputError(f"--{option} requires --robot FILE.xml")
         return G1
     return Robot.from_mjcf(robot, feet=tuple(feet) if feet else None, mirror=tuple(mirror) if mirror else None)
+
+
+def joint_names(text: str) -> tuple[str, ...]:
+    """The value of --joint-names: the joints of a known robot, or names in a list or a file, in the G1's spelling.
+
+    Raises:
+      InputError: no such robot or file, a file that is not text, or a joint that is named twice.
+    """
+    if text in ROBOTS:
+        return ROBOTS[text]
+    listed, path = text, Path(text)
+    if "," not in text and path.is_file():
+        try:
+            listed = path.read_text("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"--joint-names {text}: is not a text file; it must list one name per line") from None
+    elif path.suffix in (".txt", ".csv", ".json", ".yaml"):
+        raise InputError(f"--joint-names {text}: no such file")
+    names = [name for name in listed.translate(str.maketrans("[]\",'\n\t;", " " * 8)).split() if name != "-"]
+    if len(names) < 2 or len(set(names)) < len(names):
+        fault = "neither a known robot nor a list of names" if len(names) < 2 else "it names a joint twice"
+        raise InputError(f"--joint-names {text[:60]}: {fault}; known robots are {', '.join(ROBOTS)}")
+    return g1_spelling(names)

@@ -1,4 +1,4 @@
-"""What our command-line programs share: a mistake of the user is one line and exit code 2, never a traceback."""
+"""Shared parts of our command-line programs: a user's mistake gives one line and exit code 2, never a traceback."""
 
 import _thread
 import argparse
@@ -23,7 +23,7 @@ from cmg_jax.commands import COMMAND_NAMES, CommandRange
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Shows the default of every option that has one, where its help does not say it in words."""
+    """Shows the default of every option that has one, unless its help text states it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""
@@ -41,7 +41,7 @@ class ParagraphHelpFormatter(HelpFormatter, argparse.RawDescriptionHelpFormatter
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line."""
+    """An argument parser whose errors are one line."""
 
     def __init__(self, *positional: Any, **named: Any):
         super().__init__(*positional, **{"formatter_class": HelpFormatter} | named)
@@ -51,11 +51,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(name: str, command: Callable[[], int | None]) -> int:
-    """The exit code of `command` (0 where it returns None); an input error is one line."""
+    """The exit code of `command` (0 if it returns None); an input error is one line."""
     with _restored_settings(), quiet_logger("absl"):  # orbax logs there what it also raises
         code = _run(name, command)
         if code:
-            gc.collect()  # what a failed restore leaves behind is collected while its warnings are silenced
+            gc.collect()  # collects the remains of a failed restore while its warnings are silenced
         return code
 
 
@@ -79,7 +79,7 @@ def _run(name: str, command: Callable[[], int | None]) -> int:
 
 
 JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_logging_level")
-"""What --compilation-cache sets."""
+"""The jax options that --compilation-cache sets."""
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def warn(name: str, message: str) -> None:
 
 @contextmanager
 def beside_the_result(name: str, path: Path) -> Iterator[None]:
-    """Wraps the drawing of a result that is already written: an error in it is only a warning."""
+    """Wraps drawing a result that is already written: an error is reported as a warning only."""
     try:
         yield
     except Exception as error:  # any kind: several libraries draw

@@ -1,4 +1,4 @@
-"""What long work reports while it runs: bars on a terminal, a line from time to time elsewhere."""
+"""Progress of long work: bars on a terminal, a line from time to time elsewhere."""
 
 import sys
 import threading
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[[str, int], Callable[[int], Any]]
-"""Begins a task of a name and a number of parts; what it returns is called with the number of parts just done."""
+"""Begins a task with a name and a number of parts; returns a function to call with the number of parts just done."""
 
 INTERVAL = 30.0
-"""Seconds from one line to the next where there is no terminal."""
+"""Seconds from one line to the next without a terminal."""
 
 
 @contextmanager
 def progress_reports(program: str) -> Iterator[Progress]:
-    """Progress on standard error: bars on a terminal; a line every `INTERVAL` seconds in a file or a pipe, whatever
-    the main thread waits for (a compilation, a call that generates everything)."""
+    """Progress on standard error: bars on a terminal; a line every `INTERVAL` seconds in a file or a pipe, even
+    while the main thread waits (for a compilation, or for a call that generates everything)."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -78,7 +78,7 @@ class _Task:
     def text(self, now: float) -> str:
         """How far the task is, and about how long the rest takes.
 
-        The first advance is left out of the estimate where there are others: it often includes a compilation.
+        The first advance is left out of the estimate if there are others: it often includes a compilation.
         """
         line = f"{self.name} {self.done:,} of {self.total:,}, {duration(now - self.begun)} so far"
         if not self.done or self.first is None:

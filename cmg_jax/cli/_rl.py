@@ -1,4 +1,4 @@
-"""`cmg-jax rl`: a policy for the G1 that follows the reference, trained with PPO; and whether motors can follow it."""
+"""`cmg-jax rl`: trains and plays a policy for the G1 that follows the reference, and checks whether motors can."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def add_options(parser: Any) -> None:
         "train", help="train a policy with PPO on the G1", description="Train a policy with PPO on the G1."
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the run (required)")
-    train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; those left out have their defaults")
+    train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; others have their defaults")
     train.add_argument(
         "--steps",
         type=int,

@@ -1,4 +1,4 @@
-"""`cmg-jax train`: a data set in, a trained model out."""
+"""`cmg-jax train`: trains a model on a data set."""
 
 import argparse
 import dataclasses
@@ -21,7 +21,7 @@ HELP = {
     "window": "number of frames that are predicted in a window",
     "learning_rate": "learning rate after the warm-up (no unit)",
     "warmup_steps": "number of steps in which the learning rate rises from 0",
-    "schedule": "learning rate after the warm-up: falls along a cosine, is halved on a plateau of the loss, or stays",
+    "schedule": "learning rate after the warm-up: falls along a cosine, halved on a plateau of the loss, or constant",
     "final_learning_rate": "learning rate at the end of the schedule (no unit)",
     "plateau_steps": "plateau: the rate is halved when the loss has not fallen for ten times this number of steps",
     "weight_decay": "weight decay (no unit)",
@@ -35,9 +35,9 @@ HELP = {
     "walk_weight": "weight of the squared error of the walked velocity, in units of (0.1 m/s)^2 and (0.1 rad/s)^2",
     "agreement_weight": "weight of the squared difference of joint velocities and position differences, in (rad/s)^2",
     "noise": "standard deviation of the noise on a window's first frame, normalized (no unit)",
-    "mirror": "probability from 0 to 1 that a window is mirrored, where it may be",
+    "mirror": "probability from 0 to 1 that a window is mirrored, if it may be",
     "stride": "number of frames from the start of one window to the next",
-    "start_weight": "how many times likelier a window is that holds a start from standing (no unit)",
+    "start_weight": "factor on the probability of windows that contain a start from standing (no unit)",
     "balance": "from 0, all windows are equally likely, to 1, all walking speeds are (no unit)",
     "seed": "seed (no unit) that draws the first weights and the windows",
 }
@@ -47,7 +47,7 @@ HELP = {
 def add_options(parser: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="data set to train on (required)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the run (required)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--init", type=Path, metavar="DIR", help="model to fine-tune (default: a new network)")
     parser.add_argument("--description", default="", metavar="TEXT", help="a line for the model's card")
     network = parser.add_argument_group("network")
@@ -135,7 +135,7 @@ def run(
     print(f"best at step {best['step']} (score {best['score']:.3f}); wrote {out / 'model'}")
 
 
-def _fine_tuned(initial: CMGModel, dataset: _dataset.Dataset, complaint: str) -> CMGConfig:
+def _fine_tuned(initial: CMGModel, dataset: _dataset.Dataset, message: str) -> CMGConfig:
     if initial.config.robot != dataset.robot or initial.config.fps != dataset.fps:
-        raise InputError(complaint)
+        raise InputError(message)
     return initial.config

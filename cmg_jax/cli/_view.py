@@ -1,4 +1,4 @@
-"""`cmg-jax view`: the robot live in a browser, driven or played back."""
+"""`cmg-jax view`: shows the robot live in a browser, driven or played back."""
 
 import contextlib
 import dataclasses
@@ -32,7 +32,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--motion", type=Path, metavar="FILE", help=f"motion file to play ({', '.join(motion_files.SUFFIXES)})"
     )
-    _assume.add_options(parser.add_argument_group("of the motion file"))
+    _assume.add_options(parser.add_argument_group("motion file"))
     parser.add_argument(
         "--robot",
         type=Path,
@@ -44,9 +44,9 @@ def add_options(parser: Any) -> None:
         "--schedule",
         type=Path,
         metavar="FILE.csv",
-        help="drive by lines of time in s, vx and vy in m/s, yaw rate in rad/s",
+        help="drive by the commands in this file: lines of time in s, vx and vy in m/s, yaw rate in rad/s",
     )
-    parser.add_argument("--record", type=Path, metavar="FILE.csv", help="write the drive, at the end, as a schedule")
+    parser.add_argument("--record", type=Path, metavar="FILE.csv", help="file for the commands of the drive")
     parser.add_argument("--port", type=int, default=8080, metavar="P", help="port number (no unit); 0 for any free one")
     parser.add_argument(
         "--host",
@@ -73,7 +73,7 @@ def run(
     seconds: float | None,
 ) -> None:
     if motion and (model or schedule or record):
-        raise InputError("--motion plays a file; --model, --schedule and --record belong to driving")
+        raise InputError("--motion plays a file; it cannot be combined with --model, --schedule or --record")
     if not 0 <= port < 65536:
         raise InputError(f"--port {port}: a port is a number from 0 to 65535")
     if record:
@@ -103,7 +103,7 @@ def run(
 def _serve(
     viser: Any, host: str, port: int, source: Drive | Playback, skeleton: Skeleton, seconds: float | None
 ) -> Page:
-    """Show the page until Ctrl-C, or for that many seconds of motion; return it."""
+    """Show the page until Ctrl-C or for `seconds` of motion; returns the page."""
     with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses of its own
         server = viser.ViserServer(host, port, label="cmg_jax", verbose=False)
     try:

@@ -29,7 +29,7 @@ GROUPS = {
     "use elsewhere": {"export": _export},
     "measure": {"bench": _bench},
 }
-"""The commands by job, in the order of the help. A module adds its options, and runs with their values."""
+"""The commands by job, in the order of the help. Each module adds its options and runs with their values."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def parser() -> Parser:
         "--compilation-cache",
         type=Path,
         metavar="DIR",
-        help="keep compiled programs there for the next call; comes before COMMAND",
+        help="directory that keeps compiled programs for later calls; must come before COMMAND",
     )
     subparsers = made.add_subparsers(dest="subcommand", required=True, metavar="COMMAND", help="one of those below")
     for name, module in commands.items():

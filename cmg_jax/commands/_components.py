@@ -1,4 +1,4 @@
-"""What the three components of a velocity command are called, wherever they are printed, drawn or written."""
+"""Names of the three components of a velocity command, for all tables, plots and files."""
 
 COMMAND_NAMES = ("vx", "vy", "yaw rate")
 COMMAND_UNITS = ("m/s", "m/s", "rad/s")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
 
 from cmg_jax._errors import InputError, check_shape
 from cmg_jax.model._model import CMGModel
@@ -27,8 +28,8 @@ class CommandRange(NamedTuple):
 class CommandSampler(Protocol):
     """Draws commands, as `lambda key, num_envs: commands.uniform(key, command_range, num_envs)` does."""
 
-    def __call__(self, key: jax.Array, num_envs: int, /) -> jax.Array:
-        """Commands [num_envs, C], physical: vx, vy [m/s] and yaw rate [rad/s]. It consumes the key."""
+    def __call__(self, key: jax.Array, num_envs: int, /) -> Float[Array, "{num_envs} C"]:
+        """Commands, physical: vx, vy [m/s] and yaw rate [rad/s]. It consumes the key."""
         ...
 
 
@@ -115,8 +116,8 @@ def forward_only(command_range: CommandRange) -> CommandRange:
     return CommandRange(*(jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range)))
 
 
-def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> jax.Array:
-    """Commands [B, C], uniform over the range."""
+def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> Float[Array, "{num_envs} C"]:
+    """Commands, uniform over the range."""
     low, high = (edge[None] for edge in _edges(command_range))
     return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
 
@@ -128,8 +129,8 @@ def normal(
     *,
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
-) -> jax.Array:
-    """Normal commands [B, C], not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
+) -> Float[Array, "{num_envs} C"]:
+    """Normal commands, not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
     mean, std = _moments(command_range, mean, std)
     return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
 
@@ -141,11 +142,11 @@ def truncated_normal(
     *,
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
-) -> jax.Array:
-    """Like `normal`, but truncated to the range. The original clips instead, and piles draws up on the edges."""
+) -> Float[Array, "{num_envs} C"]:
+    """Like `normal`, but truncated to the range. The original clips instead, which accumulates draws at the edges."""
     mean, std = _moments(command_range, mean, std)
     low, high = _edges(command_range)
-    # A width of zero has no distribution, only one value.
+    # A range of width zero has only one value.
     width = jnp.where(std > 0, std, 1.0)
     draw = jax.random.truncated_normal(
         key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
@@ -164,8 +165,8 @@ def _moments(command_range: CommandRange, mean: ArrayLike | None, std: ArrayLike
 
 def sequence(
     key: jax.Array, command_range: CommandRange, num_envs: int, num_frames: int, *, change_interval: int = 50
-) -> jax.Array:
-    """Commands [B, T, C] that go in straight lines from one draw to the next, `change_interval` frames each.
+) -> Float[Array, "{num_envs} {num_frames} C"]:
+    """Commands that go in straight lines from one draw to the next, `change_interval` frames each.
 
     Raises:
       InputError: fewer than one frame in all or in an interval.
@@ -180,14 +181,14 @@ def sequence(
     return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
 
 
-def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> jax.Array:
+def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> Float[Array, "B C"]:
     """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random."""
     check_shape("command", command, ("B", "C"))
     standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
     return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
 
 
-def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> jax.Array:
+def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> Float[Array, "B 3"]:
     """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s]."""
     check_shape("command", command, ("B", 3))
     command = jnp.asarray(command, jnp.float32)
@@ -198,8 +199,8 @@ def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> jax.Array:
 class HeldCommand(NamedTuple):
     """Commands that each row holds for a number of steps before it takes another one."""
 
-    requested: jax.Array  # [B, C]
-    remaining: jax.Array  # [B] int32, steps until the next draw
+    requested: Float[Array, "B C"]
+    remaining: Int[Array, "B"]  # steps until the next draw
 
 
 def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldCommand:
@@ -209,17 +210,17 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
       InputError: a command of another shape, or an interval that is empty or begins below 1.
     """
     check_shape("command", command, ("B", "C"))
-    # A copy: the state that holds it may be donated, the caller's command not.
+    # A copy: the state that holds it may be donated, but the caller's command may not.
     return HeldCommand(jnp.array(command, jnp.float32), _intervals(key, np.shape(command)[0], interval))
 
 
 def next_held(
     held: HeldCommand, key: jax.Array, command: ArrayLike, interval: tuple[int, int], done: ArrayLike = False
-) -> tuple[HeldCommand, jax.Array]:
+) -> tuple[HeldCommand, Bool[Array, "B"]]:
     """One step: rows whose interval is over, or that are `done` [B], take their row of `command` [B, C].
 
     Returns:
-      the new state and the rows that changed, [B] bool: what `Generator.set_command` takes.
+      the new state and the rows that changed: what `Generator.set_command` takes.
 
     Raises:
       InputError: `command` or `done` has another number of rows than `held`.

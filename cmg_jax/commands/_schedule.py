@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from cmg_jax._errors import InputError
 
@@ -11,7 +12,7 @@ RAMP_SECONDS = 0.5
 """How long one held command takes to become the next: the reference smoother's 25 frames at 50 fps."""
 
 
-def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> np.ndarray:
+def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -> Float[np.ndarray, "T C"]:
     """Hold each command for an equal share of the time, with a straight ramp of 0.5 s at each change.
 
     Args:
@@ -20,7 +21,7 @@ def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -
       fps: frames per second.
 
     Returns:
-      commands [T, C], float32.
+      commands, float32.
     """
     share = seconds / len(commands)
     ramp = min(RAMP_SECONDS, share)
@@ -31,12 +32,14 @@ def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -
     return interpolate(np.array(times), np.array(values, dtype=np.float64), seconds, fps)
 
 
-def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: float) -> np.ndarray:
-    """Commands [T, C] along straight lines between points, constant before the first and after the last.
+def interpolate(
+    times: Float[np.ndarray, "N"], values: Float[np.ndarray, "N C"], seconds: float, fps: float
+) -> Float[np.ndarray, "T C"]:
+    """Commands along straight lines between points, constant before the first and after the last.
 
     Args:
-      times: [N] s, ascending.
-      values: [N, C].
+      times: s, ascending.
+      values: the commands at these times.
       seconds: duration; T is the nearest number of frames.
       fps: frames per second.
     """
@@ -46,8 +49,10 @@ def interpolate(times: np.ndarray, values: np.ndarray, seconds: float, fps: floa
         return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """times [N] s and commands [N, C] from a file of lines `time, vx, vy, yaw`; one header line is allowed.
+def read_schedule(
+    path: Path, command_dim: int = 3
+) -> tuple[Float[np.ndarray, "N"], Float[np.ndarray, "N {command_dim}"]]:
+    """Times [s] and commands from a file of lines `time, vx, vy, yaw`; one header line is allowed.
 
     Raises:
       InputError: no rows, a row of another length, a cell that is not a finite number, or times that do not rise.
@@ -70,7 +75,7 @@ def read_schedule(path: Path, command_dim: int = 3) -> tuple[np.ndarray, np.ndar
         if len(row) < len(cells):
             raise InputError(f"{path}:{number}: {line.strip()!r} is not a line of numbers time, vx, vy, yaw")
         if len(row) != command_dim + 1:
-            raise InputError(f"{path}:{number}: {len(row)} numbers where {command_dim + 1} belong (time, vx, vy, yaw)")
+            raise InputError(f"{path}:{number}: {len(row)} numbers, not {command_dim + 1} (time, vx, vy, yaw)")
         if not np.isfinite(row).all():
             raise InputError(f"{path}:{number}: {line.strip()!r} is not finite")
         if rows and row[0] <= rows[-1][0]:

@@ -10,17 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError, check_shape
 
 
 class SmootherState(NamedTuple):
-    """What a smoother knows of each row. Commands are physical."""
+    """The state of a smoother for each row. Commands are physical."""
 
-    smoothed: jax.Array  # [B, C] the command for the generator
-    requested: jax.Array  # [B, C] the command to reach
-    start: jax.Array  # [B, C] the smoothed command when the requested one was set
-    elapsed: jax.Array  # [B] int32, steps since then
+    smoothed: Float[Array, "B C"]  # the command for the generator
+    requested: Float[Array, "B C"]  # the command to reach
+    start: Float[Array, "B C"]  # the smoothed command when the requested one was set
+    elapsed: Int[Array, "B"]  # steps since then
 
 
 class SmootherInitFn(Protocol):
@@ -74,7 +75,7 @@ def ramp(steps: int = 25, *, form: Literal["linear", "compounding"] = "linear") 
 
     def linear(state: SmootherState) -> SmootherState:
         weight = jnp.minimum((state.elapsed + 1).astype(jnp.float32) / steps, 1.0)[:, None]
-        # Written so that the end is the requested command to the bit.
+        # Written so that the last command is exactly the requested one.
         way = state.start + (state.requested - state.start) * weight
         smoothed = jnp.where(weight < 1, way, state.requested)
         return state._replace(smoothed=smoothed, elapsed=_next(state.elapsed))

@@ -1,4 +1,4 @@
-"""Data sets: made of motion files, saved, loaded, and cut into the windows that a trainer draws.
+"""Data sets: made from motion files, saved, loaded, and cut into the windows that a trainer draws.
 
 dataset, rows = data.build([Path("walk.npz")])
 data.save(Path("walks.npz"), dataset)

@@ -1,4 +1,4 @@
-"""From files to a data set: read them, check, cut and resample their clips, and report what became of each."""
+"""Builds a data set from files: reads, checks, cuts and resamples their clips, and reports what was kept of each."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,31 +12,31 @@ from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, read
 from cmg_jax.robot import _feet
 
 STANDING_SPEED = 0.08
-"""m/s and, for the yaw rate, twice that in rad/s: a slower robot stands, where no command was recorded."""
+"""Speed in m/s, and half the yaw rate in rad/s, below which a robot without recorded commands counts as standing."""
 
 LIFTED = 0.01
-"""m; a foot that has risen by more over the other since the start is taken to step."""
+"""Height in m by which a foot has to rise over the other one after a start to count as stepping."""
 
 
 class Options(NamedTuple):
-    """How motion files become a data set."""
+    """How a data set is made from motion files."""
 
     fps: float = 50.0
     """Frames per second of the data set."""
     assume: Assume = Assume()
-    """What the user knows about the files."""
+    """Facts that the user states about the files."""
     smoothing: float = 0.6
     """Seconds over which a velocity is averaged to serve as command: about a stride."""
     measure_commands: bool = True
-    """Replace recorded commands by the velocity that is measured under them."""
+    """Replace recorded commands by the velocity measured under them."""
     percentiles: tuple[float, float] = (0.5, 99.5)
-    """Frames whose velocity is outside of these are no locomotion, or an error of the recording, and are cut out."""
+    """Frames with a velocity outside of these are cut out: they are not locomotion, or errors of the recording."""
     min_seconds: float = 1.0
     """Shorter pieces are dropped."""
 
 
 class Row(NamedTuple):
-    """What became of a clip, or of a file that could not be read."""
+    """The frames kept and dropped of a clip, or of a file that could not be read."""
 
     name: str
     frames: int
@@ -44,15 +44,15 @@ class Row(NamedTuple):
     kept: int
     """Number of frames in the data set, at the data set's rate."""
     reason: str
-    """Why some or all frames were dropped; empty where none were."""
+    """Why some or all frames were dropped; empty if none were."""
     notes: tuple[str, ...] = ()
-    """What reading its file has corrected or taken for granted."""
+    """Corrections and assumptions from reading its file."""
 
 
 def build(
     sources: Sequence[Path], options: Options | None = None, progress: Callable[[int], Any] = lambda _: None
 ) -> tuple[Dataset, list[Row]]:
-    """Make a data set of motion files.
+    """Make a data set from motion files.
 
     Args:
       sources: files that `cmg_jax.motion_files.read` reads.
@@ -91,7 +91,7 @@ class _Piece:
 
 
 def labels(sources: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem, or as much of its path as no other file has."""
+    """A name for each file: its stem, or as much of its path as makes it unique."""
     paths = [path.absolute() for path in sources]
     longest = max((len(path.parts) for path in paths), default=0)
     levels = [[path.stem for path in paths]]

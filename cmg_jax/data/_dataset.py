@@ -13,7 +13,7 @@ from cmg_jax._file_kinds import file_kind
 from cmg_jax._files import atomic_path, first_line, read_npz
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import _evidence
-from cmg_jax.robot import Robot, _joints, _saved
+from cmg_jax.robot import Robot, _frame, _saved
 
 STD_FLOOR = 0.1
 """Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
@@ -44,12 +44,12 @@ class Dataset:
         return list(pairwise(edges))
 
     def stats(self) -> MotionStats:
-        """The normalization of these frames and their mirror images, which training draws equally often."""
-        mirrored = np.asarray(_joints.mirror_motion(self.motion, self.robot))  # pyright: ignore
+        """The normalization of these frames and their mirror images, which training draws with equal probability."""
+        mirrored = np.asarray(_frame.mirror_motion(self.motion, self.robot))
         frames = np.concatenate([self.motion, mirrored]).astype(np.float64)
         low, high = self.command.min(axis=0), self.command.max(axis=0)
         sideways = np.maximum(np.abs(low), np.abs(high))[1:]  # vy and yaw rate change sign in the mirror
-        # A command that never varies would divide by nothing.
+        # A command that never varies would divide by zero.
         low, high = np.append(low[:1], -sideways), np.append(high[:1], sideways)
         high = np.maximum(high, low + 1e-3)
         mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), STD_FLOOR)
@@ -81,20 +81,20 @@ def load(path: Path) -> Dataset:
     """Read a data set.
 
     Raises:
-      InputError: it is no data set of `save`, damaged or inconsistent, or its joints are in another order than their
-        names.
+      InputError: it is not a data set of `save`, is damaged or inconsistent, or its joints are not in the order of
+        their names.
       OSError: it cannot be opened.
     """
     kind = file_kind(path)
     if kind.name != "npz":
-        raise InputError(f"{path}: no data set: it is {kind.text}; make one with cmg-jax data")
+        raise InputError(f"{path}: not a data set: it is {kind.text}; make one with cmg-jax data")
     try:
         arrays = read_npz(path)
     except InputError as error:
-        raise InputError(f"{error}, so no data set; make one with cmg-jax data") from None
+        raise InputError(f"{error}, so it is not a data set; make one with cmg-jax data") from None
     names = (*_ARRAYS, "clip_names", "joint_names", "fps")
     if missing := [name for name in names if name not in arrays]:
-        raise InputError(f"{path}: no data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
+        raise InputError(f"{path}: not a data set: it lacks {', '.join(missing)}; make one with cmg-jax data")
     robot = _robot(path, arrays)
     try:
         dataset = Dataset(
@@ -105,7 +105,7 @@ def load(path: Path) -> Dataset:
         )
         frames = len(dataset.motion)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: no data set: {first_line(error)}; make one with cmg-jax data") from None
+        raise InputError(f"{path}: not a data set: {first_line(error)}; make one with cmg-jax data") from None
     if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
         raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
     shapes = {"motion": (frames, 2 * dataset.robot.num_joints), "command": (frames, 3)}
@@ -123,7 +123,7 @@ def load(path: Path) -> Dataset:
 
 
 def _check_order(path: Path, dataset: Dataset) -> None:
-    """Refuse data made of files in Isaac Lab's order that were taken as MuJoCo's: joints are beyond their limits."""
+    """Refuse data from files in Isaac Lab's order that were read as MuJoCo's: joints exceed their limits."""
     robot = dataset.robot
     if not robot.has_mjcf or set(robot.joint_names) != set(robot.hinge_names):
         return

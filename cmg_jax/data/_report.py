@@ -1,4 +1,4 @@
-"""What became of the files of a data set, as text."""
+"""The frames kept and dropped of the files of a data set, as text."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ EPISODES_SHOWN = 5
 
 
 def table(rows: list[Row]) -> str:
-    """What became of each clip; of an untouched file of many episodes only the first rows."""
+    """The frames kept and dropped of each clip; of a file of many episodes that was kept whole, only the first rows."""
     lines, hidden = [("clip", "frames", "kept", "")], 0
     seen: dict[str, int] = {}
     for row in rows:
@@ -28,7 +28,7 @@ def table(rows: list[Row]) -> str:
 
 
 def notes(rows: list[Row]) -> list[str]:
-    """What reading the files corrected or assumed, one line for all files with the same note."""
+    """Corrections and assumptions from reading the files, one line for all files with the same note."""
     files: dict[str, dict[str, None]] = {}
     for row in rows:
         for note in row.notes:

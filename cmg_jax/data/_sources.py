@@ -1,4 +1,4 @@
-"""The files that a data set is made of."""
+"""The files of a data set."""
 
 import warnings
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from cmg_jax.generators._base import MotionFrame
 from cmg_jax.robot import BodyPoses, BodyVelocities, RootPose
@@ -24,18 +25,18 @@ class Reference(NamedTuple):
     waits for its tick before it is active, and a bank plays the motion of the nearest command that it has.
     """
 
-    joint_pos: jax.Array  # [B, J] rad
-    joint_vel: jax.Array  # [B, J] rad/s
+    joint_pos: Float[Array, "B J"]  # rad
+    joint_vel: Float[Array, "B J"]  # rad/s
     ahead: MotionFrame
     """Frames to come, at the offsets `lookahead` of the source, leaves [B, L, J]."""
     root: RootPose
-    """Where a robot would stand that obeyed the active commands since the episode began: [B, 2] m and [B] rad."""
-    root_velocity: jax.Array  # [B, 2] m/s in the world; it turns at command[:, 2]
-    command: jax.Array  # [B, C] active: what the frames obey
-    smoothed: jax.Array  # [B, C] the latest that the generator received
-    requested: jax.Array  # [B, C] the target of the smoothed command
+    """Root pose of a robot that has obeyed the active commands since the episode began: [B, 2] m and [B] rad."""
+    root_velocity: Float[Array, "B 2"]  # m/s in the world; it turns at command[:, 2]
+    command: Float[Array, "B C"]  # active: what the frames obey
+    smoothed: Float[Array, "B C"]  # the latest that the generator received
+    requested: Float[Array, "B C"]  # the target of the smoothed command
     bodies: KeyBodies | None
-    """Key bodies in the frame, leaves [B, N, ...]; None where the source has no `key_bodies`."""
+    """Key bodies in the frame, leaves [B, N, ...]; None if the source has no `key_bodies`."""
     ahead_bodies: KeyBodies | None
     """Key bodies in the frames to come, leaves [B, L, N, ...]."""
 

@@ -1,7 +1,7 @@
 """Reference motion around a vectorised environment: outside Brax's and Playground's auto-reset.
 
 `train(wrap_env_fn=make_wrap_env_fn(source))` gives the trainer Vmap -> Episode -> AutoReset ->
-ReferenceMotionWrapper -> Eval. There all rows are at hand, so the generator decides once for the batch
+ReferenceMotionWrapper -> Eval. There it sees all rows, so the generator decides once for the batch
 whether the network runs, and every row that auto-reset has just restored gets the reference of its new
 episode, in `info["reference"]` and in its observation.
 
@@ -26,6 +26,7 @@ import numpy as np
 from brax.envs.base import Env, Observation, State, Wrapper
 from brax.envs.wrappers import training as brax_training
 from jax.typing import ArrayLike
+from jaxtyping import Array, UInt
 
 from cmg_jax._errors import InputError
 from cmg_jax.commands import CommandSampler, HeldCommand, Smoother, SmootherState, ramp
@@ -88,18 +89,18 @@ class ReferenceSource:
             )
         if not 1 <= self.hold_interval[0] <= self.hold_interval[1]:
             raise InputError(f"hold_interval {self.hold_interval}: at least 1 step, the shorter one first")
-        _ = self.kinematics  # its errors belong here
+        _ = self.kinematics  # raises its errors here
 
     @cached_property
     def kinematics(self) -> Kinematics | None:
-        """Of the key bodies; None where there are none."""
+        """Of the key bodies; None if there are none."""
         if not self.key_bodies:
             return None
         return kinematics(self.robot or self.model.config.robot, bodies=self.key_bodies)
 
 
 class ReferenceState(NamedTuple):
-    """What the wrapper keeps under `info["reference_state"]`.
+    """State of the wrapper, kept under `info["reference_state"]`.
 
     It holds leaves without the axis of environments (weights, clocks, key), so it never enters the environment inside.
     The weights are part of it so that they are an argument of every compiled step, not a constant.
@@ -110,7 +111,7 @@ class ReferenceState(NamedTuple):
     held: HeldCommand
     smoother: SmootherState
     root: RootPose
-    key: jax.Array  # [2] uint32, raw: trainers cast the leaves of a state, and typed keys cannot be cast
+    key: UInt[Array, "2"]  # raw: trainers cast the leaves of a state, and typed keys cannot be cast
 
 
 class Environment(Protocol):
@@ -126,7 +127,7 @@ class Environment(Protocol):
 
 
 class WrapEnvFn(Protocol):
-    """What `brax.training.agents.*.train` takes as `wrap_env_fn`."""
+    """The type of `wrap_env_fn` in `brax.training.agents.*.train`."""
 
     def __call__(
         self,
@@ -195,7 +196,7 @@ class ReferenceMotionWrapper(Wrapper):
         if write_reference is None:
             raise InputError(
                 f"{name} has no method write_reference(self, obs, reference): add one that returns obs with the "
-                "reference's part written (or obs as it is, where the policy does not see the reference)"
+                "reference's part written (or obs unchanged, if the policy does not see the reference)"
             )
         self._write_reference: Callable[[Observation, Reference], Observation] = write_reference
         self._source = source
@@ -207,11 +208,11 @@ class ReferenceMotionWrapper(Wrapper):
         source, num_envs = self._source, len(rng)
         state = self.env.reset(rng)
         key, command_key, motion_key, hold_key = jax.random.split(jax.random.fold_in(rng[0], KEY_TAG), 4)
-        # A copy: the state may be donated, the caller's model not.
+        # A copy: the state may be donated, but the caller's model may not.
         model = jax.tree.map(jnp.copy, source.model)
         drawn = None if source.command_sampler is None else source.command_sampler(command_key, num_envs)
         generated = source.generator.init(model, motion_key, drawn, num_envs=num_envs)
-        command = generated.command  # a bank may have put a motion's own in place of the drawn one
+        command = generated.command  # a bank may have replaced the drawn command by that of a motion
         held = hold(hold_key, command, source.hold_interval)
         reference_state = ReferenceState(
             model, generated, held, source.smoother.init(command), init_root(num_envs), key
@@ -244,7 +245,7 @@ class ReferenceMotionWrapper(Wrapper):
         def frame(_: ArrayLike, moving: tuple[GeneratorState, RootPose]) -> tuple[GeneratorState, RootPose]:
             generated, root = moving
             generated = self._source.generator.step(model, generated)[0]
-            # By the command of the frame that was made: a step may put a waiting command in force.
+            # By the command of the frame that was made: a step may activate a waiting command.
             return generated, step_root(root, generated.command[:, :3], model.config.fps)
 
         moving = reference_state.generator, reference_state.root
@@ -306,7 +307,7 @@ class ReferenceMotionWrapper(Wrapper):
 
     def _key_bodies(self, frames: MotionFrame) -> KeyBodies | None:
         robot = self._source.kinematics
-        return None if robot is None else KeyBodies(*robot.body_velocities(*frames))
+        return None if robot is None else KeyBodies(*robot.body_velocities(frames.joint_pos, frames.joint_vel))
 
     def _with_reference(self, state: State, reference_state: ReferenceState, reference: Reference) -> State:
         obs = jax.vmap(self._write_reference)(state.obs, reference)
@@ -323,7 +324,7 @@ class ReferenceMotionWrapper(Wrapper):
         if SLOT not in state.info:
             raise InputError(f'{name} declares no info["{SLOT}"]: add {remedy} {where}')
         if _shapes(state.info[SLOT]) != _shapes(reference):
-            raise InputError(f'info["{SLOT}"] of {name} is not what the wrapper writes: add {remedy} {where}')
+            raise InputError(f'info["{SLOT}"] of {name} is not the slot that the wrapper needs: add {remedy} {where}')
 
 
 def _replace(state: EnvState, **changes: object) -> EnvState:
@@ -332,7 +333,7 @@ def _replace(state: EnvState, **changes: object) -> EnvState:
 
 
 def _frames_per_step(env: Env, action_repeat: int, fps: float) -> int:
-    """Frames of the motion in one control step; one for each repeat where the environment has no `dt`."""
+    """Frames of the motion in one control step; one for each repeat if the environment has no `dt`."""
     dt = getattr(env, "dt", None)
     if dt is None:
         return action_repeat

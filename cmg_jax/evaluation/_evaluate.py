@@ -29,7 +29,7 @@ def evaluate(
       model: of a robot whose feet are known, with commands vx, vy [m/s] and yaw rate [rad/s].
       grid: commands, each held from a standing start.
       settings: how long to generate; see `Settings`.
-      data: the training data, whose own quality is then reported under "data".
+      data: the training data, whose quality is then reported under "data".
       progress: called with the name of each stage before it begins.
 
     Returns:

@@ -9,7 +9,7 @@ from cmg_jax.evaluation._measure import MOVING, Settings, by_component, measured
 from cmg_jax.model._model import CMGModel, expert_coefficients
 
 FOLLOWED = 0.25
-"""A motion whose velocity along its command is less than this part of it counts as one that does not move."""
+"""Fraction of its command below which the velocity of a motion along the command counts as not moving."""
 
 
 def tracking(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, settings: Settings) -> dict[str, Any]:

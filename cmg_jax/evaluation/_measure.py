@@ -1,4 +1,4 @@
-"""What all figures of an evaluation rest on: its settings, generated motion, and the velocity measured in it."""
+"""The basis of all figures of an evaluation: settings, generated motion, and the velocity measured in it."""
 
 import itertools
 from typing import NamedTuple
@@ -17,13 +17,13 @@ COMPONENTS = ("vx", "vy", "yaw")
 """Names of the components of a velocity: forward and left [m/s], and yaw rate [rad/s]."""
 
 MOVING = 0.2
-"""A command is one to move if its largest component is at least this, in m/s or rad/s."""
+"""A command demands motion if its largest component is at least this, in m/s or rad/s."""
 
 STILL = 0.05
 """The robot stands while the norm of its velocity (m/s and rad/s alike) is at most this."""
 
 STRIDE_SECONDS = 0.6
-"""s, about a stride: the window over which changing velocities are averaged."""
+"""Seconds over which changing velocities are averaged: about a stride."""
 
 DEFAULT_GRID = tuple(itertools.product((-0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5), (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6)))
 """Commands (vx, vy [m/s], yaw rate [rad/s]) that a model is evaluated under by default."""

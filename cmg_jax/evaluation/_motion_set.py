@@ -1,4 +1,4 @@
-"""A set of motions under held commands: files, and an index of what each walks like."""
+"""A set of motions under held commands: files, and an index of their velocities and quality."""
 
 import csv
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +18,7 @@ from cmg_jax.robot import Robot
 
 INDEX = "index.csv"
 SETTLE_SECONDS = 1.0
-"""Left out of the walked velocity: a motion needs a step to get under way."""
+"""Seconds left out of the walked velocity, because a motion needs a step to reach its speed."""
 
 
 def generate(model: CMGModel, commands: np.ndarray, steps: int, *, seed: int, standing: bool) -> np.ndarray:
@@ -48,13 +48,13 @@ def write(
 
     Args:
       directory: exists.
-      model: whose motion it is.
+      model: the model that generated the motions.
       trajectories: [N, T + 1, D].
       commands: [N, 3] that were held; each is repeated `per_command` times.
       per_command: number of motions under each command.
-      format: of `motion_files.FORMATS`.
-      root: of `motion_files.ROOTS`, where the root goes.
-      robot: whose joints are written; by default the model's.
+      format: one of `motion_files.FORMATS`.
+      root: one of `motion_files.ROOTS`, the motion of the root.
+      robot: the robot with the joints to write; by default the model's.
       keep: indices of the motions to return.
       progress: called with the number of motions just written.
 

@@ -1,16 +1,16 @@
-"""Figures of motion whatever its command, of a model's motion and of the data that it was trained on."""
+"""Figures of motion that do not depend on its command, for a model and for its training data."""
 
 import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.evaluation._measure import STRIDE_SECONDS, by_component
-from cmg_jax.robot import Robot, _odometry
+from cmg_jax.robot import Robot, _odometry, split_frame
 
 
 def quality(motion: np.ndarray, robot: Robot, fps: float) -> dict[str, float]:
     """Joint limits, agreement of velocities with positions, sliding of feet, jerk and steps of motions [B, T, D]."""
-    position, velocity = np.split(motion, 2, axis=-1)
+    position, velocity, _ = split_frame(motion, robot.num_joints)
     low, high = robot.joint_limits.T
     beyond = np.maximum(position - high, low - position)
     central = (position[:, 2:] - position[:, :-2]) * (fps / 2)

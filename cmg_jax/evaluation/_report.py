@@ -23,7 +23,7 @@ def report_text(report: dict[str, Any]) -> str:
         ("its mean (bias)", _errors(tracking["bias"])),
         ("after changes of command (RMSE)", _errors(changes["rmse"])),
         ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),
-        ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
+        ("speed under a zero command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
         *quality_lines(report),
@@ -40,7 +40,7 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """Labels and values of the report's quality, with that of the training data where it is known."""
+    """Labels and values of the report's quality, with that of the training data if it is known."""
     rows = (
         ("frames_beyond_limits", "frames beyond a joint limit (fraction)", ".4f", ""),
         ("velocity_disagreement_rad_s", "velocities against position differences", ".3f", "rad/s"),

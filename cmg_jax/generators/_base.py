@@ -12,18 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators._rows import draw_rows
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel
-
-
-class MotionFrame(NamedTuple):
-    """Reference motion, physical. `lookahead` puts an axis of offsets before the joints."""
-
-    joint_pos: jax.Array  # [B, J] rad
-    joint_vel: jax.Array  # [B, J] rad/s
+from cmg_jax.robot import MotionFrame, join_frame, root_motion, split_frame
 
 
 class GeneratorState(Protocol):
@@ -33,8 +28,8 @@ class GeneratorState(Protocol):
     """
 
     @property
-    def command(self) -> jax.Array:
-        """The active command [B, C], physical: the one that each row's frames obey."""
+    def command(self) -> Float[Array, "B C"]:
+        """The active command, physical: the one that each row's frames obey."""
         ...
 
 
@@ -64,7 +59,7 @@ class InitFn(Protocol[S_co]):
           command: [B, C] physical: vx, vy [m/s] and yaw rate [rad/s]. None: each row takes the command of a motion
             of `model.bank`, drawn from the bank's range.
           motion: the frames that count as served last, [B, D] physical: joint positions [rad], then joint
-            velocities [rad/s]. None: drawn from the model's pool, or standing where the model has none.
+            velocities [rad/s]. None: drawn from the model's pool, or standing if the model has none.
           num_envs: B, needed where `command` is None.
 
         Raises:
@@ -242,7 +237,7 @@ def checked(
 
 
 def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequence[float] | ArrayLike) -> MotionFrame:
-    """The reference between frames, for a control step that is no multiple of the motion's.
+    """The reference between frames, for a control step that is not a multiple of the motion's.
 
     Linear between the two frames around each time.
 
@@ -261,7 +256,7 @@ def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequenc
     # Times that are known stay NumPy arrays: inside jit, jax.numpy would trace them.
     xp: Any = jnp if is_traced(seconds) else np
     position = xp.atleast_1d(xp.asarray(seconds, np.float32)) * np.float32(model.config.fps)
-    # A time meant to be frame 3 may come as 2.9999998.
+    # Rounding may turn the time of frame 3 into 2.9999998.
     position = xp.where(xp.abs(position - xp.round(position)) < 1e-4, xp.round(position), position)
     before, after = (edge.astype(np.int32) for edge in (xp.floor(position), xp.ceil(position)))
     weight = jnp.asarray(position - before.astype(np.float32))[None, :, None]
@@ -282,33 +277,40 @@ def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S,
       key: consumed.
     """
     served = generator.lookahead(model, state, (0,))
-    return to.init(model, key, state.command, jnp.concatenate(served, axis=-1)[:, 0])
+    return to.init(model, key, state.command, join_frame(served)[:, 0])
 
 
-def to_frame(model: CMGModel, motion_normalized: jax.Array) -> MotionFrame:
-    """The physical frame from normalized motion [..., D] of any float dtype."""
+def to_frame(model: CMGModel, motion_normalized: Float[Array, "... D"]) -> MotionFrame:
+    """The physical frame from normalized motion of any float dtype."""
     motion = _normalization.denormalize_motion(model.stats, motion_normalized.astype(jnp.float32))
-    return MotionFrame(*jnp.split(motion, 2, axis=-1))
+    return split_frame(motion, model.config.num_joints)
 
 
-def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> jax.Array:
-    """First frames [B, D], physical: drawn from the model's pool, or standing where it has none."""
+def first_frames(model: CMGModel, key: jax.Array, num_envs: int) -> Float[Array, "{num_envs} D"]:
+    """First frames, physical: drawn from the model's pool, or standing if it has none."""
     if model.initial_motion is None:
         return jnp.broadcast_to(standing_frame(model), (num_envs, model.config.motion_dim))
     pool = model.initial_motion
     return pool[draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, len(pool), jnp.int32), key, num_envs)]
 
 
-def standing_frame(model: CMGModel) -> jax.Array:
-    """The frame of standing still, [D] physical; for a robot without MJCF, the mean of the training data."""
-    robot = model.config.robot
-    if not robot.has_mjcf:
+def standing_frame(model: CMGModel) -> Float[Array, "D"]:
+    """The frame of standing still, physical; for a robot without MJCF, the mean of the training data.
+
+    A root channel stands upright, the lower foot on the floor.
+    """
+    config = model.config
+    if not config.robot.has_mjcf:
         return model.stats.motion_mean
-    return jnp.concatenate([jnp.asarray(robot.standing_joint_pos), jnp.zeros(robot.num_joints, jnp.float32)])
+    joint_pos = jnp.asarray(config.robot.standing_joint_pos)
+    frame = MotionFrame(joint_pos, jnp.zeros_like(joint_pos))
+    if config.has_root:
+        frame = frame._replace(root=root_motion(frame, jnp.zeros(3, jnp.float32), config.robot))
+    return join_frame(frame)
 
 
 def is_traced(tree: object) -> bool:
-    """Whether jax is tracing a value, whose numbers are therefore not known yet."""
+    """Whether jax is tracing a value of the tree, whose numbers are then not known yet."""
     return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
 
 
@@ -338,20 +340,22 @@ def check_array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> jax.Arra
     return array
 
 
-def check_mask(name: str, mask: ArrayLike, num_envs: int) -> jax.Array:
-    """The mask as [B] bool. It may also hold 0 and 1 as floats, as Brax's `done` does."""
+def check_mask(name: str, mask: ArrayLike, num_envs: int) -> Bool[Array, "{num_envs}"]:
+    """The mask as bool. It may also hold 0 and 1 as floats, as Brax's `done` does."""
     if np.shape(mask) != (num_envs,):
         raise InputError(f"{name} has shape {np.shape(mask)}; it must be [{num_envs}]")
     return jnp.asarray(mask).astype(bool)
 
 
-def changed_rows(old: jax.Array, new: jax.Array, changed: jax.Array | None) -> jax.Array:
-    """Rows [B] whose command changes: `changed`, or by default those where it differs."""
+def changed_rows(
+    old: Float[Array, "B C"], new: Float[Array, "B C"], changed: Bool[Array, "B"] | None
+) -> Bool[Array, "B"]:
+    """Rows whose command changes: `changed`, or by default the rows in which it differs."""
     return (old != new).any(axis=-1) if changed is None else changed
 
 
 def _require_source(model: CMGModel, command: jax.Array | None) -> jax.Array | None:
-    """`command`, after a check that a bank draws it where it is None."""
+    """`command`, after a check that a bank can draw it if it is None."""
     if command is None and model.bank is None:
         raise InputError("pass the commands; only a bank draws them, and this model has none (model.replace(bank=...))")
     return command
@@ -374,7 +378,7 @@ _MAX_OFFSET = 2**30
 def _check_offsets(
     offsets: Sequence[int] | ArrayLike, horizon: float
 ) -> tuple[jax.Array | np.ndarray, jax.Array | None]:
-    """Offsets [n] int32, and which of them [n] are valid where that can only be seen later."""
+    """Offsets [n] int32, and which of them [n] are valid, if that can only be known later."""
     traced, limit = is_traced(offsets), int(min(horizon, _MAX_OFFSET))
     values: Any = jnp.atleast_1d(jnp.asarray(offsets)) if traced else np.atleast_1d(np.asarray(offsets))
     if values.size == 0 and not traced:

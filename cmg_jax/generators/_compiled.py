@@ -86,7 +86,7 @@ def compile_ahead(
 def compilation_cache(directory: str | Path) -> None:
     """Keep every compiled program in `directory`, and read it from there in later processes.
 
-    For all of jax in this process; call it before anything is compiled. The same as setting
+    This applies to all of jax in this process; call it before anything is compiled. It is the same as setting
     JAX_COMPILATION_CACHE_DIR and JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0, and silences jax's log where its
     level is not set. Use a separate directory for each kind of processor.
 

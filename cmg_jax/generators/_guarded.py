@@ -5,18 +5,20 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from cmg_jax.generators import _base
 from cmg_jax.generators._base import Generator, MotionFrame, S
 from cmg_jax.model._model import CMGModel
+from cmg_jax.robot import split_frame
 
 
 class GuardCounts(NamedTuple):
     """Numbers of steps since `init`, one for each row; write zeros to count from the start."""
 
-    not_finite: jax.Array  # [B] int32: the frame held a NaN or an infinity
-    outside_limits: jax.Array  # [B] int32: a joint was beyond its range
-    outside_command: jax.Array  # [B] int32: the command was beyond the trained range
+    not_finite: Int[Array, "B"]  # the frame held a NaN or an infinity
+    outside_limits: Int[Array, "B"]  # a joint was beyond its range
+    outside_command: Int[Array, "B"]  # the command was beyond the trained range
 
 
 class GuardedState(NamedTuple, Generic[S]):
@@ -27,7 +29,7 @@ class GuardedState(NamedTuple, Generic[S]):
     good: MotionFrame  # leaves [B, J]: the last finite frame served
 
     @property
-    def command(self) -> jax.Array:
+    def command(self) -> Float[Array, "B C"]:
         """The active command [B, C], physical: the one that the frames obey."""
         return self.inner.command
 
@@ -42,8 +44,8 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
     Args:
       generator: any mode.
-      hold: serve the last finite frame in place of one that is not, in `lookahead` too. A row that has gone
-        wrong stays so, held, until it is reset.
+      hold: serve the last finite frame in place of one that is not, in `lookahead` too. Such a row
+        stays held until it is reset.
       tolerance: rad that a joint may be beyond its range.
     """
 
@@ -62,7 +64,7 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
         """The frame last served, or standing in rows where it is not finite."""
         frame = jax.tree.map(lambda leaf: leaf[:, 0], generator.lookahead(model, inner, (0,)))
         finite = _finite(frame)[:, None]
-        standing = MotionFrame(*jnp.split(_base.standing_frame(model)[None], 2, axis=-1))
+        standing = split_frame(_base.standing_frame(model)[None], model.config.num_joints)
         return jax.tree.map(lambda leaf, safe: jnp.where(finite, leaf, safe), frame, standing)
 
     def init(
@@ -117,5 +119,5 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
 
 
 def _finite(frame: MotionFrame) -> jax.Array:
-    """Whether all joints are finite, [...] for leaves [..., J]."""
-    return jnp.isfinite(frame.joint_pos).all(-1) & jnp.isfinite(frame.joint_vel).all(-1)
+    """Whether all numbers of a frame are finite, [...] for leaves [..., n]."""
+    return jnp.stack([jnp.isfinite(leaf).all(-1) for leaf in jax.tree.leaves(frame)]).all(0)

@@ -5,23 +5,24 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
 from cmg_jax.generators._base import Generator, MotionFrame, S
 from cmg_jax.generators._rows import draw_rows
 from cmg_jax.model._model import CMGModel
-from cmg_jax.robot import _joints
+from cmg_jax.robot import _joints, join_frame, mirror_frame, split_frame
 
 
 class MirroredState(NamedTuple, Generic[S]):
     """The state of a `mirrored` generator around the state of the generator inside."""
 
     inner: S
-    mirror: jax.Array  # [B] bool
+    mirror: Bool[Array, "B"]
 
     @property
-    def command(self) -> jax.Array:
+    def command(self) -> Float[Array, "B C"]:
         """The active command [B, C], physical: the one that the frames obey as they are served."""
         return _reflect_command(self.mirror, self.inner.command)
 
@@ -30,8 +31,8 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
     """`generator` with about `fraction` of the rows mirrored, drawn at every reset.
 
     A mirrored row runs the network under the mirrored command and serves the mirror image: it obeys the
-    command that the caller set, with left and right of the body exchanged. The caller sees nothing of it: commands,
-    first frames and served frames mean what they mean without mirroring. Only a command that a bank draws is
+    command that the caller set, with left and right of the body exchanged. Mirroring is invisible to the caller:
+    commands, first frames and served frames have the same meaning as without it. Only a command that a bank draws is
     mirrored after the draw.
 
     Args:
@@ -39,7 +40,7 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
       fraction: 0 to 1.
 
     Raises:
-      InputError: a fraction outside of that. The functions raise it where a joint of the model has no other side, or
+      InputError: a fraction outside of that. The functions raise it if a joint of the model has no other side, or
         its robot is not known.
     """
     if not 0 <= fraction <= 1:
@@ -100,8 +101,7 @@ def _reflect(
     if command is not None:
         command = _reflect_command(mirror, command)
     if motion is not None:
-        frame = MotionFrame(*jnp.split(motion, 2, axis=-1))
-        motion = jnp.concatenate(_reflect_frame(model, mirror, frame), axis=-1)
+        motion = join_frame(_reflect_frame(model, mirror, split_frame(motion, model.config.num_joints)))
     return command, motion
 
 
@@ -110,8 +110,7 @@ def _reflect_command(mirror: jax.Array, command: jax.Array) -> jax.Array:
 
 
 def _reflect_frame(model: CMGModel, mirror: jax.Array, frame: MotionFrame) -> MotionFrame:
-    def reflect(values: jax.Array) -> jax.Array:
-        mask = mirror.reshape(-1, *(1,) * (values.ndim - 1))
-        return jnp.where(mask, _joints.mirror_joints(values, model.config.robot), values)
+    def choose(image: jax.Array, values: jax.Array) -> jax.Array:
+        return jnp.where(mirror.reshape(-1, *(1,) * (values.ndim - 1)), image, values)
 
-    return jax.tree.map(reflect, frame)
+    return jax.tree.map(choose, mirror_frame(frame, model.config.robot), frame)

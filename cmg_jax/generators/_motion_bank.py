@@ -83,7 +83,7 @@ def bank_of(model: CMGModel, num_frames: int) -> MotionBank:
 def passed_or_drawn(
     model: CMGModel, key: jax.Array, command: jax.Array | None, num_envs: int
 ) -> tuple[jax.Array, jax.Array]:
-    """A key, and `command` [B, C], or where it is None the commands of motions drawn from the bank."""
+    """A key, and `command` [B, C], or if it is None, the commands of motions drawn from the bank."""
     if command is not None:
         return key, command
     key, command_key = jax.random.split(key)
@@ -145,7 +145,7 @@ def nearest_frame(
 
 
 def _draw(bank: MotionBank, key: jax.Array, num_envs: int) -> jax.Array:
-    """Random motions [B] among those whose command lies in the bank's range, or among all where none does."""
+    """Random motions [B] among those whose command lies in the bank's range, or among all if none does."""
     inside = (bank.command >= bank.command_low[None]) & (bank.command <= bank.command_high[None])
     allowed = inside.all(axis=-1)
     count = jnp.cumsum(allowed | ~allowed.any(), dtype=jnp.int32)

@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
@@ -16,12 +17,12 @@ class TickState(NamedTuple, Generic[S]):
     """The state of a generator `on_tick` around the state of the generator inside."""
 
     inner: S
-    requested: jax.Array  # [B, C] physical: the command last set
-    waiting: jax.Array  # [B] bool: rows where it is not active yet
-    until_tick: jax.Array  # [] int32, steps before the next tick
+    requested: Float[Array, "B C"]  # physical: the command last set
+    waiting: Bool[Array, "B"]  # rows where it is not active yet
+    until_tick: Int[Array, ""]  # steps before the next tick
 
     @property
-    def command(self) -> jax.Array:
+    def command(self) -> Float[Array, "B C"]:
         """The active command [B, C], physical: the one that the frames obey."""
         return self.inner.command
 
@@ -76,7 +77,7 @@ def on_tick(generator: Generator[S], num_frames: int = 25) -> Generator[TickStat
         mask = _base.changed_rows(state.requested, command, changed)
         requested = jnp.where(mask[:, None], command, state.requested)
         waiting = state.waiting | mask
-        if changed is None:  # a command that is taken back before its tick needs no replan
+        if changed is None:  # a command that is withdrawn before its tick needs no replan
             waiting = waiting & (requested != state.inner.command).any(axis=-1)
         return state._replace(requested=requested, waiting=waiting)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
@@ -19,10 +20,10 @@ OnEnd = Literal["loop", "hold", "extend"]
 class PregeneratedState(NamedTuple):
     """Trajectories and the clock that reads them, the same for all rows."""
 
-    frames: jax.Array  # [T+1, B, D] normalized
-    command: jax.Array  # [B, C] physical
-    start: jax.Array  # [B] int32, absolute index of the first of each row's T+1 frames
-    clock: jax.Array  # [] int32, absolute index of the frame last served
+    frames: Float[Array, "T+1 B D"]  # normalized
+    command: Float[Array, "B C"]  # physical
+    start: Int[Array, "B"]  # absolute index of the first of each row's T+1 frames
+    clock: Int[Array, ""]  # absolute index of the frame last served
 
 
 def pregenerated(
@@ -39,8 +40,8 @@ def pregenerated(
     first frame ("loop"), repeats its last frame ("hold"), or further frames are made from its last one ("extend").
     `lookahead` follows the same rule: with "loop" and "hold" it knows every frame to come.
 
-    A reset makes its rows' trajectories in place, and so does a change of command, from the frame
-    last served on: T network calls in sequence. Where commands change often, choose another mode.
+    A reset generates the trajectories of its rows in place, and so does a change of command, from the frame last
+    served on: T network calls in sequence. Where commands change often, choose another mode.
 
     Args:
       num_frames: T, 1 or more. The state holds B x (T+1) x D numbers.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank
@@ -17,9 +18,9 @@ from cmg_jax.model._model import CMGModel, MotionBank
 class ReplayState(NamedTuple):
     """Which frame of which motion of the bank each row plays."""
 
-    motion_index: jax.Array  # [B] int32
-    frame_index: jax.Array  # [B] int32, of the frame last served
-    command: jax.Array  # [B, C] physical: the command that each row's motion was made under
+    motion_index: Int[Array, "B"]
+    frame_index: Int[Array, "B"]  # of the frame last served
+    command: Float[Array, "B C"]  # physical: the command that each row's motion was made under
 
 
 def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:
@@ -27,16 +28,16 @@ def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:
 
     A row plays one motion, from a random frame that is at least `lookahead_frames` before its end. At the end it
     begins the motion again: motions are fixed, so the reference jumps there. A row plays the motion whose command is
-    nearest to the command that the caller passes (in units of the trained range), or where commands are None one
+    nearest to the command that the caller passes (in units of the trained range), or, if commands are None, one
     drawn from the bank's range. With a first frame, `motion`, it plays from the frame that is nearest to that.
     `set_command` jumps to the nearest motion too. The state's `command` is always the one that the motion obeys.
-    `lookahead` shows the rest of the motion even where the row will begin it again before.
+    `lookahead` shows the rest of the motion even if the row will restart it earlier.
 
     Args:
       lookahead_frames: frames that a row leaves before the end of its motion, and the horizon.
 
     Raises:
-      InputError: a negative number. The functions raise it where motions are too short for it.
+      InputError: a negative number. The functions raise it if motions are too short for it.
     """
     if lookahead_frames < 0:
         raise InputError(f"lookahead_frames {lookahead_frames} is negative")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
@@ -23,10 +24,10 @@ from cmg_jax.model._model import CMGModel
 class RollingState(NamedTuple):
     """The ring of frames of `streaming` and `realtime`, and its clock, the same for all rows."""
 
-    frames: jax.Array  # [N, B, D] normalized
-    command: jax.Array  # [B, C] physical
-    clock: jax.Array  # [] int32, absolute index of the frame last served
-    end: jax.Array  # [] int32, absolute index of the last frame known
+    frames: Float[Array, "N B D"]  # normalized
+    command: Float[Array, "B C"]  # physical
+    clock: Int[Array, ""]  # absolute index of the frame last served
+    end: Int[Array, ""]  # absolute index of the last frame known
 
 
 def streaming(

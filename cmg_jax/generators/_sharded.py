@@ -1,6 +1,6 @@
 """Environments over many devices: rows of a batch sharded along one mesh axis, the model on all of them.
 
-Each device decides for its rows whether the network runs, and compacts them: no data passes between devices.
+Each device decides for its own rows whether the network runs: no data passes between devices.
 The frames are those of one device.
 """
 
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float
 
 from cmg_jax import _rollout
 from cmg_jax._errors import InputError
@@ -40,8 +41,9 @@ def shard_rows(tree: Tree, over: Mesh) -> Tree:
     """Shard arrays [B, ...] over the mesh, each device its part. Each process passes the rows of its devices.
 
     Raises:
-      InputError: B is no multiple of the number of this process's devices.
+      InputError: B is not a multiple of the number of this process's devices, or the mesh is not one of `mesh`.
     """
+    _check_mesh(over)
     sharding = NamedSharding(over, ROWS)
     local = len(over.local_devices)
     for leaf in jax.tree.leaves(tree):
@@ -51,12 +53,13 @@ def shard_rows(tree: Tree, over: Mesh) -> Tree:
 
 def generate_sharded(
     model: CMGModel, motion: jax.Array, commands: jax.Array, over: Mesh, *, time_major: bool = False
-) -> jax.Array:
+) -> Float[Array, "rows frames D"]:
     """`cmg_jax.generate` for motion [B, D] and commands [B, T, C], each device its rows. Call it under `jax.jit`.
 
     Raises:
-      InputError: B is no multiple of the number of devices.
+      InputError: B is not a multiple of the number of devices, or the mesh is not one of `mesh`.
     """
+    _check_mesh(over)
     _check_even(len(motion), over.size)
 
     def local(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
@@ -78,8 +81,9 @@ def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
       over: from `mesh`.
 
     Raises:
-      InputError: (`init` raises it) B is no multiple of the number of devices.
+      InputError: the mesh is not one of `mesh`; or, raised by `init`, B is not a multiple of the number of devices.
     """
+    _check_mesh(over)
 
     def specs(model: CMGModel) -> object:
         """The sharding of a state: along the axes that grow with the batch."""
@@ -145,6 +149,14 @@ def _on_shards(
 def _row_spec(few: jax.ShapeDtypeStruct, more: jax.ShapeDtypeStruct) -> P:
     axes = [axis for axis, sizes in enumerate(zip(few.shape, more.shape, strict=True)) if sizes[0] != sizes[1]]
     return P(*[None] * axes[0], SHARD_AXIS) if axes else P()
+
+
+def _check_mesh(over: Mesh) -> None:
+    if over.axis_names != (SHARD_AXIS,):
+        raise InputError(
+            f"the mesh has the axes {', '.join(map(str, over.axis_names))}; rows are sharded over the one axis "
+            f"{SHARD_AXIS}: make the mesh with cmg_jax.generators.mesh(devices)"
+        )
 
 
 def _check_even(rows: int, devices: int) -> None:

@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base
-from cmg_jax.generators._base import Generator
+from cmg_jax.generators._base import Generator, MotionFrame
 from cmg_jax.generators._pregenerated import pregenerated
 from cmg_jax.generators._rolling import realtime, streaming
 from cmg_jax.model._checkpoint import default_model, load
 from cmg_jax.model._model import CMGModel
-from cmg_jax.robot import Robot
+from cmg_jax.robot import Robot, join_frame
 from cmg_jax.robot._kinematics import Kinematics, kinematics
 
 Result = TypeVar("Result")
@@ -45,7 +46,7 @@ class CMGMotionGenerator:
       buffer_size: frames of the realtime buffer, or of streaming's look-ahead.
       preload_duration: frames of a pregenerated trajectory.
       robot: the robot that body transforms are computed on; the model's by default.
-      seed: of the draws of first frames.
+      seed: draws the first frames.
       timed: measure calls for `get_performance_stats`. Each call that makes or reads motion then waits for its result.
 
     Raises:
@@ -103,18 +104,22 @@ class CMGMotionGenerator:
             done = jnp.zeros(self.num_envs, bool).at[rows].set(True)
             self._state = self._call(self._generator.reset, self.model, self._state, done, key, command, motion)
 
-    def get_motion(self, env_ids: EnvIds | None = None) -> tuple[jax.Array, jax.Array]:
+    def get_motion(self, env_ids: EnvIds | None = None) -> tuple[Float[Array, "n J"], Float[Array, "n J"]]:
         """The next frame: joint positions [N, J] rad and joint velocities [N, J] rad/s. The first call resets."""
+        frame = self._next_frame(env_ids)
+        return frame.joint_pos, frame.joint_vel
+
+    def get_full_motion_data(self, env_ids: EnvIds | None = None) -> dict[str, jax.Array]:
+        """The next frame as `dof_pos` [N, J], `dof_vel` [N, J] and `motion_raw` [N, D]."""
+        frame = self._next_frame(env_ids)
+        return {"dof_pos": frame.joint_pos, "dof_vel": frame.joint_vel, "motion_raw": join_frame(frame)}
+
+    def _next_frame(self, env_ids: EnvIds | None) -> MotionFrame:
         rows = None if env_ids is None else self._rows(env_ids)
         if self._state is None:
             self.reset()
         self._state, frame = self._call(self._generator.step, self.model, self._state)
-        return frame if rows is None else (frame.joint_pos[rows], frame.joint_vel[rows])
-
-    def get_full_motion_data(self, env_ids: EnvIds | None = None) -> dict[str, jax.Array]:
-        """The next frame as `dof_pos` [N, J], `dof_vel` [N, J] and `motion_raw` [N, D]."""
-        joint_pos, joint_vel = self.get_motion(env_ids)
-        return {"dof_pos": joint_pos, "dof_vel": joint_vel, "motion_raw": jnp.concatenate([joint_pos, joint_vel], -1)}
+        return frame if rows is None else jax.tree.map(lambda leaf: leaf[rows], frame)
 
     def get_motion_with_body_transforms(
         self, env_ids: EnvIds | None = None, base_pos: ArrayLike | None = None, base_rot: ArrayLike | None = None
@@ -177,7 +182,7 @@ class CMGMotionGenerator:
           InputError: the object was made without `timed=True`, so that nothing was measured.
         """
         if not self._timed:
-            raise InputError("calls are timed only where the generator is made with timed=True")
+            raise InputError("calls are timed only if the generator is made with timed=True")
         times = self._milliseconds or [0.0]
         return {f"{name}_inference_ms": float(of(times)) for name, of in (("avg", np.mean), ("max", max), ("min", min))}
 

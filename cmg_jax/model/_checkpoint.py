@@ -1,6 +1,6 @@
 """A model on disk: a directory of arrays and a `config.json`.
 
-    DIR/config.json    architecture, fps, joint names, provenance, and the robot where it is not the G1; digests of all
+    DIR/config.json    architecture, fps, joint names, provenance, and the robot if it is not the G1; digests of all
                        files of arrays/ and one of itself
     DIR/arrays/        params, stats and the pool of initial frames (zarr, one folder an array)
 
@@ -37,7 +37,7 @@ _LISTING_SINCE = 4
 _UNLISTED = re.compile(
     r"arrays/(|_METADATA|_CHECKPOINT_METADATA|((params|stats)(\.\w+)+|initial_motion)/(|zarr\.json|c(/\d+)*/?))"
 )
-"""What arrays/ consists of in the formats before, which list no files; a directory ends with a slash."""
+"""Contents of arrays/ in earlier formats, which list no files; a directory ends with a slash."""
 
 
 def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
@@ -140,7 +140,7 @@ def _write_config(directory: Path, model: CMGModel) -> None:
 def _require_ours(path: Path) -> None:
     """Raise InputError unless `path` is a model directory, of any format, that holds nothing else.
 
-    Files that are missing do not matter: a damaged model is replaced too.
+    Missing files do not matter: a damaged model may be replaced too.
     """
     content = _read_json(path) if (path / "config.json").is_file() else None
     number = re.fullmatch(r"cmg_jax model (\d{1,9})", str(content.get("format"))) if isinstance(content, dict) else None

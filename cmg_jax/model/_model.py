@@ -8,17 +8,18 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.model import _normalization
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import MotionStats
-from cmg_jax.robot import Robot
+from cmg_jax.robot import FramePart, Robot, _frame, frame_parts
 
 
 @dataclasses.dataclass(frozen=True)
 class CMGConfig:
-    """What is static about a model: architecture, robot, frame rate and provenance."""
+    """The static part of a model: architecture, robot, frame rate and provenance."""
 
     motion_dim: int
     command_dim: int
@@ -33,11 +34,12 @@ class CMGConfig:
 
     def __post_init__(self):
         sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
-        if min(sizes) < 1 or self.motion_dim % 2:
-            raise InputError(f"sizes {sizes}: all must be at least 1, and a frame of even length")
+        if min(sizes) < 1:
+            raise InputError(f"sizes {sizes}: all must be at least 1")
         names = self.robot.joint_names
-        if len(names) != self.num_joints or len(set(names)) != self.num_joints:
-            raise InputError(f"joint_names must be {self.num_joints} different names")
+        if len(set(names)) != len(names):
+            raise InputError(f"joint_names must be {len(names)} different names")
+        _frame.has_root(self.motion_dim, len(names))
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps {self.fps} is not a positive number of frames per second")
 
@@ -47,8 +49,18 @@ class CMGConfig:
 
     @property
     def num_joints(self) -> int:
-        """J: a frame is J joint positions [rad], then J joint velocities [rad/s]."""
-        return self.motion_dim // 2
+        """J, the number of joints in a frame."""
+        return self.robot.num_joints
+
+    @property
+    def has_root(self) -> bool:
+        """Whether a frame has a root channel."""
+        return _frame.has_root(self.motion_dim, self.num_joints)
+
+    @property
+    def frame_parts(self) -> tuple[FramePart, ...]:
+        """What a frame's D = `motion_dim` numbers are, in their order: names, sizes and units."""
+        return frame_parts(self.num_joints, root=self.has_root)
 
     def check_velocity_commands(self, what: str) -> None:
         """Raise InputError unless commands are vx, vy and yaw rate, which `what` needs."""
@@ -83,10 +95,10 @@ class CMGConfig:
 class MotionBank(NamedTuple):
     """M motions of F frames, each under one command. `build_bank` and `load_bank` make one."""
 
-    frames: jax.Array  # [F, M, D] normalized
-    command: jax.Array  # [M, C] physical
-    command_low: jax.Array  # [C] draws choose motions whose command lies between these two;
-    command_high: jax.Array  # [C] a curriculum may replace them with `_replace` at any time
+    frames: Float[Array, "F M D"]  # normalized
+    command: Float[Array, "M C"]  # physical
+    command_low: Float[Array, "C"]  # draws choose motions whose command lies between these two;
+    command_high: Float[Array, "C"]  # a curriculum may replace them with `_replace` at any time
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -102,8 +114,8 @@ class CMGModel:
     params: Any
     """Parameters of `config.network`."""
     stats: MotionStats
-    initial_motion: jax.Array | None  # [N, D]
-    """A pool of frames that a motion may start from; None where the checkpoint came without one."""
+    initial_motion: Float[Array, "N D"] | None
+    """A pool of frames that a motion may start from; None if the checkpoint had none."""
     config: CMGConfig
     bank: MotionBank | None = None
     """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
@@ -128,7 +140,7 @@ class CMGModel:
 _CHILDREN = ("params", "stats", "initial_motion", "bank")
 
 
-def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... D"]:
     """The next frame.
 
     Args:
@@ -148,13 +160,15 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
     return _normalization.denormalize_motion(model.stats, normalized)
 
 
-def apply_normalized(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+def apply_normalized(
+    model: CMGModel, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]
+) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
 
-def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> jax.Array:
+def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
     """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore

@@ -1,4 +1,4 @@
-"""What the user knows about files that do not state it, or state something else than they hold."""
+"""Facts that the user states about motion files, which lack them or state them wrongly."""
 
 import dataclasses
 
@@ -20,10 +20,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Assume:
-    """Facts that overrule a motion file; None leaves one to the file and to what the robot proves.
+    """Facts that override a motion file. Where a field is None, the file and the robot's kinematics decide.
 
     Raises:
-      InputError: a rate is no positive number, or a field has a value that is not in `CHOICES`.
+      InputError: a rate is not a positive number, or a field has a value that is not in `CHOICES`.
     """
 
     csv_fps: float | None = None
@@ -31,9 +31,9 @@ class Assume:
     fps: float | None = None
     """Frames per second of all files, whatever they state."""
     joints: tuple[str, ...] | None = None
-    """Names of joints that the file does not name, in its order."""
+    """Names of the joints in the file's order, if the file does not name them."""
     joint_order: str | None = None
-    """Order of joints without names: "mujoco" or "isaaclab"."""
+    """Order of unnamed joints: "mujoco" or "isaaclab"."""
     quaternion: str | None = None
     """Order of the quaternions: "wxyz" or "xyzw"."""
     angles: str | None = None
@@ -41,11 +41,11 @@ class Assume:
     lengths: str | None = None
     """Unit of positions: "m", "cm" or "mm"."""
     bodies: str | None = None
-    """"ignore": body poses that do not fit the joints prove nothing."""
+    """"ignore": body poses are not compared with the joints."""
     missing: str | None = None
-    """"zero": joints that a file lacks stay at zero."""
+    """"zero": joints that a file lacks are set to zero."""
     robot: Robot = G1
-    """The robot that moves, where the names of its joints allow that."""
+    """The robot of the motion, if it has all joints that the file names."""
 
     def __post_init__(self) -> None:
         for rate in (self.fps, self.csv_fps):

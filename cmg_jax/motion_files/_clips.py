@@ -15,10 +15,10 @@ from cmg_jax.robot import Robot, _g1, _odometry
 from cmg_jax.robot._joints import indices
 
 FPS_TOLERANCE = 0.15
-"""By which fraction the frame rate that positions and velocities imply may differ from the declared one."""
+"""Largest relative error of a declared frame rate against the one that positions and velocities imply."""
 
 ROOT_JUMP_SPEED = 8.0
-"""m/s; a root that is faster from one frame to the next has jumped."""
+"""Speed in m/s above which a root has jumped from one frame to the next."""
 
 
 class Clip(NamedTuple):
@@ -28,14 +28,12 @@ class Clip(NamedTuple):
     fps: float
     """Frames per second."""
     robot: Robot
-    """Its joints are those of the recording. Of some robots only the names of the joints are known."""
+    """Its joints are those of the recording. For some robots only the joint names are known."""
     joint_pos: np.ndarray  # [T, J] rad
-    joint_vel: np.ndarray | None  # [T, J] rad/s; None where the file has none
+    joint_vel: np.ndarray | None  # [T, J] rad/s; None if the file has none
     root_pos: np.ndarray  # [T, 3] m, world
     root_quat: np.ndarray  # [T, 4] wxyz
-    command: np.ndarray | None = (
-        None  # [T, 3] vx, vy [m/s] and yaw rate [rad/s] that were asked for, where that is known
-    )
+    command: np.ndarray | None = None  # [T, 3] vx, vy [m/s] and yaw rate [rad/s], as commanded, if known
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -51,10 +49,10 @@ class MotionFileError(InputError):
 
 
 def check(clip: Clip) -> None:
-    """Refuse a clip that would teach a network nonsense.
+    """Refuse a clip that a network must not be trained on.
 
     Raises:
-      MotionFileError: a number is not finite, arrays differ in length, there are too few frames, a quaternion is no
+      MotionFileError: a number is not finite, arrays differ in length, there are too few frames, a quaternion is not a
         rotation, or positions and velocities do not agree with the declared frame rate.
     """
     arrays = {field: value for field, value in clip._asdict().items() if isinstance(value, np.ndarray)}
@@ -73,7 +71,7 @@ def check(clip: Clip) -> None:
 
 
 def is_rate(fps: float) -> bool:
-    """Whether anything is recorded at `fps` frames per second."""
+    """Whether `fps` is a plausible frame rate of a recording."""
     return 1 <= fps <= 10_000
 
 
@@ -81,22 +79,22 @@ def check_rate(clip: Clip) -> None:
     """Refuse a clip whose positions and velocities do not agree with its frame rate.
 
     Raises:
-      MotionFileError: they do not agree, or nothing is recorded at such a rate.
+      MotionFileError: they do not agree, or the rate is not plausible.
     """
     if not is_rate(clip.fps):
-        raise MotionFileError(f"fps {clip.fps:g} is no rate of a recording")
+        raise MotionFileError(f"fps {clip.fps:g} is not a plausible frame rate")
     implied = implied_fps(clip)
     if implied is not None and abs(implied / clip.fps - 1) > FPS_TOLERANCE:
         raise MotionFileError(
             f"declares {clip.fps:g} fps, but its velocities agree with its positions at {implied:.1f} "
-            f"(--assume fps={implied:.3g} reads it so)"
+            f"(--assume fps={implied:.3g} reads it at that rate)"
         )
 
 
 def implied_fps(clip: Clip) -> float | None:
     """The frame rate at which the differences of the positions come nearest to the velocities, by least squares.
 
-    None where there are no velocities, or hardly any motion to compare.
+    None if there are no velocities, or hardly any motion to compare.
     """
     if clip.joint_vel is None:
         return None
@@ -108,10 +106,10 @@ def implied_fps(clip: Clip) -> float | None:
 
 
 def take_joints(clip: Clip, robot: Robot, fill: bool = False) -> Clip:
-    """The clip with the joints of `robot`, in its order; with `fill`, joints that the clip lacks are at zero.
+    """The clip with the joints of `robot`, in its order; with `fill`, missing joints are at zero.
 
     Raises:
-      MotionFileError: the clip lacks one of them, without `fill`.
+      MotionFileError: the clip lacks one of them, and `fill` is false.
     """
     names, same = robot.joint_names, clip.robot.has_mjcf and clip.robot.mjcf == robot.mjcf
     missing = [name for name in names if name not in clip.joint_names]
@@ -150,8 +148,8 @@ def cut(clip: Clip, first: int, last: int) -> Clip:
 def resample(clip: Clip, fps: float) -> Clip:
     """The clip at another rate, interpolated linearly between frames and along great circles between rotations.
 
-    Commands are not mixed: a frame has the command of the last frame at or before it. Velocities that the
-    clip lacks become the central differences of its positions.
+    Commands are not interpolated: a frame has the command of the last frame at or before it. Missing
+    velocities become the central differences of the positions.
     """
     frames = len(clip.joint_pos)
     count = int(np.floor((frames - 1) * fps / clip.fps + 1e-6)) + 1
@@ -197,7 +195,7 @@ def yaw(root_quat: np.ndarray) -> np.ndarray:
 def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
     """vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [T, 3], averaged over `smoothing` seconds.
 
-    They are averaged because within a stride they swing far more than any command does.
+    The average is needed because velocities vary far more within a stride than any command does.
     """
     heading = yaw(clip.root_quat)
     vx, vy = np.gradient(clip.root_pos[:, :2], 1 / clip.fps, axis=0).T
@@ -210,10 +208,10 @@ def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
 def measured_command(clip: Clip, smoothing: float) -> np.ndarray:
     """The recorded command [T, 3], replaced by the measured velocity wherever it is held for two strides or more.
 
-    A robot does not quite walk as it is commanded, and a network that learns the recorded command would make the same
-    error; a network that learns the measured velocity obeys. The velocity is measured by the stance feet
-    (`odometry.stance_velocity`): its mean over the last whole strides of `smoothing` seconds, once the robot has got
-    under way. A command of zero stays, and so does one that is held for less than two strides.
+    A robot does not follow its command exactly. A network trained on the recorded command would make the same error;
+    one trained on the measured velocity follows its command. The velocity is measured by the stance feet
+    (`odometry.stance_velocity`): its mean over the last whole strides of `smoothing` seconds, after the robot has
+    picked up speed. Commands of zero, and commands held for less than two strides, are kept.
     """
     assert clip.command is not None
     velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
@@ -229,7 +227,7 @@ def measured_command(clip: Clip, smoothing: float) -> np.ndarray:
 
 
 def check_fps(fps: float) -> float:
-    """`fps`, or an InputError where it is no positive number."""
+    """`fps`, or an InputError if it is not a positive number."""
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"fps {fps:g} is not a positive number of frames per second")
     return fps

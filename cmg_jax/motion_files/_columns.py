@@ -1,4 +1,4 @@
-"""A motion taken apart: its joints and root, its bodies, its clips; the same for all formats."""
+"""The parts of a motion in any format: its joints and root, its bodies, and its clips."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,7 +14,7 @@ from cmg_jax.robot import Robot
 from cmg_jax.robot._g1 import g1_spelling
 
 ROOT = 7
-"""Numbers of a free joint: position and quaternion."""
+"""Number of values of a free joint: position and quaternion."""
 
 WORLD = ("world", "worldbody", "universe")
 
@@ -31,20 +31,21 @@ def columns(content: Content) -> Columns:
         array = getattr(found, name)
         if array is not None and array.shape != (*frames, width):
             raise MotionFileError(
-                f"{name} has shape {array.shape}; beside joints {found.joint_pos.shape} it is {(*frames, width)}"
+                f"{name} has shape {array.shape}; for joints of shape {found.joint_pos.shape} "
+                f"it must be {(*frames, width)}"
             )
     return found
 
 
 def joints(content: Content, dims: int = 2) -> tuple[np.ndarray, np.ndarray | None]:
-    """Joint positions and, where the file has them, velocities, as arrays of `dims` axes."""
+    """Joint positions and, if the file has them, velocities, as arrays of `dims` axes."""
     position, velocity = (content.key(keys) for keys in (content.format.joint_pos, content.format.joint_vel))
     joint_pos = content.array(position or "", dims)
     return joint_pos, None if velocity is None else content.array(velocity, dims)
 
 
 def by_keys(content: Content, dims: int = 2) -> Columns:
-    """Joints and root, each under its key; without keys for the root, one of the bodies is the root."""
+    """Joints and root, each under its key; without keys for the root, one of the bodies is taken as the root."""
     joint_pos, joint_vel = joints(content, dims)
     keys = (content.format.root_pos, content.format.root_quat)
     if content.format.root_pos:
@@ -56,9 +57,9 @@ def by_keys(content: Content, dims: int = 2) -> Columns:
 
 
 def joint_names(content: Content) -> tuple[str, ...] | None:
-    """The file's names of its joints in the robot's spelling, without the name of a free joint.
+    """The joint names of the file in the robot's spelling, without that of a free joint.
 
-    Without a list under a key that is known, a list under any key whose entries are all joints of the robot.
+    Without a list under a known key, a list under any key is used if all its entries name joints of the robot.
 
     Raises:
       MotionFileError: there are several such lists, in different orders.
@@ -75,7 +76,7 @@ def joint_names(content: Content) -> tuple[str, ...] | None:
 
 
 def _width(content: Content) -> int:
-    """The last axis of the array of joint positions, 0 where it is none."""
+    """Size of the last axis of the joint positions; 0 if they are not an array."""
     value = content.arrays.get(content.key(content.format.joint_pos) or "")
     try:
         shape: list[int] = list(np.asarray(value).shape)
@@ -104,20 +105,20 @@ class Bodies(NamedTuple):
     """Body poses of a file, all its clips one after the other."""
 
     names: tuple[str, ...] | None
-    """None where the file does not name them, or only numbers them."""
+    """None if the file does not name them, or only numbers them."""
     position: np.ndarray  # [N, bodies, 3] m
     rotation: np.ndarray | None  # [N, bodies, 4]
     local: bool
-    """In the frame of the root; else in the world."""
+    """Whether positions are in the frame of the root instead of the world."""
     root: int
     """Index of the root among them."""
 
 
 def bodies(content: Content) -> Bodies | None:
-    """The body poses of a motion, without the world; None where the file has none.
+    """The body poses of a motion, without the world; None if the file has none.
 
     Raises:
-      MotionFileError: they are no arrays of poses.
+      MotionFileError: they are not arrays of poses.
     """
     form = content.format
     if content.arrays.get(form.body_pos) is None:
@@ -125,7 +126,7 @@ def bodies(content: Content) -> Bodies | None:
     dims = 4 if np.ndim(content.arrays[form.body_pos]) == 4 else 3
     position = content.array(form.body_pos, dims)
     if position.shape[-1] != 3:
-        raise MotionFileError(f"{form.body_pos} has shape {position.shape}; its last axis is 3")
+        raise MotionFileError(f"{form.body_pos} has shape {position.shape}; its last axis must be 3")
     position = position.reshape(-1, *position.shape[-2:])
     rotation = None
     if content.arrays.get(form.body_quat) is not None:
@@ -134,7 +135,7 @@ def bodies(content: Content) -> Bodies | None:
             raise MotionFileError(f"{form.body_quat} has shape {rotation.shape}, {form.body_pos} {position.shape}")
     names = content.names(BODY_NAMES, "body")
     if names and len(names) != position.shape[1]:
-        raise MotionFileError(f"names {len(names)} bodies and holds {position.shape[1]}")
+        raise MotionFileError(f"names {len(names)} bodies but holds {position.shape[1]}")
     if rotation is None:
         return Bodies(names, position, None, form.local, names.index("pelvis") if names and "pelvis" in names else 0)
     root, _ = root_body(names, position, rotation)
@@ -142,7 +143,7 @@ def bodies(content: Content) -> Bodies | None:
     if world:
         names = names and names[1:]
         position, rotation, root = position[:, 1:], rotation[:, 1:], 0
-    # Placeholders such as body_3 are no names.
+    # Placeholders such as body_3 are not names.
     if names and sum(name.lower().rstrip("0123456789_") in ("body", "link", "") for name in names) * 2 > len(names):
         names = None
     return Bodies(names, position, rotation, form.local, root)
@@ -151,7 +152,7 @@ def bodies(content: Content) -> Bodies | None:
 def clips(content: Content, fps: float, robot: Robot, found: Columns) -> list[Clip]:
     """The clips of a motion: one, one for each episode, or those between its split points.
 
-    Quaternions stay in the file's order.
+    Quaternions keep the file's order.
     """
     if found.joint_pos.ndim == 2:
         return _split(content, _clip(content.name, fps, robot, found))

@@ -1,6 +1,6 @@
-"""CSV and other tables of numbers as text: which column is what, by its name before its place.
+"""CSV and other text tables. A column is identified by its name, or by its position if it has none.
 
-Written as LAFAN1 was retargeted to the G1: no header, a frame a line, at a rate that the file does not state.
+Files are written like LAFAN1 retargeted to the G1: no header, one frame per line, and no frame rate.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ ROOT_COLUMNS = 7
 
 _ROOT = re.compile(r"^(root|base|pelvis|floating_base|free|torso|body)?_?(joint)?_?")
 _ROOT_BODIES = ("root", "pelvis", "floating", "base", "free", "", "body", "torso")
-"""Bodies whose columns may be the root's, the likeliest first; empty stands for columns that name no body."""
+"""Bodies whose columns may be the root's, the most likely first; the empty name is for columns without one."""
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _POSITION = re.compile(r"^(pos|position|trans|translation|translate|t|p|loc|location)?_?([xyz])(_(m|cm|mm|w|world))?$")
 _ROTATION = re.compile(
@@ -38,14 +38,14 @@ _NUMBERED = re.compile(r"^(joint|dof|j|q|dof_pos|joint_pos|qpos)_?\d+(_joint|_do
 
 def read(path: Path, robot: Robot = G1) -> Table:
     """The arrays of a table: root_pos, root_rot or (named, wxyz) root_quat, dof_pos, and dof_names, dof_vel and fps
-    where it has them.
+    if the table has them.
 
     Args:
       path: the file.
-      robot: whose joints they are where the columns have no names.
+      robot: the robot of the joints if the columns have no names.
 
     Raises:
-      MotionFileError: it is no table of numbers, or the meaning of its columns is unknown.
+      MotionFileError: it is not a table of numbers, or the meaning of its columns is unknown.
     """
     header, table = _parse(_text(path))
     columns = _by_place(table, robot) if header is None else _by_name(header, table, robot)
@@ -62,39 +62,39 @@ def _text(path: Path) -> str:
             return raw.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError:
         if not is_wide:
-            return raw.decode("cp1252", errors="replace")  # of older programs
-    raise MotionFileError("is no table of numbers: it is not text")
+            return raw.decode("cp1252", errors="replace")  # as older programs write it
+    raise MotionFileError("is not a table of numbers: it is not text")
 
 
 def _parse(text: str) -> tuple[list[str] | None, np.ndarray]:
     """The names in the header, None without one, and the numbers [rows, columns].
 
-    Lines that begin with # are comments; the names of the columns may stand in one before the numbers.
+    Lines that begin with # are comments; one before the numbers may hold the column names.
     """
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line.strip("#,;\t ")]
     written = [line for _, line in lines if not line.startswith("#")]
     if not written:
-        raise MotionFileError("is no table of numbers: it holds no line with any")
+        raise MotionFileError("is not a table of numbers: it holds no numbers")
     separator = next((mark for mark in (";", "\t", ",") if mark in written[-1]), None)
     rows = [(number, line.startswith("#"), _cells(line, separator)) for number, line in lines]
     numbers = (at for at, (_, comment, cells) in enumerate(rows) if not comment and _number(cells[-1]))
     start = next((at for at in numbers if _number(rows[at][2][0])), None)
     if start is None:
         number, cells = next((number, cells) for number, comment, cells in rows if not comment)
-        raise MotionFileError(f"is no table of numbers: line {number} begins with {cells[0]!r}")
+        raise MotionFileError(f"is not a table of numbers: line {number} begins with {cells[0]!r}")
     body = [(number, cells) for number, comment, cells in rows[start:] if not comment]
     width = len(body[0][1])
     for number, cells in body:
         if len(cells) != width:
             raise MotionFileError(
-                f"is no table of numbers: line {number} has {len(cells)} columns, line {body[0][0]} {width}"
+                f"is not a table of numbers: line {number} has {len(cells)} columns, line {body[0][0]} {width}"
             )
     try:
         table = np.array([cells for _, cells in body], np.float64)
     except ValueError:
         number, cell = next((number, cell) for number, cells in body for cell in cells if not _number(cell))
-        raise MotionFileError(f"is no table of numbers: line {number} holds {cell!r}") from None
+        raise MotionFileError(f"is not a table of numbers: line {number} holds {cell!r}") from None
     names = [cells for _, _, cells in rows[:start] if len(cells) == width and not all(map(_number, cells))]
     header = [cells for _, comment, cells in rows[:start] if not comment]
     if header and not names:
@@ -120,8 +120,8 @@ def _number(cell: str) -> bool:
 
 
 def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
-    """The arrays of a table without a header: root position, root quaternion, joints; frame numbers or times may stand
-    before them."""
+    """The arrays of a table without a header: root position, root quaternion, joints; frame numbers or times may come
+    first."""
     width, out = table.shape[1], {}
     known = {robot.num_joints, *map(len, variants(robot).values())}
     fits = [count for count in (0, 1, 2) if _is_rotation(table[:, count + 3 : count + 7]) and width > count + 7]
@@ -130,7 +130,7 @@ def _by_place(table: np.ndarray, robot: Robot) -> dict[str, Any]:
     if leading is None:
         raise MotionFileError(
             f"has {width} columns; root position, root quaternion and {robot.num_joints} joints are "
-            f"{ROOT_COLUMNS + robot.num_joints}; a header may name others"
+            f"{ROOT_COLUMNS + robot.num_joints}; other columns need a header"
         )
     for column in table.T[:leading]:
         if not _whole(column):
@@ -205,13 +205,13 @@ class _Root(NamedTuple):
 
     @property
     def of(self) -> str:
-        """What the columns of one position, or of one rotation, have in common."""
+        """The part of the name that all columns of one position or rotation share."""
         stem = re.sub("_(m|cm|mm|w|world|deg|degrees|rad)$", "", self.plain)
         return re.sub("_?(roll|pitch|yaw)$", "_angles", stem) if stem.endswith(tuple(_EULER)) else stem[:-1]
 
     @property
     def rank(self) -> int:
-        """Of which body it is: the root's come first."""
+        """Rank of the column's body: those of the root come first."""
         words = self.plain.split("_")
         return next((at for at, word in enumerate(_ROOT_BODIES) if word == words[0]), len(_ROOT_BODIES) - 2)
 
@@ -219,7 +219,7 @@ class _Root(NamedTuple):
 def _root_columns(
     roots: Sequence[_Root], kind: str, axes: Sequence[str], header: Sequence[str], unread: list[int]
 ) -> list[int] | None:
-    """The columns of the position or rotation of the root, in the order of the axes; None where they are not complete.
+    """The columns of the position or rotation of the root, in the order of the axes; None if they are incomplete.
 
     Those of other bodies are added to `unread`.
 
@@ -249,7 +249,7 @@ def _root_columns(
 
 
 def _by_number(columns: dict[str, int]) -> dict[str, int]:
-    """Columns in the order of the numbers in their names, where all have one."""
+    """Columns in the order of the numbers in their names, if all have one."""
     numbered = {name: _NUMBERED.match(_plain(name)) for name in columns}
     if not all(numbered.values()):
         return columns
@@ -257,14 +257,14 @@ def _by_number(columns: dict[str, int]) -> dict[str, int]:
 
 
 def _unit(name: str) -> float:
-    """Factor to radians and metres for the unit that stands at the end of a column's name."""
+    """Factor to radians or metres of the unit at the end of a column's name."""
     plain = _plain(name)
     units = {"_deg": np.radians(1.0), "_degrees": np.radians(1.0), "_cm": 0.01, "_mm": 0.001}
     return next((factor for end, factor in units.items() if plain.endswith(end)), 1.0)
 
 
 def _meaning(name: str, robot: Robot) -> tuple[str, str]:
-    """What kind of quantity a column of this name holds, and of which joint or axis."""
+    """The quantity that a column with this name holds, and its joint or axis."""
     plain = _plain(name)
     if plain in _FRAME or plain.startswith("unnamed"):
         return "frame", ""
@@ -293,7 +293,7 @@ def _plain(name: str) -> str:
 
 
 def _from_euler(angles: np.ndarray, joint_pos: np.ndarray, stated: bool) -> np.ndarray:
-    """Quaternions wxyz of turns around the fixed axes x, then y, then z, in the unit of the joints unless stated."""
+    """Quaternions wxyz of rotations about the fixed axes x, then y, then z, in the joints' unit unless `stated`."""
     if not stated and (in_degrees(joint_pos) or np.abs(angles).max() > 2 * np.pi):
         angles = np.radians(angles)
     half = angles / 2

@@ -1,6 +1,6 @@
-"""What the robot proves about a motion file: by its kinematics, the limits of its joints, and its upright walk.
+"""Evidence about a motion file from the robot: its kinematics, its joint limits and its upright walk.
 
-Files do not state in which order they hold joints without names, or state something else than they hold.
+Many files do not state the order of unnamed joints, or state a wrong one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,23 @@ SAMPLE = 300
 """Number of frames, evenly spread, whose kinematics are computed."""
 
 PLACE_TOLERANCE = 0.02
-"""m between a body of the file and the same one by kinematics: models of one robot differ by millimetres."""
+"""Largest distance in m between a body of the file and its place by kinematics: models of a robot differ by mm."""
 
 EXACT = 0.001
-"""m; bodies that are so near prove by themselves that the joints are read right."""
+"""Distance in m up to which bodies alone prove that the joints are read correctly."""
 
 FAR, FAR_BODY = 0.03, 0.08
-"""m that bodies may be from where the joints put them, on average and the furthest of them. A wrong order of the joints
-of a walk moves them by 0.035 m and more on average, other models of the robot by millimetres."""
+"""Largest mean and largest single distance in m between the bodies and their places by kinematics. A wrong joint order
+moves the bodies of a walk by 0.035 m and more on average, another model of the robot by millimetres."""
 
 WITHIN_LIMITS = 0.05
-"""Fraction of frames beyond the limits of joints up to which the joints can be said to keep their limits."""
+"""Fraction of frames beyond the joint limits up to which a motion counts as within the limits."""
 
 LIMIT_TOLERANCE = 0.01
-"""rad beyond a joint's limit that are ignored."""
+"""Excess over a joint limit in rad that is ignored."""
 
 UPRIGHT, FALLEN = 30.0, 60.0
-"""Mean tilt in degrees up to which a pelvis may be walking, and from which it cannot be."""
+"""Mean tilt of the pelvis in degrees up to which a robot may be walking, and above which it cannot be."""
 
 ORDERS = {MUJOCO: "MuJoCo's", ISAACLAB: "breadth-first (Isaac Lab's)"}
 
@@ -44,13 +44,13 @@ class Candidate(NamedTuple):
     """A way to name the joints of a file."""
 
     label: str
-    """The robot's name for these joints; empty where the file or the user names them."""
+    """The robot's name for these joints; empty if the file or the user names them."""
     order: str
     """MUJOCO, ISAACLAB, "named" by the file or "listed" by the user."""
     robot: Robot
-    """Its joints are those of the file, in the file's order."""
+    """The robot with the joints of the file, in the file's order."""
     is_whole: bool
-    """They are all joints of the robot that the motion is taken to be of."""
+    """Whether they are all joints of the motion's robot."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class Candidate(NamedTuple):
 
 
 def candidates(count: int, named: tuple[str, ...] | None, assume: Assume) -> list[Candidate]:
-    """The ways to name `count` joints: by the names, else as each variant of the robot with so many, in each order.
+    """The ways to name `count` joints: by the names, else as each robot variant with that many, in each order.
 
     Empty for joints of an unknown robot.
     """
@@ -102,7 +102,7 @@ def other_orders(choice: Candidate) -> list[Candidate]:
 
 
 class Poses:
-    """Evenly spread frames of clips that are alike, and how well each interpretation explains them."""
+    """Evenly spread frames of clips with the same joints, and how well each interpretation explains them."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Poses:
         candidates: Sequence[Candidate],
         scale: float = 1.0,
     ):
-        """The clips' quaternions are as the file has them, expected in `order`; their angles are in radians."""
+        """The clips' quaternions are those of the file, expected in `order`; their angles are in radians."""
         joint_pos = np.concatenate([clip.joint_pos for clip in clips])
         root_pos = np.concatenate([clip.root_pos for clip in clips]) * scale
         quat = np.concatenate([clip.root_quat for clip in clips])
@@ -124,7 +124,7 @@ class Poses:
         self.joint_pos = joint_pos[self.index]
         self.order, self.other_order = order, "xyzw" if order == "wxyz" else "wxyz"
         self.quats = {name: quat if name == "wxyz" else quat[:, [3, 0, 1, 2]] for name in ("wxyz", "xyzw")}
-        """The quaternions as wxyz, if the file's are in the order of the key."""
+        """The quaternions as wxyz, assuming that the file's are in the order of the key."""
         self.candidates = candidates
         self.bodies = None if bodies is None else bodies._replace(position=bodies.position[self.index] * scale)
         known = bool(candidates) and candidates[0].robot.walks
@@ -134,14 +134,14 @@ class Poses:
         return self.quats[order][self.index]
 
     def has_places(self) -> bool:
-        """Whether the file's bodies are in more than one or two points."""
+        """Whether the bodies of the file are at different places, not all at one or two points."""
         if self.bodies is None:
             return False
         apart = np.linalg.norm(self.bodies.position - self.bodies.position[:, :1], axis=-1).mean(axis=0)
         return bool((apart > 0.01).mean() > 0.5) and len(np.unique(apart.round(3))) > 2
 
     def _interpret(self, candidates: Sequence[Candidate]) -> "list[Interpretation]":
-        """How well each order of joints and of quaternions explains where the bodies are, the best one first."""
+        """How well each order of joints and of quaternions explains the body positions, the best one first."""
         assert self.bodies is not None
         robot = self.candidates[0].robot
         links = (*robot.body_names, *fixed_links(robot))
@@ -160,7 +160,7 @@ class Poses:
         return sorted(interpretations, key=lambda each: each.error)
 
     def better(self) -> "Interpretation | None":
-        """Another order of the joints that explains far better where the bodies are than the best candidate does.
+        """Another joint order that explains the body positions far better than the best candidate.
 
         It is Isaac Lab's, or one with the joints of both legs or arms exchanged.
         """
@@ -176,14 +176,14 @@ class Poses:
         return float((beyond(self.joint_pos, robot) > LIMIT_TOLERANCE).any(axis=-1).mean()) <= WITHIN_LIMITS
 
     def beyond(self, robot: Robot) -> float:
-        """How far joints are beyond their limits on average, in rad."""
+        """Mean excess of the joints over their limits in rad."""
         return float(beyond(self.joint_pos, robot).mean())
 
     def tilts(self) -> dict[str, float]:
         return {order: tilt(self.quat(order)) for order in (self.order, self.other_order)}
 
     def slip(self, robot: Robot, order: str) -> float:
-        """How far in m the foot that moves less moves between two frames on average: little if a walk is read right."""
+        """Mean displacement in m between two frames of the foot that moves less: small if a walk is read correctly."""
         soles = []
         for at in (self.pairs, self.pairs + 1):
             place = self.all_root_pos[at], self.quats[order][at]
@@ -192,7 +192,7 @@ class Poses:
         return float(moved.min(axis=-1).mean())
 
     def advance(self) -> float:
-        """How far in m the root moves between two frames on average."""
+        """Mean displacement of the root in m between two frames."""
         moved = self.all_root_pos[self.pairs + 1] - self.all_root_pos[self.pairs]
         return float(np.linalg.norm(moved[:, :2], axis=-1).mean())
 
@@ -207,7 +207,7 @@ class Poses:
 
 
 class Interpretation(NamedTuple):
-    """An order of the joints and of the quaternions, and how far the bodies are from where it puts the links."""
+    """An order of the joints and of the quaternions, and the distances of the bodies from the links under it."""
 
     choice: Candidate
     quaternion_order: str
@@ -218,9 +218,9 @@ class Interpretation(NamedTuple):
 
     @property
     def distances(self) -> np.ndarray:
-        """How far in m each body is from the link of its name; from the nearest one where it has no link's name.
+        """Distance in m of each body from the link of its name, or from the nearest link if no link has its name.
 
-        Where all are exactly at some link, the nearest ones count: then the names of bodies are wrong, not the joints.
+        If every body is exactly at some link, the nearest links count: the body names are wrong then, not the joints.
         """
         nearest = self.away.min(axis=1)
         if self.names is None or nearest.mean() < EXACT:
@@ -236,18 +236,18 @@ class Interpretation(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether the bodies are where the joints put them."""
+        """Whether the bodies are where kinematics places them."""
         return self.error <= FAR and float(self.distances.max()) <= FAR_BODY
 
     def misplaced(self, names: Sequence[str]) -> list[int]:
-        """Bodies that are nearer to another link than to the one of their name; names of no links are skipped."""
+        """Bodies that are nearer to another link than to the one of their name, if there is one."""
         nearest = self.away.min(axis=1)
         known = [(row, self.links.index(name)) for row, name in enumerate(names) if name in self.links]
         return [row for row, link in known if self.away[row, link] > nearest[row] + PLACE_TOLERANCE / 2]
 
 
 class Verdict(NamedTuple):
-    """Which of several possibilities holds, whether that is proven, and by what."""
+    """Which of several possibilities holds, whether that is proven, and the evidence."""
 
     choice: int
     proven: bool
@@ -255,25 +255,25 @@ class Verdict(NamedTuple):
 
 
 def joints_by_bodies(poses: Poses) -> Verdict | None:
-    """Which joint is which, by where the bodies are; None without bodies of the robot."""
+    """The joint order according to the body positions; None without bodies of the robot."""
     if not poses.interpretations or not poses.interpretations[0].fits:
         return None
     error = [min(each.error for each in poses.interpretations if each.choice == choice) for choice in poses.candidates]
     best = int(np.argmin(error))
     others = error[:best] + error[best + 1 :]
     proven = not others or min(others) > 1.5 * error[best] + 0.002
-    return Verdict(best, proven, f"the bodies are where they put them (to {1000 * error[best]:.1f} mm)")
+    return Verdict(best, proven, f"the bodies agree with kinematics (to {1000 * error[best]:.1f} mm)")
 
 
 def joints_by_limits(poses: Poses) -> Verdict:
-    """Which joint is which, by limits that differ from joint to joint, where the joints move enough."""
+    """The joint order according to the joint limits, which differ from joint to joint, if the joints move enough."""
     beyond = [poses.beyond(choice.robot) for choice in poses.candidates]
     best = int(np.argmin(beyond))
     others = beyond[:best] + beyond[best + 1 :]
     proven = (
         bool(others) and min(others) > 5 * beyond[best] + 0.001 and poses.keeps_limits(poses.candidates[best].robot)
     )
-    nearest = sorted(beyond)[:2]  # of four possibilities, two are enough to report
+    nearest = sorted(beyond)[:2]  # two of the possibilities are enough to report
     listed = [
         f"{value:.3f} {_words(choice)}"
         for value, choice in zip(beyond, poses.candidates, strict=True)
@@ -284,7 +284,7 @@ def joints_by_limits(poses: Poses) -> Verdict:
 
 
 def joints_by_axes(arrays: Mapping[str, Any], candidates: Sequence[Candidate]) -> Verdict | None:
-    """Which joint is which, by their axes: ASAP's files also hold each joint's rotation around its axis (pose_aa)."""
+    """The joint order according to the axes: ASAP's files also hold each joint's rotation about its axis (pose_aa)."""
     aa = arrays.get("pose_aa")
     count = len(candidates[0].names)
     if not isinstance(aa, np.ndarray) or aa.ndim != 3 or aa.shape[1] < 1 + count or aa.shape[2] != 3:
@@ -296,11 +296,11 @@ def joints_by_axes(arrays: Mapping[str, Any], candidates: Sequence[Candidate]) -
     wrong = [int((np.array(axes) != axis)[moving].sum()) for axes in expected]
     best = int(np.argmin(wrong))
     proven = moving.sum() > count // 2 and wrong[best] == 0 and wrong.count(0) == 1
-    return Verdict(best, True, "the axes in pose_aa are theirs") if proven else None
+    return Verdict(best, True, "the axes in pose_aa agree with it") if proven else None
 
 
 def _axis(joint: str) -> str:
-    """The axis that the name of a joint says: left_hip_pitch_joint turns in pitch, and so do knees and elbows."""
+    """The axis that a joint's name implies: left_hip_pitch_joint rotates in pitch, and so do knees and elbows."""
     word = joint.split("_")[-2] if joint.count("_") else joint
     return "pitch" if word in ("knee", "elbow") else word
 
@@ -311,7 +311,7 @@ def _words(choice: Candidate) -> str:
 
 
 def quaternion_order(poses: Poses, robot: Robot) -> Verdict:
-    """Choice 0 is the order that the format has, 1 the other one."""
+    """The quaternion order. Choice 0 is that of the format, 1 the other one."""
     order, other = poses.order, poses.other_order
     if poses.interpretations and poses.bodies is not None and not poses.bodies.local:
         best = {each.quaternion_order: each.error for each in poses.interpretations[::-1]}  # the better one stays
@@ -330,7 +330,7 @@ def quaternion_order(poses: Poses, robot: Robot) -> Verdict:
             slide = ", ".join(
                 f"{slip * poses.fps:.2f} m/s as {key}" for slip, key in zip(slips, (order, other), strict=True)
             )
-            return Verdict(int(slips[1] < slips[0]), True, f"{words}; the standing foot slides by {slide}")
+            return Verdict(int(slips[1] < slips[0]), True, f"{words}; the stance foot slides by {slide}")
     return Verdict(0, False, words)
 
 
@@ -340,20 +340,20 @@ def _spread(count: int) -> np.ndarray:
 
 
 def beyond(joint_pos: np.ndarray, robot: Robot) -> np.ndarray:
-    """How far joints are beyond their limits, [N, J] rad, 0 within."""
+    """Excess of the joints over their limits, [N, J] rad; 0 within them."""
     low, high = robot.joint_limits.T
     return np.maximum(np.maximum(joint_pos - high, low - joint_pos), 0.0)
 
 
 def excess(joint_pos: np.ndarray, robot: Robot) -> str:
-    """A sentence on how far joints go beyond their limits, empty where they do not."""
+    """Words on how far joints exceed their limits; empty if none does."""
     over = beyond(joint_pos, robot)
     furthest = np.unravel_index(over.argmax(), over.shape)
     if over[furthest] <= LIMIT_TOLERANCE:
         return ""
     share = 100 * (over > LIMIT_TOLERANCE).any(axis=-1).mean()
     worst = f"{robot.joint_names[int(furthest[1])]} by {over[furthest]:.2f} rad in frame {furthest[0]}"
-    return f"{share:.1f} % of the frames are beyond, furthest {worst}"
+    return f"{share:.1f} % of the frames exceed a limit, at worst {worst}"
 
 
 def tilt(quat: np.ndarray) -> float:

@@ -33,13 +33,13 @@ TABLE: tuple[Format, ...] = (
     QPOS,
     UNKNOWN_PROGRAM,
 )
-"""A motion is in the first format whose keys it has; a new file takes the first name in it that has its suffix."""
+"""A motion is read in the first format whose keys it has. A new file is written in the first one with its suffix."""
 
 FORMATS: dict[str, Writer] = {name: writer for known in TABLE for name, writer in known.writers.items()}
 """The formats that can be written, by the name that `write` and `--format` take."""
 
 SUFFIXES = tuple(dict.fromkeys(writer.suffix for writer in FORMATS.values()))
-"""Suffixes of motion files. They are written in lower case and read in any."""
+"""Suffixes of motion files. Files are written with lower-case suffixes; upper case is read too."""
 
 PERSON = ("poses", "pose_body", "body_pose", "smpl_poses", "trans")
 """Keys of recordings of a person."""
@@ -71,16 +71,14 @@ def identify(name: str, arrays: Mapping[str, Any], robot: Robot = G1) -> Content
         joints = first_key(arrays, partly[0].joint_pos)
         roots = dict.fromkeys(key for known in partly for key in known.root_quat or (known.body_quat,))
         raise MotionFileError(f"has {joints} but no root under {' or '.join(roots)} (it holds {held})")
-    raise MotionFileError(
-        f"has no joint positions under a key that is known, such as dof_pos or joint_pos (it holds {held})"
-    )
+    raise MotionFileError(f"has no joint positions under a known key, such as dof_pos or joint_pos (it holds {held})")
 
 
 def format_name(path: Path, name: str | None = None) -> str:
     """The format to write `path` in: `name`, or the first one with its suffix.
 
     Raises:
-      InputError: no format, or not this one, has the suffix.
+      InputError: the suffix is not that of a format, or not that of `name`.
     """
     named = {key: writer for key, writer in FORMATS.items() if name in (None, key)}
     for key, writer in named.items():
@@ -102,9 +100,9 @@ def write(
 
     Args:
       path: the file.
-      motion: several environments only where the format holds them.
+      motion: of several environments only if the format holds them.
       name: one of `FORMATS`, by default the first one with the suffix of `path`.
-      bodies: also write body poses where the format leaves the choice (npz).
+      bodies: also write body poses, in formats where they are optional (npz).
       progress: called with the number of frames whose body poses are done.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Motions of a file that are alike: their names, units and orders settled, by what the robot proves."""
+"""Motions of a file with the same joints: determines their joint names, units and orders."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,28 +15,28 @@ from cmg_jax.robot import Robot
 from cmg_jax.robot._g1 import robot_of
 
 LAFAN1_FPS = 30.0
-"""Rate of tables that do not state theirs: LAFAN1's."""
+"""Frame rate assumed for tables that do not state one: LAFAN1's."""
 
 BEYOND = 0.005
-"""rad beyond their limits on average at which joints in an order that nothing proves are asked for: nearly all walks
-whose joints are in another order are beyond it, and walks that were recorded or retargeted stay within the limits."""
+"""Mean excess over the joint limits in rad above which the user has to state an unproven joint order: nearly all walks
+in another order exceed it, and recorded or retargeted walks stay within the limits."""
 
 NAMELESS = Robot("robot", ())
 """The robot of clips whose joints are not named yet."""
 
 
 class Note(NamedTuple):
-    """Something that reading a file has corrected, taken for granted or to ask."""
+    """A correction, an assumption or an open question from reading a file."""
 
     check: str
     """The check of `inspect` that it belongs to."""
     text: str
     wrong: bool = False
-    """The file is not what its format promises."""
+    """Whether the file contradicts its format."""
 
 
 class Notes:
-    """Notes and questions in the order in which they came up, each once."""
+    """Notes and questions in the order in which they arose, without duplicates."""
 
     def __init__(self) -> None:
         self.notes: dict[Note, None] = {}
@@ -56,7 +56,7 @@ class Group(NamedTuple):
     clips: list[Clip]
     bodies: Bodies | None
     poses: Poses | None
-    """Of finite frames; None where there are none."""
+    """Poses of finite frames; None if there are none."""
     named: bool
     choice: Candidate | None
     """How the joints are named; None for joints of an unknown robot."""
@@ -66,11 +66,11 @@ class Group(NamedTuple):
     """The order in which the quaternions were read."""
     states_fps: bool
     pace: str
-    """What there is to report about the rate of a file that does not state it."""
+    """A remark on the rate of a file that does not state one; empty if there is none."""
 
 
 def settle(members: Sequence[tuple[Content, Columns]], assume: Assume, notes: Notes) -> Group:
-    """Name the joints of motions that are alike, and bring them to our units and orders."""
+    """Name the joints of motions that have the same ones, and convert the motions to our units and orders."""
     first = members[0][0]
     clips: list[Clip] = []
     for content, columns in members:
@@ -99,7 +99,7 @@ def settle(members: Sequence[tuple[Content, Columns]], assume: Assume, notes: No
             scale = scale if on_floor else 1.0
     if scale != 1:
         unit = next(unit for unit, metres in _units.LENGTHS.items() if metres == scale)
-        notes.note("units", f"positions in {unit}, read as metres", not assume.lengths)
+        notes.note("units", f"positions in {unit}, converted to metres", not assume.lengths)
         bodies = bodies and bodies._replace(position=bodies.position * scale)
     settled = _converted(clips, robot, scale, order)
     if poses is not None and robot.has_mjcf and (words := _evidence.excess(poses.all_joint_pos, robot)):
@@ -107,7 +107,7 @@ def settle(members: Sequence[tuple[Content, Columns]], assume: Assume, notes: No
     doubt = ""
     if not first.states_fps and assume.fps is None:
         known = assume.csv_fps is not None or not robot.walks or poses is None or not len(finite[0].joint_pos)
-        doubt = _doubt_rate(settled[0].fps, [] if known else _converted(finite, robot, scale, order), notes)
+        doubt = _report_rate(settled[0].fps, [] if known else _converted(finite, robot, scale, order), notes)
     return Group(
         first.format,
         settled,
@@ -130,12 +130,12 @@ def fps_of(content: Content, assume: Assume) -> float:
     return content.fps() if content.states_fps else assume.csv_fps or LAFAN1_FPS
 
 
-def _doubt_rate(fps: float, walks: Sequence[Clip], notes: Notes) -> str:
-    """Report the rate at which a file that does not state it is read, and how `walks` contradict it."""
-    doubt, absurd = _pace.judge(walks) if walks else ("", False)
-    doubt = f", {doubt}: say the rate with --csv-fps" if doubt else ""
-    text = f"read at {fps:g} frames a second, which the file does not say{doubt}"
-    if absurd:
+def _report_rate(fps: float, walks: Sequence[Clip], notes: Notes) -> str:
+    """Report the rate that is assumed for a file without one, and how `walks` contradict it."""
+    doubt, is_open = _pace.assess(walks) if walks else ("", False)
+    doubt = f"; {doubt}: state the rate with --csv-fps" if doubt else ""
+    text = f"read at {fps:g} frames per second, because the file does not state a rate{doubt}"
+    if is_open:
         notes.ask("fps", text)
     else:
         notes.note("fps", text)
@@ -143,7 +143,7 @@ def _doubt_rate(fps: float, walks: Sequence[Clip], notes: Notes) -> str:
 
 
 def _all_bodies(contents: Sequence[Content]) -> Bodies | None:
-    """The body poses of all motions, one after the other; None where they differ or are missing in one."""
+    """The body poses of all motions, one after the other; None if they differ, or if one has none."""
     each = [bodies for content in contents if (bodies := _columns.bodies(content)) is not None]
     if len(each) < len(contents) or len({(bodies.names, bodies.position.shape[1]) for bodies in each}) != 1:
         return None
@@ -155,7 +155,7 @@ def _all_bodies(contents: Sequence[Content]) -> Bodies | None:
 
 
 def _finite(clips: Sequence[Clip], bodies: Bodies | None) -> tuple[list[Clip], Bodies | None]:
-    """The finite frames of clips and bodies: others prove nothing."""
+    """The finite frames of clips and bodies, the only ones that serve as evidence."""
     found, masks = [], []
     for clip in clips:
         if len({len(clip.joint_pos), len(clip.root_pos), len(clip.root_quat)}) > 1:
@@ -186,7 +186,7 @@ def _choose_joints(
     assume: Assume,
     notes: Notes,
 ) -> tuple[Candidate | None, Verdict | None]:
-    """Which of the candidates the joints are, and what proves it."""
+    """The candidate that names the joints, and the evidence for it."""
     if not candidates or (assume.joints and _columns.joint_names(content) is None and candidates[0].order != "listed"):
         listed = f"; --joint-names names {len(assume.joints)}" if assume.joints else ""
         notes.ask("joint order", f"{count} joints without names{listed}; name them with --joint-names")
@@ -195,21 +195,21 @@ def _choose_joints(
         return candidates[0], None
     verdict = _evidence.joints_by_bodies(poses)
     if poses.interpretations and assume.bodies is None:
-        _doubt_bodies(poses, notes)
+        _ask_about_bodies(poses, notes)
     if verdict is None and len(candidates) > 1:
         verdict = _evidence.joints_by_axes(content.arrays, candidates) or _evidence.joints_by_limits(poses)
     if len(candidates) == 1:
         all_hinges = set(candidates[0].names) == set(candidates[0].robot.hinge_names)
         doubted = bool(poses.interpretations) and assume.bodies is None
         if verdict is None and assume.joint_order is None and all_hinges and not doubted:
-            _doubt_names(poses, candidates[0], notes)
+            _ask_about_names(poses, candidates[0], notes)
         return candidates[0], verdict
     if verdict is not None and verdict.proven:
         choice = candidates[verdict.choice]
         if not choice.is_whole:
             notes.note("joint order", f"{count} joints without names are those of {choice.label}: {verdict.words}")
         if choice.order == ISAACLAB and assume.joint_order is None:
-            remark = "joints in Isaac Lab's order, read so (--assume joint-order=mujoco overrules)"
+            remark = "joints in Isaac Lab's order, read as such (--assume joint-order=mujoco overrides)"
             notes.note("joint order", remark, True)
         return choice, verdict
     return _choose_by_format(content, count, poses, candidates, assume, notes), verdict
@@ -218,16 +218,16 @@ def _choose_joints(
 def _choose_by_format(
     content: Content, count: int, poses: Poses, candidates: list[Candidate], assume: Assume, notes: Notes
 ) -> Candidate:
-    """Joints that nothing proves: all of the robot, or those that the programs of the format mean."""
+    """Joints without evidence: all of the robot, or those that programs write in this format."""
     meant = [choice for choice in candidates if choice.is_whole or choice.label in content.format.fewer_joints]
     if not meant:
         labels = dict.fromkeys(choice.label for choice in candidates)
         known = " or ".join(f"--joint-names {label}" for label in labels)
-        several = "several robots have so many" if len(labels) > 1 else "names are needed"
-        notes.ask("joint order", f"{count} joints without names: {several}; say {known}, or the names")
+        several = "several robots have that many" if len(labels) > 1 else "names are needed"
+        notes.ask("joint order", f"{count} joints without names: {several}; pass {known}, or the names")
         return candidates[0]
     if not meant[0].is_whole:
-        text = f"{count} joints without names, taken as {meant[0].label}, as ASAP and PBHC mean it (else --joint-names)"
+        text = f"{count} joints without names, taken as {meant[0].label}, as in ASAP and PBHC (else pass --joint-names)"
         notes.note("joint order", text)
     beyond = poses.beyond(meant[0].robot)
     others = [poses.beyond(choice.robot) for choice in candidates if choice.label == meant[0].label]
@@ -235,13 +235,13 @@ def _choose_by_format(
     if contradicted and assume.joint_order is None:
         notes.ask(
             "joint order",
-            f"{count} joints without names go beyond their limits by {beyond:.3f} rad on average in MuJoCo's order: "
-            "name them with --joint-names, or insist with --assume joint-order=mujoco",
+            f"{count} joints without names exceed their limits by {beyond:.3f} rad on average in MuJoCo's order: "
+            "name them with --joint-names, or confirm the order with --assume joint-order=mujoco",
         )
     return meant[0]
 
 
-def _doubt_bodies(poses: Poses, notes: Notes) -> None:
+def _ask_about_bodies(poses: Poses, notes: Notes) -> None:
     """Ask about joints that the bodies contradict."""
     best, better = poses.interpretations[0], poses.better()
     remedy = "--assume bodies=ignore reads the joints alone"
@@ -250,20 +250,20 @@ def _doubt_bodies(poses: Poses, notes: Notes) -> None:
         order = "in Isaac Lab's order" if isaac else better.choice.order
         notes.ask(
             "joint order",
-            f"the bodies are {1000 * best.error:.0f} mm from where the joints put them, and "
-            f"{1000 * better.error:.1f} mm {order}: name the joints with --joints, "
-            + ("take that order with --assume joint-order=isaaclab, " if isaac else "")
+            f"the bodies are {1000 * best.error:.0f} mm from their places by kinematics, and "
+            f"{1000 * better.error:.1f} mm {order}: name the joints with --joint-names, "
+            + ("use that order with --assume joint-order=isaaclab, " if isaac else "")
             + f"or {remedy}",
         )
     elif not best.fits:
         notes.ask(
             "joint order",
-            f"the bodies are {best.error:.2f} m from where the joints put them: joints or bodies "
-            f"are not what they are said to be ({remedy})",
+            f"the bodies are {best.error:.2f} m from their places by kinematics: the names or "
+            f"the order of joints or bodies are wrong ({remedy})",
         )
 
 
-def _doubt_names(poses: Poses, named: Candidate, notes: Notes) -> None:
+def _ask_about_names(poses: Poses, named: Candidate, notes: Notes) -> None:
     """Ask about names that the limits of their joints contradict."""
     other = Candidate("", ISAACLAB, _evidence.breadth_first(named.robot), named.is_whole)
     over, over_other = poses.beyond(named.robot), poses.beyond(other.robot)
@@ -271,8 +271,8 @@ def _doubt_names(poses: Poses, named: Candidate, notes: Notes) -> None:
         return
     notes.ask(
         "joint order",
-        f"as they are named, joints go beyond their limits by {over:.3f} rad on average, in Isaac Lab's order by "
-        f"{over_other:.3f}: --assume joint-order=isaaclab takes that order, joint-order=mujoco keeps the names",
+        f"under their names, joints exceed their limits by {over:.3f} rad on average, in Isaac Lab's order by "
+        f"{over_other:.3f}: --assume joint-order=isaaclab uses that order, joint-order=mujoco keeps the names",
     )
 
 
@@ -288,19 +288,21 @@ def _choose_order(form: Format, poses: Poses, verdict: Verdict, assume: Assume, 
             notes.note(check, f"quaternions read as {poses.other_order}")
             return poses.other_order
         if not verdict.proven:
-            notes.ask(check, f"in which order are its quaternions? {verdict.words}; say --assume quaternion=...")
+            words = f"the order of its quaternions is unknown: {verdict.words}"
+            notes.ask(check, f"{words}; state it with --assume quaternion=...")
         return poses.order
     if verdict.choice == 1:
         notes.note(
             check,
-            f"quaternions in {poses.other_order}, where {poses.order} belongs, read so "
-            f"(--assume quaternion={poses.order} overrules)",
+            f"quaternions in {poses.other_order}, where {poses.order} is expected, read as such "
+            f"(--assume quaternion={poses.order} overrides)",
             True,
         )
         return poses.other_order
     if not verdict.proven and min(poses.tilts().values()) > _evidence.FALLEN:
         notes.ask(
             check,
-            f"{verdict.words}: a robot that lies, or no quaternions; --assume quaternion={poses.order} reads it so",
+            f"{verdict.words}: the robot lies down, or these are not quaternions; "
+            f"--assume quaternion={poses.order} accepts them",
         )
     return poses.order

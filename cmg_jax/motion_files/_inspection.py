@@ -1,4 +1,4 @@
-"""What a motion file holds, and whether that is what it states: checks that need no other file, each with a verdict."""
+"""The content of a motion file, and checks that need no other file, each with a verdict."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from cmg_jax.robot._joints import indices
 OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
 
 OFF_FLOOR = 0.3
-"""m that soles may be above or below the floor; a robot that climbs, jumps or lies may be further from it."""
+"""Largest mean distance in m of the soles from the floor; a robot that climbs, jumps or lies may exceed it."""
 
 
 class Check(NamedTuple):
@@ -28,8 +28,8 @@ class Check(NamedTuple):
 
     name: str
     verdict: str
-    """OK ("ok"), WRONG ("wrong"), UNKNOWN ("unknown") where the file holds nothing that would answer the question, or
-    ASK ("ask") where the user has to answer it."""
+    """OK ("ok"), WRONG ("wrong"), UNKNOWN ("unknown") if nothing in the file answers the question, or ASK ("ask") if
+    the user has to answer it."""
     reason: str
 
 
@@ -50,7 +50,7 @@ def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008 
     """Read a motion file and check it.
 
     Raises:
-      InputError: it is no motion file of a known format, or holds no frames.
+      InputError: it is not a motion file of a known format, or holds no frames.
       OSError: it cannot be opened.
     """
     try:
@@ -63,12 +63,13 @@ def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008 
 
 
 def _checks(reading: Reading, assume: Assume) -> list[Check]:
-    """All checks; those of orders and limits look at the first group of motions that are alike."""
+    """All checks; those of orders and limits use the first group of motions with the same joints."""
     group, found = reading.groups[0], reading.clips
-    numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
-    if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
+    bodies = group.bodies if len(reading.groups) == 1 else None
+    numbers = check_numbers(found, bodies)
+    if _invalid_numbers(found, bodies) or group.poses is None:
         skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order")
-        return [numbers, *(Check(name, UNKNOWN, "not while the numbers are wrong") for name in skipped)]
+        return [numbers, *(Check(name, UNKNOWN, "not checked: the numbers are wrong") for name in skipped)]
     checks = [
         numbers,
         check_fps(group, found),
@@ -82,10 +83,10 @@ def _checks(reading: Reading, assume: Assume) -> list[Check]:
 
 
 def _with_notes(check: Check, reading: Reading) -> Check:
-    """A check with what reading the file has corrected, or asks."""
+    """A check with the notes and questions from reading the file."""
     asked = [note.text for note in reading.questions if note.check == check.name]
     if check.name == "limits" and any(question.check == "joint order" for question in reading.questions):
-        return check._replace(verdict=UNKNOWN, reason="not while it is unknown which joint is which")
+        return check._replace(verdict=UNKNOWN, reason="not checked: the joint order is unknown")
     if asked and check.verdict != WRONG:
         return check._replace(verdict=ASK, reason="; ".join(asked))
     noted = [note for note in reading.notes if note.check == check.name]
@@ -98,37 +99,42 @@ def _with_notes(check: Check, reading: Reading) -> Check:
 
 
 def check_numbers(found: Sequence[Clip], bodies: Bodies | None) -> Check:
-    """Whether numbers are finite, arrays of one length, quaternions of length 1, and no frame jumps."""
-    jumps = 0
+    """Whether numbers are finite, arrays of equal length, quaternions of length 1, and no frame jumps."""
+    if invalid := _invalid_numbers(found, bodies):
+        return Check("numbers", WRONG, invalid)
+    pieces = [_clips.split_at_jumps(clip) for clip in found]
+    if jumps := sum(map(len, pieces)) - len(found):
+        first = next(cut[0] for cut in pieces if len(cut) > 1)
+        words = f"{jumps} jump{'s' * (jumps > 1)} between frames, the first after frame {len(first.joint_pos) - 1}"
+        return Check("numbers", WRONG, words)
+    return Check("numbers", OK, "finite, of equal length, without jumps")
+
+
+def _invalid_numbers(found: Sequence[Clip], bodies: Bodies | None) -> str:
+    """Why the numbers cannot be used for other checks; empty if they can."""
     for clip in found:
         try:
             _clips.check(clip._replace(joint_vel=None, fps=1.0))
         except MotionFileError as rejected:
-            return Check("numbers", WRONG, f"{clip.name}: {rejected.reason}")
+            return f"{clip.name}: {rejected.reason}"
         if clip.joint_vel is not None and not np.isfinite(clip.joint_vel).all():
-            return Check("numbers", WRONG, f"{clip.name}: joint_vel is not finite")
-        jumps += len(_clips.split_at_jumps(clip)) - 1
+            return f"{clip.name}: joint_vel is not finite"
     frames = sum(len(clip.joint_pos) for clip in found)
     if bodies is not None and len(bodies.position) != frames:
-        return Check("numbers", WRONG, f"body positions have {len(bodies.position)} frames, joints {frames}")
+        return f"body positions have {len(bodies.position)} frames, joints {frames}"
     if bodies is not None and not np.isfinite(bodies.position).all():
-        return Check("numbers", WRONG, "body positions are not finite")
-    if jumps:
-        first = next(pieces[0] for clip in found if len(pieces := _clips.split_at_jumps(clip)) > 1)
-        return Check(
-            "numbers", WRONG, f"{jumps} jumps between frames, the first after frame {len(first.joint_pos) - 1}"
-        )
-    return Check("numbers", OK, "finite, of one length, without jumps")
+        return "body positions are not finite"
+    return ""
 
 
 def check_fps(group: Group, found: Sequence[Clip]) -> Check:
     """Whether velocities agree with positions at the declared rate."""
     declared = found[0].fps
-    statement = f"declares {declared:.4g}" if group.states_fps else f"does not say; read at {declared:g}"
+    statement = f"declares {declared:.4g}" if group.states_fps else f"states no rate; read at {declared:g}"
     if not _clips.is_rate(declared):
-        return Check("fps", WRONG, f"{statement}, which is no rate")
+        return Check("fps", WRONG, f"{statement}, which is not a plausible rate")
     if all(clip.joint_vel is None for clip in found):
-        return Check("fps", UNKNOWN, f"{statement}; there are no velocities to check it with{group.pace}")
+        return Check("fps", UNKNOWN, f"{statement}; there are no velocities to check it against{group.pace}")
     implied = [rate for clip in found if (rate := _clips.implied_fps(clip)) is not None]
     if not implied:
         return Check("fps", UNKNOWN, f"{statement}; hardly anything moves")
@@ -139,7 +145,7 @@ def check_fps(group: Group, found: Sequence[Clip]) -> Check:
 
 
 def check_units(group: Group) -> Check:
-    """Radians and metres, which reading has made sure of, and a root that is as high as the legs say."""
+    """Radians and metres, which reading ensures, and a root height that agrees with the legs."""
     name, robot, poses = "units", group.clips[0].robot, group.poses
     statement = "radians and metres"
     if poses is None or not robot.walks:
@@ -151,19 +157,19 @@ def check_units(group: Group) -> Check:
     statement += f"; the soles are {off:.2f} m above or below the floor on average"
     _, sideways, up = poses.all_root_pos[poses.index].T
     if np.abs(heights - up + np.abs(sideways)).mean() < min(off / 2, OFF_FLOOR):
-        return Check(name, ASK, f"{statement}: is the root's height its y, where z belongs?")
+        return Check(name, ASK, f"{statement}: its y seems to be the root's height, where z is expected")
     return Check(name, OK, statement)
 
 
 def check_joint_order(group: Group, assume: Assume) -> Check:
-    """Which joint is which: by names, without them by the bodies, or by the limits of the joints."""
+    """The joint order: by names, else by the bodies or by the joint limits."""
     name, robot, poses = "joint order", group.clips[0].robot, group.poses
     names = robot.joint_names
     assert poses is not None
     if not robot.walks:
         strangers = [joint for joint in names if joint not in assume.robot.hinge_names]
         return Check(
-            name, UNKNOWN, f"{len(names)} joints, not those of {assume.robot.name}: {', '.join(strangers[:3])}"
+            name, UNKNOWN, f"{len(names)} joints, of which {assume.robot.name} lacks {', '.join(strangers[:3])}"
         )
     statement = f"{len(names)} joints {'named' if group.named else 'without names'}"
     if group.named:
@@ -175,13 +181,13 @@ def check_joint_order(group: Group, assume: Assume) -> Check:
     contradicts = order == ISAACLAB and assume.joint_order is None
     if poses.interpretations and poses.interpretations[0].fits:
         statement += "" if group.named else f"; read in {_evidence.ORDERS.get(order, 'the listed')} order"
-        where = f"the bodies are where they put them (to {1000 * poses.interpretations[0].error:.1f} mm)"
+        where = f"the bodies agree with kinematics (to {1000 * poses.interpretations[0].error:.1f} mm)"
         if contradicts:
             return Check(name, WRONG, f"{statement}, not in MuJoCo's; {where}")
         return Check(name, OK, f"{statement}; {where}")
     if poses.interpretations:
         error = poses.interpretations[0].error
-        return Check(name, WRONG, f"{statement}; the bodies are {error:.2f} m from where the joints put them")
+        return Check(name, WRONG, f"{statement}; the bodies are {error:.2f} m from their places by kinematics")
     if group.named or order == "listed":
         return Check(name, OK, statement)
     if group.joints is None:
@@ -196,14 +202,14 @@ def check_limits(group: Group) -> Check:
     """Whether all joints are within their limits."""
     robot, poses = group.clips[0].robot, group.poses
     if not robot.has_mjcf or poses is None:
-        return Check("limits", UNKNOWN, "not known of this robot's joints")
+        return Check("limits", UNKNOWN, "the limits of this robot's joints are not known")
     words = _evidence.excess(poses.all_joint_pos, robot)
     return Check("limits", WRONG, words) if words else Check("limits", OK, "all joints within their limits")
 
 
 def check_quaternion_order(group: Group, assume: Assume) -> Check:
-    """Which order the quaternions have: by the bodies, without them by the pelvis, which a walking robot carries
-    upright, and by the standing foot."""
+    """The order of the quaternions: by the bodies, else by the pelvis, which is upright in a walk, and by the stance
+    foot."""
     name, poses, verdict = "quaternion order", group.poses, group.quaternion
     assert poses is not None
     assert verdict is not None
@@ -215,11 +221,11 @@ def check_quaternion_order(group: Group, assume: Assume) -> Check:
     expected = assume.quaternion or (proven if group.format.quaternion_by == "proof" else poses.order)
     if proven == expected:
         return Check(name, OK, f"{proven}: {verdict.words}")
-    return Check(name, WRONG, f"{proven}, where {other} belongs: {verdict.words}")
+    return Check(name, WRONG, f"{proven}, where {other} is expected: {verdict.words}")
 
 
 def check_body_order(group: Group) -> Check:
-    """Whether each body is nearest to the link of its name or place, where the joints put the links."""
+    """Whether each body is nearest to the link of its name or position, by kinematics."""
     name, poses = "body order", group.poses
     if poses is None or poses.bodies is None:
         return Check(name, UNKNOWN, "the file holds no bodies")
@@ -227,12 +233,12 @@ def check_body_order(group: Group) -> Check:
     count = bodies.position.shape[1]
     statement = f"{count} bodies {'named' if bodies.names else 'without names'}"
     if not poses.has_places():
-        return Check(name, WRONG, f"{statement}, most of them in one place: no body poses")
+        return Check(name, WRONG, f"{statement}, most of them at one point: these are not body poses")
     if not poses.interpretations:
-        return Check(name, UNKNOWN, f"{statement}, of a robot that is not known")
+        return Check(name, UNKNOWN, f"{statement}, of an unknown robot")
     best = poses.interpretations[0]
     if not best.fits:
-        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from where the joints put their links")
+        return Check(name, WRONG, f"{statement}; they are {best.error:.2f} m from their links by kinematics")
     robot = group.clips[0].robot
     links = robot.body_names
     if bodies.names is None and count != len(links):
@@ -244,9 +250,9 @@ def check_body_order(group: Group) -> Check:
         found = best.links[int(best.away[row].argmin())]
         others = f", and {len(misplaced) - 1} more" if misplaced[1:] else ""
         isaac = bodies.names is None and not best.misplaced(breadth_first(robot, links))
-        remark = "; all are in the order breadth-first (Isaac Lab's)" if isaac else ""
+        remark = "; all are in breadth-first order (Isaac Lab's)" if isaac else ""
         return Check(
-            name, WRONG, f"{statement}; body {row} is the {found} where {expected[row]} belongs{others}{remark}"
+            name, WRONG, f"{statement}; body {row} is the {found} where {expected[row]} is expected{others}{remark}"
         )
     known = indices([link for link in expected if link in links], links)
     order = "MuJoCo's order" if (np.diff(known) > 0).all() else "another order: read by name"

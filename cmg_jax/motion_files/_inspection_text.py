@@ -1,4 +1,4 @@
-"""What an inspection found, as text."""
+"""An inspection as text."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from cmg_jax.motion_files import _clips
 from cmg_jax.motion_files._inspection import Inspection
 
 SMOOTHING = 0.6
-"""s over which the velocity of the root is averaged: about a stride."""
+"""Seconds over which the velocity of the root is averaged: about a stride."""
 
 
 def text(path: Path, found: Inspection) -> str:
-    """What the file holds, and a line for each check."""
+    """The content of the file, and a line for each check."""
     content, first = found.content, found.clips[0]
     frames = sum(len(clip.joint_pos) for clip in found.clips)
     lines = [

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmg_jax.model._model import CMGConfig
-from cmg_jax.robot import Robot, _bodies, _odometry, _root_pose, _rotation
+from cmg_jax.robot import Robot, _bodies, _odometry, _root_pose, _rotation, split_frame
 from cmg_jax.robot._g1 import robot_of
 
 ROOTS = ("command", "odometry")
@@ -66,10 +66,11 @@ def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarra
       config: of the model.
       trajectory: frames [..., T+1, D], joint positions [rad] and velocities [rad/s].
       commands: [..., T, 3] vx, vy [m/s] and yaw rate [rad/s]; frame t+1 follows frame t under commands[t].
-      root: one of `ROOTS`. Of a robot whose feet are not known only "command" is possible, and its root has no height.
+      root: one of `ROOTS`. Only "command" is possible for a robot without known feet, whose root stays at
+        height 0.
     """
-    joint_pos, joint_vel = np.split(trajectory, 2, axis=-1)
     robot, fps = config.robot, config.fps
+    joint_pos, joint_vel = map(np.asarray, split_frame(trajectory, robot.num_joints)[:2])
     if root == "odometry":
         place = _odometry.root_from_feet(joint_pos, robot, fps)
     else:

@@ -1,4 +1,4 @@
-"""Names of joints in motion files, under whatever key and in whatever form a program writes them."""
+"""Joint names in motion files, under any key and in any form that programs write."""
 
 import json
 import re
@@ -17,17 +17,17 @@ STEPS = ("dt", "timestep", "time_step")
 TIMES = ("time", "times", "t", "timestamps", "timestamp")
 
 MIN_JOINTS = 4
-"""A shorter list of joints under an unknown key is one of some joints, such as those of a hand."""
+"""A shorter list under an unknown key names only some joints, such as those of a hand, and is ignored."""
 
 MAX_LENGTH = 10_000
-"""Entries, or characters of one text, up to which names are looked for under an unknown key."""
+"""Largest number of entries, or of characters of a text, that is searched for names under an unknown key."""
 
 
 def listed(value: Any, nested: bool = False) -> tuple[str, ...] | None:
     """The entries of a list of names; None for anything else.
 
-    It is a list, a tuple, an array, a dictionary from names to their places or the reverse, or one text of names that
-    commas separate or that is JSON. It may stand in a list by itself.
+    `value` may be a list, a tuple, an array, a dictionary from names to positions or the reverse, or a text of names
+    separated by commas or in JSON. A list of one such value is accepted too.
     """
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "OSU":
@@ -38,7 +38,7 @@ def listed(value: Any, nested: bool = False) -> tuple[str, ...] | None:
     if isinstance(value, str):
         value = _split(value)
     if isinstance(value, dict):
-        value = _by_place(value)
+        value = _by_position(value)
     if not isinstance(value, list | tuple) or (value and all(name is None for name in value)):
         return None
     if len(value) == 1 and not nested:
@@ -49,20 +49,20 @@ def listed(value: Any, nested: bool = False) -> tuple[str, ...] | None:
 
 
 def _split(text: str) -> Any:
-    """The names in one text."""
+    """The names in a text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return [name for name in re.split(r"[,;\s]+", text.strip("[](){} \n")) if name] if text.strip() else None
 
 
-def _by_place(value: dict[Any, Any]) -> list[Any] | None:
-    """The names of a dictionary in the order of their places."""
-    names, places = list(value), list(value.values())
-    if all(isinstance(place, str | bytes) for place in places):
-        names, places = places, names
+def _by_position(value: dict[Any, Any]) -> list[Any] | None:
+    """The names of a dictionary in the order of their positions."""
+    names, positions = list(value), list(value.values())
+    if all(isinstance(position, str | bytes) for position in positions):
+        names, positions = positions, names
     try:
-        numbers = np.array(places, np.int64)
+        numbers = np.array(positions, np.int64)
     except (TypeError, ValueError, OverflowError):
         return None
     if numbers.ndim != 1 or not numbers.size:
@@ -72,8 +72,8 @@ def _by_place(value: dict[Any, Any]) -> list[Any] | None:
     return [names[index] for index in order] if rising else None
 
 
-def lifted(motion: Mapping[str, Any], beside: Mapping[str, Any], robot: Robot) -> dict[str, Any]:
-    """A motion with the names of joints and the rate that stand in `beside`, where it has none of its own."""
+def with_shared(motion: Mapping[str, Any], beside: Mapping[str, Any], robot: Robot) -> dict[str, Any]:
+    """`motion` with the joint names and the rate of `beside`, if it has none itself."""
     out, rates = dict(motion), (*RATES, *STEPS)
     if not any(key in motion for key in (*rates, *TIMES)):
         out |= {key: beside[key] for key in rates if beside.get(key) is not None}
@@ -85,7 +85,7 @@ def lifted(motion: Mapping[str, Any], beside: Mapping[str, Any], robot: Robot) -
 
 
 def without_root(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names without that of a free joint before them."""
+    """`names` without a leading free joint."""
     free = len(names) > 1 and re.search("root|free|float", names[0].lower())
     return names[1:] if free else names
 
@@ -93,9 +93,9 @@ def without_root(names: tuple[str, ...]) -> tuple[str, ...]:
 def found(
     arrays: Mapping[str, Any], robot: Robot, counts: tuple[int, ...] | None = None
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The lists in `arrays` of which every entry names a joint of `robot`, with their keys.
+    """The lists in `arrays` whose entries all name joints of `robot`, with their keys.
 
-    With `counts`, only lists of so many joints.
+    With `counts`, only lists of these lengths.
     """
     known = {*(robot.hinge_names if robot.has_mjcf else robot.joint_names), *G1_29_JOINTS}
     for key, value in arrays.items():

@@ -1,4 +1,4 @@
-"""Motion files opened: NPZ, pickles (joblib's too) and tables, each as the motions that it holds, arrays by their keys.
+"""Opens NPZ files, pickles (joblib's too) and tables as motions: dictionaries of arrays by their keys.
 
 The first bytes say what a file is, not its name. Nothing in a file is ever executed.
 """
@@ -18,11 +18,11 @@ from cmg_jax.pickles import PickleError, Placeholder
 from cmg_jax.robot import G1, Robot
 
 MIN_FRAMES = 3
-"""A list of fewer dictionaries is one of motions."""
+"""A list of fewer dictionaries is a list of motions, not of frames."""
 
 
 def load(path: Path, robot: Robot = G1) -> Mapping[str, Mapping[str, Any]]:
-    """The motions of a file by their names: its stem, with a number or key where it holds several.
+    """The motions of a file by name: the file's stem, with a number or key if there are several.
 
     Raises:
       MotionFileError: it is of another kind, or damaged.
@@ -47,7 +47,7 @@ def load(path: Path, robot: Robot = G1) -> Mapping[str, Mapping[str, Any]]:
 def _motions(name: str, content: Any, robot: Robot) -> Mapping[str, Mapping[str, Any]]:
     """One motion, a dictionary or list of motions, or a list of frames.
 
-    Names of joints and the rate may stand beside the motions, names also in a dictionary beside the arrays of one.
+    Joint names and the rate may be stored beside the motions, names also in a dictionary beside the arrays of one.
     """
     if isinstance(content, np.ndarray) and content.dtype == object:
         content = content.tolist()
@@ -60,16 +60,16 @@ def _motions(name: str, content: Any, robot: Robot) -> Mapping[str, Mapping[str,
     beside = {str(key): value for key, value in items if not isinstance(value, dict)}
     # A motion may hold a dictionary of other things.
     if several and (len(several) == len(items) or not any(_is_table(value) for value in beside.values())):
-        return {key: _names.lifted(motion, beside, robot) for key, motion in several.items()}
+        return {key: _names.with_shared(motion, beside, robot) for key, motion in several.items()}
     if not isinstance(content, dict):
         found = repr(content) if isinstance(content, Placeholder) else f"a {type(content).__name__}"
         raise MotionFileError(
-            f"holds {found}, no dictionary of arrays: write one such as {{'fps': ..., 'root_pos': ..., ...}}"
+            f"holds {found}, not a dictionary of arrays: write one such as {{'fps': ..., 'root_pos': ..., ...}}"
         )
     for described in several.values():
         # A rate in it may be that of something else, such as of the recording that was retargeted.
         names = {key: value for key, value in described.items() if key not in (*_names.RATES, *_names.STEPS)}
-        content = _names.lifted(content, names, robot)
+        content = _names.with_shared(content, names, robot)
     return {name: content}
 
 

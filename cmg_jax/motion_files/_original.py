@@ -8,7 +8,7 @@ from cmg_jax.motion_files._names import BODY_NAMES
 
 
 def read(content: Content) -> Columns:
-    """Some files hold velocities of the bodies instead of positions: the root's path is then their sum."""
+    """Some files hold velocities of the bodies instead of positions: the root's path is then their integral."""
     if content.format.body_pos in content.arrays:
         return by_keys(content)
     joint_pos, joint_vel = joints(content)

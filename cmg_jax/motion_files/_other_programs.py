@@ -1,4 +1,4 @@
-"""Formats of other programs that are read only; their keys are all that reading them takes."""
+"""Formats of other programs, which are read only. Their keys are enough to read them."""
 
 from cmg_jax.motion_files._format import Format
 from cmg_jax.motion_files._qpos import read_wide

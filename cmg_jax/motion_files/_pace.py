@@ -1,7 +1,7 @@
-"""The rate at which a walk was recorded, for motions that do not state it.
+"""The frame rate of a recorded walk, for motions that do not state it.
 
-A robot, or a person, falls over the standing foot as an inverted pendulum does, and gravity is known: how fast the
-body accelerates away from the foot it stands on, in frames, gives the frames in a second.
+A walking robot or person falls over the stance foot like an inverted pendulum. Gravity is known, so the acceleration of
+the body away from the stance foot, measured in frames, gives the frame rate.
 """
 
 from collections.abc import Sequence
@@ -18,20 +18,21 @@ FRAMES = 3000
 """Number of frames of a clip that are used."""
 
 STEP = 0.06
-"""m; a foot that is less far ahead of the other, and then behind it, makes no step."""
+"""Distance in m by which one foot has to be ahead of the other, and then behind it, to count as a step."""
 
 SLOWEST, FASTEST = 0.9, 5.0
 """Steps per second of a walk."""
 
 MIN_STEPS = 8
 
-SLOW, FAST, ABSURD = 1.25, 1.8, 2.5
-"""Factors by which the pendulum's rate may be above or below the other before that is reported, and before the rate is
-asked for: a walk is not quite a pendulum, noise makes the rate less, and the root may be made up."""
+ABOVE, BELOW, UNUSABLE = 1.25, 1.8, 2.5
+"""Factors by which the pendulum's rate may be above or below the assumed one before that is reported, and either way
+before the user has to state the rate: a walk is only roughly a pendulum, noise lowers the rate, and the root may be
+invented."""
 
 
 def steps_per_second(clip: Clip) -> float | None:
-    """Steps per second in the brisker half of a clip's steps; None where it takes hardly any."""
+    """Steps per second in the faster half of a clip's steps; None if it takes hardly any."""
     soles = _feet.sole_positions(clip.robot, qpos(clip.robot, clip.joint_pos[:FRAMES]))
     ahead = np.subtract(*np.moveaxis(soles[..., 0].mean(axis=-1), -1, 0))  # m, left before right
     steps, side = [], 0
@@ -45,8 +46,8 @@ def steps_per_second(clip: Clip) -> float | None:
 
 
 def pendulum_fps(clip: Clip) -> float | None:
-    """The rate at which the body sways sideways over its standing foot as a pendulum of its height; None where it
-    does not."""
+    """The rate at which the body sways sideways over its stance foot like a pendulum of its height; None if it does
+    not."""
     index = slice(0, FRAMES)
     root_quat = clip.root_quat[index]
     positions = qpos(clip.robot, clip.joint_pos[index], clip.root_pos[index], root_quat)
@@ -67,23 +68,23 @@ def pendulum_fps(clip: Clip) -> float | None:
     if len(steps) < MIN_STEPS:
         return None
     distance, acceleration, height = np.array(steps).T
-    if (distance * acceleration > 0).mean() < 0.8:  # towards the foot, or without a swing
+    if (distance * acceleration > 0).mean() < 0.8:  # it accelerates towards the foot, or hardly sways
         return None
     square = GRAVITY * (distance * acceleration).sum() / (height.mean() * np.square(acceleration).sum())
     return float(np.sqrt(square))
 
 
-def judge(clips: Sequence[Clip]) -> tuple[str, bool]:
-    """What there is to report about the rate of clips that do not state it, empty where it fits; and whether to ask."""
+def assess(clips: Sequence[Clip]) -> tuple[str, bool]:
+    """A remark on the rate of clips that do not state it, empty if it is plausible; whether the user must state it."""
     walks = [clip for clip in clips[:8] if len(clip.joint_pos) > 20]
     fps = clips[0].fps
     steps = [rate for clip in walks if (rate := steps_per_second(clip)) is not None]
     rate = float(np.median(steps)) if steps else None
     if rate is not None and not SLOWEST <= rate <= FASTEST:
-        return f"at which it takes {rate:.2f} steps a second", True
+        return f"it then takes {rate:.2f} steps per second", True
     fits = [fit for clip in walks if (fit := pendulum_fps(clip)) is not None]
     if not fits:
         return "", False
     fit = float(np.median(fits))
-    doubt = fit > SLOW * fps or fit < fps / FAST
-    return f"but it sways as if recorded at about {fit:.0f}" if doubt else "", not 1 / ABSURD < fit / fps < ABSURD
+    doubt = fit > ABOVE * fps or fit < fps / BELOW
+    return f"it sways as if recorded at about {fit:.0f}" if doubt else "", not 1 / UNUSABLE < fit / fps < UNUSABLE

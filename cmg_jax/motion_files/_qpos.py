@@ -1,4 +1,4 @@
-"""MuJoCo trajectories, read only: a free joint stands before the hinges, and perhaps an object's pose behind them."""
+"""MuJoCo trajectories, read only: a free joint precedes the hinges, and an object's pose may follow them."""
 
 import numpy as np
 
@@ -11,17 +11,17 @@ def read(content: Content) -> Columns:
     """Root and joints of `qpos`. OmniRetarget has the quaternion before the position."""
     qpos, qvel = joints(content)
     if qpos.shape[1] <= ROOT:
-        raise MotionFileError(f"qpos has {qpos.shape[1]} columns; a root and joints are more than 7")
+        raise MotionFileError(f"qpos has {qpos.shape[1]} columns; a root and joints need more than 7")
     named, num_joints, note = joint_names(content), qpos.shape[1] - ROOT, ""
     if named is not None and len(named) < num_joints:
-        note = f"the last {num_joints - len(named)} columns of qpos are no joints of it"
+        note = f"the last {num_joints - len(named)} columns of qpos are not joints of it"
         num_joints = len(named)
     elif named is None and num_joints == content.robot.num_joints + ROOT:
         num_joints, note = content.robot.num_joints, "the last 7 columns, an object's pose, are left out"
     first, second = (np.abs(np.linalg.norm(qpos[:, at : at + 4], axis=-1) - 1).max() for at in (0, 3))
     quat_first = first < 0.05 < second
     if quat_first:
-        note = "; ".join(filter(None, [note, "the quaternion stands before the position"]))
+        note = "; ".join(filter(None, [note, "the quaternion comes before the position"]))
     pos, quat = (qpos[:, 4:7], qpos[:, :4]) if quat_first else (qpos[:, :3], qpos[:, 3:7])
     velocity = None
     if qvel is not None and qvel.ndim == 2 and qvel.shape[1] >= 6 + num_joints:
@@ -30,7 +30,7 @@ def read(content: Content) -> Columns:
 
 
 def read_wide(content: Content) -> Columns:
-    """Joints and root by their keys, but where `joint_pos` is so wide that it holds the root too (holosoma)."""
+    """Joints and root by their keys, or both from `joint_pos` if it is wide enough to hold the root too (holosoma)."""
     joint_pos, _ = joints(content)
     named = joint_names(content)
     num_joints = content.robot.num_joints if named is None else len(named)

@@ -1,7 +1,7 @@
-"""Motion files read into clips: all that reads motion reads it here.
+"""Reads motion files into clips; every program that reads motion does so here.
 
-What a file states counts before what its format promises, and names count before places. What the robot proves to be
-otherwise is corrected, with a note; what is suspicious and cannot be proven is asked for.
+What a file states takes precedence over its format, and names over positions. Errors that the robot proves are
+corrected, with a note. Suspicious content that nothing proves becomes a question, which the user has to answer.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ from cmg_jax.motion_files._group import Group, Note, Notes, fps_of, settle
 
 
 class Reading(NamedTuple):
-    """The motions of a file, and what there is to report about how they were read."""
+    """The motions of a file, with the notes and questions from reading them."""
 
     contents: list[Content]
     groups: list[Group]
     notes: list[Note]
-    """What was corrected or taken for granted."""
+    """Corrections and assumptions."""
     questions: list[Note]
-    """What the file does not prove. `read` refuses a file with questions."""
+    """What the user has to state. `read` refuses a file with open questions."""
 
     @property
     def clips(self) -> list[Clip]:
@@ -33,14 +33,14 @@ class Reading(NamedTuple):
 
 
 def read(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008  (immutable)
-    """The clips of a motion file in radians, metres, seconds and wxyz, corrected where the robot proves an error.
+    """The clips of a motion file in radians, metres, seconds and wxyz, corrected if the robot proves an error.
 
     Args:
       path: an NPZ, CSV or pickle file in any of the formats that `docs/file_formats.md` lists.
       assume: what the user knows about files that do not state it.
 
     Raises:
-      MotionFileError: an InputError: it is no motion file or damaged, it lacks something, or something has to be asked.
+      MotionFileError: it is not a motion file or is damaged, it lacks something, or a question is open.
       OSError: it cannot be opened.
     """
     try:
@@ -53,10 +53,10 @@ def read(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008  (immu
 
 
 def examine(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008
-    """As `read`, but with open questions: the clips are then as the format has them.
+    """Like `read`, but with open questions, whose clips are read as the format defines them.
 
     Raises:
-      MotionFileError: it is no motion file or damaged, or it lacks something. The message does not name the file.
+      MotionFileError: it is not a motion file or is damaged, or it lacks something. The message does not name the file.
       OSError: it cannot be opened.
     """
     motions = _open.load(path, assume.robot)
@@ -85,7 +85,7 @@ def _take(name: str, arrays: Mapping[str, Any], assume: Assume) -> tuple[Content
     columns = _columns.columns(content)
     names, count = _columns.joint_names(content), columns.joint_pos.shape[-1]
     if names and len(names) != count:
-        raise MotionFileError(f"names {len(names)} joints and holds {count}")
+        raise MotionFileError(f"names {len(names)} joints but holds {count}")
     if names and len(set(names)) < len(names):
         twice = next(name for at, name in enumerate(names) if name in names[:at])
         raise MotionFileError(f"names joint {twice} twice")

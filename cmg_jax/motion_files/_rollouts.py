@@ -13,7 +13,7 @@ from cmg_jax.robot._bodies import Progress, body_poses
 
 
 def read(content: Content) -> Columns:
-    """One episode [T, J] or several [N, T, J], with the command of each frame where the file has it."""
+    """One episode [T, J] or several [N, T, J], with the command of each frame if the file has it."""
     key = content.key(content.format.joint_pos) or ""
     dims = np.ndim(content.arrays[key])
     if dims not in (2, 3):

@@ -1,6 +1,6 @@
 """NPZ as tracking tasks read it, all in the world: mjlab's in MuJoCo's order, BeyondMimic's in Isaac Lab's.
 
-Neither loader looks at names: both take joints and bodies by their place. The names are in the file for all others.
+Neither loader uses names: both take joints and bodies by position. The names are in the file for other readers.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Units of a motion, where the file has others than radians and metres, and quaternions of another length than 1."""
+"""Converts motions to radians, metres and quaternions of length 1."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from cmg_jax.motion_files._clips import Clip, implied_fps
 
 LENGTH_TOLERANCE = 0.1
-"""By which the length of a quaternion may differ from 1: it was scaled or rounded. Others are no rotations."""
+"""Deviation of a quaternion's length from 1 that scaling or rounding explains. Others are not rotations."""
 
 LENGTHS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
@@ -38,7 +38,7 @@ def normalized_quaternions(clips: Sequence[Clip], note: Report) -> list[Clip]:
 
 
 def in_radians(clips: list[Clip], angles: str | None, note: Report, ask: Report) -> list[Clip]:
-    """The clips in radians; `angles` is the unit that the user says, if any."""
+    """The clips in radians; `angles` is the unit that the user states, if any."""
     every = np.concatenate([clip.joint_pos.ravel() for clip in clips])
     degrees = angles == "degrees" or (angles is None and in_degrees(every))
     finite = np.abs(every[np.isfinite(every)])
@@ -46,15 +46,16 @@ def in_radians(clips: list[Clip], angles: str | None, note: Report, ask: Report)
         if angles is None and finite.size and np.quantile(finite, 0.999) > 2 * np.pi:
             ask(
                 "units",
-                f"joint angles reach {finite.max():.4g}, neither radians nor degrees (--assume angles=... says)",
+                f"joint angles reach {finite.max():.4g}, neither radians nor degrees; "
+                "state the unit with --assume angles=...",
             )
         return clips
-    note("units", "joint angles in degrees, read as radians", angles is None)
+    note("units", "joint angles in degrees, converted to radians", angles is None)
     out = []
     for clip in clips:
         turned = clip._replace(joint_pos=np.radians(clip.joint_pos))
         rate = implied_fps(turned)
-        # Velocities may be in radians already: those that agree with the rate are taken.
+        # Velocities may be in radians already: the unit that agrees with the rate is used.
         if rate and abs(np.log(abs(np.degrees(1.0) * clip.fps / rate))) < abs(np.log(abs(clip.fps / rate))):
             turned = turned._replace(joint_vel=np.radians(clip.joint_vel))  # pyright: ignore
         out.append(turned)
@@ -62,7 +63,7 @@ def in_radians(clips: list[Clip], angles: str | None, note: Report, ask: Report)
 
 
 def metres_per_unit(clips: Sequence[Clip]) -> float:
-    """The unit of length in metres that the height of the root suggests: a pelvis is carried at 0.2 to 2 m."""
+    """The unit of length in metres that the height of the root implies: a pelvis is 0.2 to 2 m above the floor."""
     heights = np.concatenate([clip.root_pos[:, 2] for clip in clips])
     height = float(np.median(heights[np.isfinite(heights)])) if np.isfinite(heights).any() else 0.0
     return 0.01 if 20 < height < 200 else 0.001 if 200 <= height < 2000 else 1.0

@@ -1,4 +1,4 @@
-"""What stands for the globals that a pickle names: a table of functions of ours, which build plain data."""
+"""Replacements for the globals that a pickle names: a table of our own functions, which build plain data."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from cmg_jax.pickles._numpy import numpy_globals
 from cmg_jax.pickles._placeholder import Handler, PickleError, Placeholder
 
-MAX_KEY = (1024, 8)  # bits of an integer, numbers of a tuple: what hashes at once
+MAX_KEY = (1024, 8)  # bits of an integer, numbers of a tuple: which hash quickly
 
 
 class Global(Placeholder):
-    """A name in the file. The opcode REDUCE applies our function for it, where there is one."""
+    """A name in the file. The opcode REDUCE applies our function for it, if there is one."""
 
     __slots__ = ("handler",)
 
@@ -24,7 +24,7 @@ class Global(Placeholder):
 def _encode(text: Any, encoding: Any) -> bytes:
     # How protocol 2 writes bytes: latin-1 text.
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise PickleError("is damaged: bytes that are no latin-1 text")
+        raise PickleError("is damaged: bytes that are not latin-1 text")
     return text.encode("latin-1")
 
 
@@ -51,7 +51,7 @@ GLOBALS: Mapping[str, Handler] = {
 
 
 def dictionary_key(key: Any) -> Any:
-    """The key where it is short and plain, else a placeholder: hashing others could take for ever."""
+    """The key if it is short and plain, else a placeholder: hashing other keys could take unlimited time."""
     if isinstance(key, tuple) and len(key) <= MAX_KEY[1] and not any(isinstance(_plain(part), tuple) for part in key):
         return tuple(_plain(part) for part in key)
     return _plain(key)

@@ -1,8 +1,8 @@
-"""The stack machine that a pickle is a program of, carried out only as far as it builds plain data.
+"""The stack machine that runs a pickle's opcodes, limited to those that build plain data.
 
 The argument readers of `pickletools` (a parser, it runs nothing) read its opcodes. A global that the file names is
-looked up in a table of functions of *ours*; any other becomes a `Placeholder`, and so does all that the file would
-make of it. No object of the file is ever called, imported or given state.
+looked up in a table of functions of *ours*; any other becomes a `Placeholder`, and so does everything that
+the file would make of it. No object of the file is ever called, imported or given state.
 """
 
 import codecs
@@ -19,10 +19,10 @@ from cmg_jax.pickles._placeholder import Handler, PickleError, Placeholder
 OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 MAX_GROWTH = 8
-"""Built bytes for each byte of the pickle; honest files need two."""
+"""Bytes that may be built for each byte of the pickle; ordinary files need two."""
 
 MAX_NESTING = 32
-"""Arrays of objects directly in one another."""
+"""Largest depth of arrays of objects nested directly in one another."""
 
 
 class _Mark:
@@ -36,7 +36,7 @@ def _finished(value: Any) -> Any:
             raise PickleError("is damaged: an array without its state")
         return value.value
     if isinstance(value, _Mark):
-        raise PickleError("is damaged: a marker where a value belongs")
+        raise PickleError("is damaged: a marker where a value is expected")
     return value
 
 
@@ -49,7 +49,7 @@ def _string(stream: BinaryIO) -> str:
 
 
 class Machine:
-    """Stack and memo of the pickle machine; one method for each opcode, none for those that are refused."""
+    """Stack and memo of the pickle machine; with one method for each supported opcode."""
 
     CONSTANTS: ClassVar[Mapping[str, Any]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
     LITERALS = frozenset(
@@ -86,7 +86,7 @@ class Machine:
                 raise PickleError("is cut short")
             opcode = OPCODES.get(code.decode("latin-1"))
             if opcode is None:
-                raise PickleError(f"is damaged, or no pickle: byte {code[0]} at {self.position} is no opcode")
+                raise PickleError(f"is damaged, or not a pickle: byte {code[0]} at {self.position} is not an opcode")
             if opcode.name == "STOP":
                 return self.pop()
             argument = None
@@ -241,9 +241,9 @@ class Machine:
         self._call(function, tuple(arguments))
 
     def _call(self, function: Any, arguments: Any) -> None:
-        """Put the result of our function on the stack, or a placeholder for the result of the file's."""
+        """Put the result of our function on the stack, or a placeholder if the function is the file's."""
         if not isinstance(function, Placeholder) or not isinstance(arguments, tuple | Placeholder):
-            raise PickleError("is damaged: it calls something that is no function")
+            raise PickleError("is damaged: it calls something that is not a function")
         handler = getattr(function, "handler", None)
         if handler is None or isinstance(arguments, Placeholder):
             self.stack.append(Placeholder(function.name))
@@ -251,11 +251,11 @@ class Machine:
             self.stack.append(self._counted(handler(*arguments)))
 
     def _counted(self, value: Any) -> Any:
-        """Count a value that a handler built: a memoized argument, used over and over, could build without end."""
+        """Count a value that a handler built: a memoized argument that is used repeatedly could build without limit."""
         self.built += 64 * len(value) if isinstance(value, dict) else getattr(value, "nbytes", 0)
         self.built += len(value) if isinstance(value, bytes) else 0
         if self.built > MAX_GROWTH * (self.position + 4096):
-            raise PickleError("unpacks to far more than its size; honest files do not")
+            raise PickleError("unpacks to far more than its size; ordinary files do not")
         if isinstance(value, np.ndarray) and value.dtype == object:
             # NumPy frees an array of arrays by recursion, without a limit. The arrays are kept alive, so their ids stay
             # theirs.

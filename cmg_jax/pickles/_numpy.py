@@ -1,4 +1,4 @@
-"""What stands in a pickle for NumPy's arrays, dtypes and scalars, and for those of joblib."""
+"""Replacements for the arrays, dtypes and scalars of NumPy in a pickle, and for joblib's arrays."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ class Dtype(Placeholder):
     def __init__(self, code: Any, *_: Any):
         super().__init__(f"numpy.dtype {code if isinstance(code, str) else ''}")
         self.dtype: np.dtype | None = None
-        """None for what is neither numbers, text nor objects."""
+        """None unless it is a dtype of numbers, text or objects."""
         self.itemsize, self.holds_objects = 0, False
         if isinstance(code, str) and len(code) <= MAX_CODE:
             dtype = np.dtype(code)
@@ -51,7 +51,7 @@ class Array:
 
 
 class JoblibArray(Array):
-    """What joblib writes in an array's place: its bytes follow in the file, or a pickle of an array of objects."""
+    """joblib's stand-in for an array, whose bytes, or a pickle of an array of objects, follow in the file."""
 
     def read(self, state: Any, stream: BinaryIO, load: Callable[[], Any]) -> None:
         shape, dtype = state["shape"], state["dtype"]
@@ -113,7 +113,7 @@ def _scalar(dtype: Any, raw: Any) -> Any:
 
 
 def numpy_globals() -> Mapping[str, Handler]:
-    """Names of NumPy and joblib in a pickle, and the functions of ours that stand for them."""
+    """Names of NumPy and joblib in a pickle, and our functions that replace them."""
     allowed: dict[str, Handler] = {
         "numpy.dtype": Dtype,
         "joblib.numpy_pickle.NumpyArrayWrapper": lambda *_: JoblibArray(),

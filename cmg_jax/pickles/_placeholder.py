@@ -1,4 +1,4 @@
-"""What stands for objects that are not built, and the one error of a pickle."""
+"""Placeholders for objects that are not built, and the error that reading a pickle raises."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +19,14 @@ class PickleError(InputError):
 
 
 class Placeholder:
-    """Stands where the file has an object that is not built. It knows what it was, and does nothing."""
+    """Takes the place of an object that is not built. It keeps the object's name, and does nothing."""
 
     __slots__ = ("name", "state")
 
     def __init__(self, name: str):
         self.name = name if len(name) <= MAX_NAME and name.isprintable() else " ".join(name.split())[:MAX_NAME]
         self.state: Any = None
-        """The attributes that the file would set, as they stand there."""
+        """The attributes that the file sets, as stored."""
 
     def __repr__(self) -> str:
         return f"<{self.name}, not read>"

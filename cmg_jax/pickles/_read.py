@@ -17,7 +17,7 @@ from cmg_jax.pickles._placeholder import Handler, PickleError
 from cmg_jax.pickles._unpack import max_unpacked, unpacked
 
 DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What a damaged stream raises in the parser or in an operand."""
+"""Errors that a damaged stream raises in the parser or in an operand."""
 
 
 def load(
@@ -26,16 +26,16 @@ def load(
     allowed: Mapping[str, Handler] | None = None,
     persistent_load: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The object in `stream`, read up to its STOP opcode, with a `Placeholder` for all that is not plain data.
+    """The object in `stream`, read up to its STOP opcode, with a `Placeholder` for everything that is not plain data.
 
     Args:
       stream: an open binary file or the bytes themselves, which may be compressed (zlib, gzip, bz2, xz); a file is
-        left just behind the pickle.
-      allowed: further globals, "module.name" to a function of the caller's that stands for it.
+        left at the end of the pickle.
+      allowed: further globals: a mapping from "module.name" to the function that replaces it.
       persistent_load: called with the id of every external object (PyTorch's storages).
 
     Raises:
-      PickleError: the stream is no pickle, or is damaged or cut short.
+      PickleError: the stream is not a pickle, or is damaged or cut short.
     """
     stream = io.BytesIO(unpacked(stream)) if isinstance(stream, bytes) else stream
     try:
@@ -53,7 +53,7 @@ def load_npy(data: bytes) -> Any:
     An array of objects without axes is the object in it.
 
     Raises:
-      PickleError: damaged.
+      PickleError: it is damaged.
     """
     stream = io.BytesIO(data)
     header = {(1, 0): np.lib.format.read_array_header_1_0}
@@ -77,7 +77,7 @@ def load_npz(path: Path) -> dict[str, Any]:
     Arrays of objects are read as `load` reads them.
 
     Raises:
-      PickleError: damaged, or of far more than its size.
+      PickleError: it is damaged, or unpacks to far more than its size.
       OSError: the file cannot be opened.
     """
     with path.open("rb") as file:

@@ -9,7 +9,7 @@ from typing import Any
 from cmg_jax.pickles._placeholder import PickleError
 
 MAX_UNPACKED = (16 * 2**20, 64)
-"""A compressed file may unpack to so many bytes, or to so many times its size where that is more."""
+"""A compressed file may unpack to this many bytes, or to this many times its size if that is more."""
 
 DECOMPRESSORS: Mapping[bytes, Callable[[], Any]] = {
     b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
@@ -30,7 +30,7 @@ def unpacked(data: bytes) -> bytes:
     """The bytes in a compressed file; those of any other file as they are.
 
     Raises:
-      PickleError: damaged, cut short, or of far more than its size.
+      PickleError: it is damaged, cut short, or unpacks to far more than its size.
     """
     start = next(filter(data.startswith, DECOMPRESSORS), None)
     if start is None:

@@ -67,7 +67,7 @@ class Writer:
             items = [part for item in value.items() for part in item]
             self.sequence(pickle.EMPTY_DICT + pickle.MARK, items, pickle.SETITEMS)
         else:
-            raise TypeError(f"a {type(value).__name__} is no plain data")
+            raise TypeError(f"a {type(value).__name__} is not plain data")
 
     def sequence(self, begin: bytes, values: Any, end: bytes) -> None:
         """Write `values` between two opcodes."""
@@ -77,7 +77,7 @@ class Writer:
         self.out.append(end)
 
     def name(self, module: str, name: str) -> None:
-        """Refer to `module.name`, whatever it is where the pickle is read."""
+        """Refer to `module.name`, a name that is resolved where the pickle is read."""
         self.out.append(pickle.GLOBAL + f"{module}\n{name}\n".encode())
 
     def call(self, module: str, name: str, *arguments: Any) -> None:

@@ -79,7 +79,7 @@ class PPOConfig:
             raise InputError(f"ppo.num_evals {self.num_evals}: at least 2, before and after training")
         if self.batch_size * self.num_minibatches % self.num_envs:
             raise InputError(
-                f"ppo.batch_size {self.batch_size} x ppo.num_minibatches {self.num_minibatches} is no multiple of "
+                f"ppo.batch_size {self.batch_size} x ppo.num_minibatches {self.num_minibatches} is not a multiple of "
                 f"ppo.num_envs {self.num_envs}"
             )
 
@@ -92,7 +92,7 @@ class RunConfig:
     """Model directory; the bundled one by default."""
     seed: int = 0
     randomize: bool = False
-    """Whether every environment has another robot (`domain_randomize`)."""
+    """Whether the robot differs between environments (`domain_randomize`)."""
     lookahead_frames: int = 10
     """L of the `streaming` generator; at least the largest offset of env.lookahead."""
     tick: int = 5

@@ -34,7 +34,7 @@ class Feasibility(NamedTuple):
     saturation: float
     """Fraction of motors and physics steps in which the requested torque exceeds the motor's limit."""
     saturated_joint: str
-    """The joint whose torque exceeds its limit most often; empty where none does."""
+    """The joint whose torque exceeds its limit most often; empty if none does."""
     reference_inside: float
     """Fraction of the frames in which every joint of the reference is inside its range."""
     inside: float

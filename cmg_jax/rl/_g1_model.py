@@ -15,7 +15,7 @@ DAMPING_RATIO = 2.0
 are those of mjlab (Apache-2.0)."""
 
 HANGING_HEIGHT = 1.0
-"""m, of the pelvis of a fixed base: the feet do not reach the floor."""
+"""Height in m of the pelvis of a fixed base: the feet do not reach the floor."""
 
 
 def build(*, floating: bool, sim_dt: float) -> Any:

@@ -24,7 +24,7 @@ from cmg_jax.envs import Reference, empty_reference
 from cmg_jax.rl import _g1_model, _rewards
 from cmg_jax.robot import G1, G1_29_JOINTS, indices
 from cmg_jax.robot._g1 import MJCF_PATH
-from cmg_jax.robot._rotation import into_body_frame, rotate_planar, yaw_of
+from cmg_jax.robot._rotation import inverse, rotate, rotate_planar, yaw_of
 
 KEY_BODIES = (
     "left_knee_link",
@@ -41,7 +41,7 @@ KEY_BODIES = (
 LAST_ACTION = "last_action"
 
 VELOCITY_SCALE = 0.1
-"""Of joint velocities in observations: those of a walk [rad/s] are about ten times its angles [rad]."""
+"""Factor of joint velocities in observations: in a walk they [rad/s] are about ten times the angles [rad]."""
 
 
 def default_config() -> config_dict.ConfigDict:
@@ -114,7 +114,7 @@ class G1Tracking(MjxEnv):
         settings = self._config
         substeps = settings.ctrl_dt / settings.sim_dt
         if substeps < 1 or abs(substeps - round(substeps)) > 1e-6:
-            raise InputError(f"ctrl_dt {settings.ctrl_dt} is no multiple of sim_dt {settings.sim_dt}")
+            raise InputError(f"ctrl_dt {settings.ctrl_dt} is not a multiple of sim_dt {settings.sim_dt}")
         self._mj_model = _g1_model.build(floating=settings.floating, sim_dt=settings.sim_dt)
         self._mjx_model = mjx.put_model(self._mj_model, impl="jax")
         self._joint_names = tuple(joint_names)
@@ -125,7 +125,7 @@ class G1Tracking(MjxEnv):
         self._key_bodies = KEY_BODIES if settings.rewards.key_bodies else ()
         self._bodies = np.array([self._mj_model.body(name).id for name in self._key_bodies], np.int32)
         self._pelvis = self._mj_model.body("pelvis").id
-        self._root = 7 if settings.floating else 0  # numbers of qpos before the joints'
+        self._root = 7 if settings.floating else 0  # number of values of qpos before the joints'
 
     @property
     def wrapping(self) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class G1Tracking(MjxEnv):
     def _observe(self, data: mjx.Data, action: jax.Array, reference: Reference) -> jax.Array:
         parts = []
         if self._config.floating:
-            parts = [data.qvel[3:6], into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, -1.0]))]
+            parts = [data.qvel[3:6], rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, -1.0]))]
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
         return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
@@ -206,7 +206,7 @@ class G1Tracking(MjxEnv):
     def _fallen(self, data: mjx.Data) -> jax.Array:
         if not self._config.floating:
             return jnp.zeros((), bool)
-        up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+        up = rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, 1.0]))
         return (data.qpos[2] < self._config.termination.height) | (up[2] < np.cos(self._config.termination.tilt))
 
     def _terms(
@@ -216,10 +216,10 @@ class G1Tracking(MjxEnv):
         command = upright = key_bodies = jnp.zeros((), jnp.float32)
         if reference.bodies is not None:
             pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
-            position = jax.vmap(lambda place: into_body_frame(pelvis[1], place - pelvis[0]))(data.xpos[self._bodies])
+            position = jax.vmap(lambda place: rotate(inverse(pelvis[1]), place - pelvis[0]))(data.xpos[self._bodies])
             key_bodies = _rewards.tracking_reward(position - reference.bodies.poses.position, widths.key_bodies)
         if self._config.floating:
-            up = into_body_frame(data.qpos[3:7], jnp.array([0.0, 0.0, 1.0]))
+            up = rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, 1.0]))
             upright = _rewards.tracking_reward(up[:2], widths.upright)
             planar = rotate_planar(data.qvel[:2], -yaw_of(data.qpos[3:7]))
             velocity = jnp.append(planar, data.qvel[5])
@@ -254,7 +254,7 @@ class G1Tracking(MjxEnv):
 
 
 def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
-    """Another robot for every environment: friction, masses, gains, armature and a load on the torso.
+    """A different robot in every environment: friction, masses, gains, armature and a load on the torso.
 
     Args:
       model: of the environment.

@@ -33,14 +33,14 @@ from cmg_jax.robot import G1, indices, root_on_floor
 from cmg_jax.training._metrics import MetricsLog
 
 PICTURE_HEIGHT = 0.85
-"""m, of the pelvis of a fixed base in pictures: the feet are just above the floor."""
+"""Height in m of the pelvis of a fixed base in pictures: the feet are just above the floor."""
 
 DIGEST = "sha256"
 """Name of the array of a checkpoint that holds the digest of the others; older checkpoints lack it."""
 
 
 class RunSetup(NamedTuple):
-    """What a configuration stands for."""
+    """The objects that a configuration describes."""
 
     env: G1Tracking
     wrap_env_fn: WrapEnvFn
@@ -57,7 +57,7 @@ def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
 
     Args:
       config: the run.
-      command: [C]; all episodes keep to it. By default commands are drawn.
+      command: [C], held by all episodes. By default commands are drawn.
 
     Raises:
       InputError: a setting that does not exist, one whose value is impossible, or no model.
@@ -100,7 +100,7 @@ def train(
 
     Args:
       config: the run.
-      setup: what `set_up` makes of it.
+      setup: the result of `set_up` for it.
       directory: does not exist yet, its parent does.
       progress: called with the figures of every evaluation.
 

@@ -8,19 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.robot import _mjcf, _rotation
 from cmg_jax.robot._robot import Robot
 
 FLAT = 0.015
-"""m above the lowest point of a standing foot, up to which a point belongs to its sole."""
+"""Height in m above the lowest point of a standing foot up to which a point belongs to its sole."""
 
 CORNERS = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
 
 
 class _Legs(NamedTuple):
-    """Both legs from the root down, one link for each hinge. The shorter leg begins with links that do not move."""
+    """Both legs from root to foot, one link for each hinge. The shorter leg begins with links that do not move."""
 
     joints: np.ndarray  # [2, L] index of the motion's joint that moves a link, -1 for none
     zero: np.ndarray  # [2, L] rad, of a joint at rest
@@ -31,7 +32,7 @@ class _Legs(NamedTuple):
     radius: np.ndarray  # [2, P] m, of the balls
 
 
-def sole_points(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
+def sole_points(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "... 2 P 3"]:
     """Lowest points under each foot, left foot first, in the frame of an upright root.
 
     The points are the bottoms of spheres, or corners, of the geoms under the feet: four for each foot of the G1, up to
@@ -66,18 +67,18 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
     soles = jnp.asarray(legs.soles, jnp.float32)
     points = position[..., None, :] + _rotation.apply_matrix(rotation[..., None, :, :], soles)
     below = legs.radius[..., None] * [0.0, 0.0, 1.0]
-    same = (below == below[0, 0]).all()  # then one vector: XLA rounds sums of many otherwise
+    same = (below == below[0, 0]).all()  # use one vector then: XLA rounds sums of many vectors differently
     return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
 
 
-def ground_height(joint_pos: ArrayLike, robot: Robot) -> jax.Array:
-    """Height [N] m of the lowest point under the feet of poses [N, J], the root at the origin; in bounded memory."""
+def ground_height(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "B"]:
+    """Height [m] of the lowest point under the feet of poses [B, J], the root at the origin; in bounded memory."""
     joint_pos = jnp.asarray(joint_pos, jnp.float32)
     return jax.lax.map(lambda pose: sole_points(pose, robot)[..., 2].min(), joint_pos, batch_size=8192)
 
 
-def sole_positions(robot: Robot, positions: np.ndarray) -> np.ndarray:
-    """Lowest points under each foot in the world, [N, 2, P, 3] m, for MuJoCo positions [N, nq], by C MuJoCo."""
+def sole_positions(robot: Robot, positions: Float[np.ndarray, "N nq"]) -> Float[np.ndarray, "N 2 P 3"]:
+    """Lowest points under each foot in the world [m] for MuJoCo positions, by C MuJoCo."""
     return _mass_and_soles(robot, positions, with_mass=False)[1]
 
 
@@ -113,7 +114,7 @@ def check(robot: Robot) -> None:
 
 class _Soles(NamedTuple):
     bodies: tuple[int, int]
-    """The bodies that the soles belong to; a foot that is welded to its ankle is one with it."""
+    """The bodies that the soles belong to; a foot that is welded to its ankle is part of the same body."""
     points: np.ndarray  # [2, P, 3] m, centres of balls in the frames of `bodies`
     radius: np.ndarray  # [2, P] m
 
@@ -164,7 +165,7 @@ def _soles(robot: Robot) -> _Soles:
 
 
 def _corners(place: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Indices of the points [n, 2] that form a sole: the low ones, and where there are many the outermost four."""
+    """Indices of the points [n, 2] that form a sole: the low ones, or the outermost four of many."""
     low = np.flatnonzero(height < height.min() + FLAT)
     if len(low) <= 4:
         return low

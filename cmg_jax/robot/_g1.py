@@ -1,4 +1,4 @@
-"""The Unitree G1, which is the default robot, and robots that are known by the names of their joints alone."""
+"""The Unitree G1, which is the default robot, and robots of which only the joint names are known."""
 
 import re
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def joint_speeds(robot: Robot) -> np.ndarray:
 
 
 def is_g1(robot: Robot) -> bool:
-    """Whether it is the G1, with any of its joints."""
+    """Whether it is the G1, with all or some of its joints."""
     return robot.mjcf == G1.mjcf
 
 
@@ -117,8 +117,8 @@ def variants(robot: Robot) -> dict[str, tuple[str, ...]]:
 
 
 def joints_by_place(robot: Robot) -> tuple[str, ...]:
-    """The joints that programs expect which know joints by their place alone: all of the MJCF in its order; of the G1
-    without wrists its 23."""
+    """The joints expected by programs that identify joints by position: all joints of the MJCF in its order, or the 23
+    of the G1 without wrists."""
     return G1_23_JOINTS if set(robot.joint_names) == set(G1_23_JOINTS) else robot.hinge_names
 
 
@@ -130,7 +130,7 @@ def g1_spelling(names: Sequence[str]) -> tuple[str, ...]:
     """Names in the spelling of the G1's MJCF: `LeftKnee`, `robot/left_knee` and `left_knee_joint_dof` become
     `left_knee_joint`.
 
-    Names of other joints do not change; none changes where two of them would become the same.
+    Names of other joints do not change; none changes if two of them would become the same.
     """
     spelled = []
     for name in names:

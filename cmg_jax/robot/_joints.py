@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax.robot._robot import Robot
 
@@ -23,17 +24,14 @@ def indices(names: Sequence[str], within: Sequence[str]) -> np.ndarray:
     return np.array([position[name] for name in names], dtype=np.int32)
 
 
-def mirror_joints(values: jax.Array, robot: Robot) -> jax.Array:
-    """Reflect joint positions or velocities [..., J]."""
+def mirror_joints(values: Float[ArrayLike, "*batch J"], robot: Robot) -> Float[Array, "*batch J"]:
+    """Reflect joint positions or velocities."""
+    values = jnp.asarray(values)
     source, sign = robot.mirror
     return values[..., source] * jnp.asarray(sign).reshape((1,) * (values.ndim - 1) + (-1,))
 
 
-def mirror_motion(motion: jax.Array, robot: Robot) -> jax.Array:
-    """Reflect frames [..., 2J]: joint positions and joint velocities alike."""
-    return jnp.concatenate([mirror_joints(half, robot) for half in jnp.split(motion, 2, axis=-1)], axis=-1)
-
-
-def mirror_command(command: jax.Array) -> jax.Array:
-    """Reflect commands [..., 3]: vx stays, vy and the yaw rate change sign."""
+def mirror_command(command: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batch 3"]:
+    """Reflect commands: vx stays, vy and the yaw rate change sign."""
+    command = jnp.asarray(command)
     return command * jnp.array([1.0, -1.0, -1.0], command.dtype).reshape((1,) * (command.ndim - 1) + (3,))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.robot._bodies import BodyPoses
@@ -17,8 +18,8 @@ from cmg_jax.robot._robot import Robot
 class BodyVelocities(NamedTuple):
     """Velocities of the origins of bodies, along the axes of the world."""
 
-    linear: jax.Array  # [..., N, 3] m/s
-    angular: jax.Array  # [..., N, 3] rad/s
+    linear: Float[Array, "... N 3"]  # m/s
+    angular: Float[Array, "... N 3"]  # rad/s
 
 
 class Kinematics(NamedTuple):

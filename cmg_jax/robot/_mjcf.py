@@ -108,7 +108,7 @@ def plain_text(path: Path) -> str:
 
 
 def torque_limits(model: Any) -> np.ndarray:
-    """Torque limit [njnt] of each joint: the lower of the joint's and its actuators', infinite where there is none."""
+    """Torque limit [njnt] of each joint: the lower of the joint's and its actuators'; infinite without any."""
     limits = np.where(model.jnt_actfrclimited.astype(bool), np.abs(model.jnt_actfrcrange).min(axis=-1), np.inf)
     for actuator in range(model.nu):
         if int(model.actuator_trntype[actuator]) not in (0, 1):  # of a joint
@@ -165,7 +165,7 @@ def lowest_points(model: Any, qpos: np.ndarray) -> np.ndarray:
 
 
 def colliding(model: Any, bodies: Sequence[int]) -> list[int]:
-    """The geoms of some bodies that can collide; all of them where none can."""
+    """The geoms of some bodies that can collide; all of them if none can."""
     geoms = [geom for geom in range(model.ngeom) if model.geom_bodyid[geom] in bodies]
     return [geom for geom in geoms if model.geom_contype[geom] or model.geom_conaffinity[geom]] or geoms
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from cmg_jax.robot import _feet
 from cmg_jax.robot._robot import Robot
@@ -14,10 +15,10 @@ from cmg_jax.robot._root_pose import root_on_floor
 from cmg_jax.robot._rotation import rotate_planar
 
 CONTACT_HEIGHT = 0.01
-"""m above the lowest point of both feet, up to which a point of a sole is in contact with the floor."""
+"""Height in m above the lowest point of both feet up to which a point of a sole is in contact with the floor."""
 
 
-def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> jax.Array:
+def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> Float[Array, "... 3"]:
     """Velocity of the root between frames, from joint positions alone.
 
     The root is assumed upright, and the stance foot of two successive frames, the one whose sole is lower in both, is
@@ -41,28 +42,32 @@ def _stance_velocity(joint_pos: jax.Array, robot: Robot, fps: float) -> jax.Arra
     return root_velocity(soles, stance_foot(soles), fps)
 
 
-def root_velocity(soles: jax.Array, stance: jax.Array, fps: float) -> jax.Array:
-    """Velocity of the root [..., T-1, 3] if the stance foot [..., T-1] of soles [..., T, 2, P, 3] stays in place."""
+def root_velocity(
+    soles: Float[Array, "*batch T 2 P 3"], stance: Int[Array, "*batch T-1"], fps: float
+) -> Float[Array, "*batch T-1 3"]:
+    """Velocity of the root if the stance foot of soles stays in place."""
     displacement, turn = _root_motion(soles, stance)
     # In the direction half-way through the turn.
     return jnp.concatenate([rotate_planar(displacement, -turn / 2), turn[..., None]], axis=-1) * fps
 
 
-def stance_foot(soles: jax.Array) -> jax.Array:
-    """The foot that is lower between frames: 0 or 1, [..., T-1], of soles [..., T, 2, P, 3]."""
+def stance_foot(soles: Float[Array, "*batch T 2 P 3"]) -> Int[Array, "*batch T-1"]:
+    """The foot that is lower between frames: 0 or 1."""
     return (soles[..., :-1, :, :, 2] + soles[..., 1:, :, :, 2]).mean(axis=-1).argmin(axis=-1)
 
 
-def root_from_feet(joint_pos: np.ndarray, robot: Robot, fps: float) -> tuple[np.ndarray, np.ndarray]:
+def root_from_feet(
+    joint_pos: Float[np.ndarray, "*batch T J"], robot: Robot, fps: float
+) -> tuple[Float[np.ndarray, "*batch T 3"], Float[np.ndarray, "*batch T 4"]]:
     """Root poses by odometry of the stance feet: from the origin, upright, the lower foot on the floor.
 
     Args:
-      joint_pos: [..., T, J] rad.
+      joint_pos: rad.
       robot: the robot.
       fps: frames per second.
 
     Returns:
-      root_pos [..., T, 3] m and root_quat [..., T, 4] wxyz.
+      root_pos [m] and root_quat, wxyz.
     """
     flat = joint_pos.reshape(-1, *joint_pos.shape[-2:])
     # One motion after the other: points of soles take four times the memory of a motion.

@@ -14,7 +14,7 @@ from cmg_jax._errors import InputError
 from cmg_jax.robot import _mjcf, _sides
 
 STANDING_KEYS = ("stand", "home")
-"""Names of the keyframe that holds the standing pose; the first keyframe where none has them."""
+"""Names of the keyframe that holds the standing pose; the first keyframe if none has them."""
 
 
 class Mirror(NamedTuple):
@@ -36,11 +36,11 @@ class Robot:
     joint_names: tuple[str, ...]
     """The J hinges that a motion contains. Other joints of the MJCF stay at rest."""
     mjcf: str = dataclasses.field(default="", repr=False)
-    """The MJCF as text; empty where only the names of the joints are known."""
+    """The MJCF as text; empty if only the names of the joints are known."""
     feet: tuple[str, ...] = ()
-    """Names of the bodies that stand on the floor, left and right; empty where they are not known."""
+    """Names of the bodies that stand on the floor, left and right; empty if they are not known."""
     sides: tuple[str, ...] = ()
-    """The parts of joint and body names that mean left and right; empty where they are not known."""
+    """The parts of joint and body names that mean left and right; empty if they are not known."""
 
     @classmethod
     def from_mjcf(
@@ -143,14 +143,14 @@ class Robot:
 
     @cached_property
     def joint_limits(self) -> np.ndarray:
-        """Lower and upper position limits [J, 2] rad; infinite where a joint has none."""
+        """Lower and upper position limits [J, 2] rad; infinite if a joint has none."""
         model = self.mj_model
         limits = np.where(model.jnt_limited[:, None], model.jnt_range, [[-np.inf, np.inf]])
         return _constant(limits[self.joint_ids], np.float32)
 
     @cached_property
     def torque_limits(self) -> np.ndarray:
-        """Torque limit [J] N m of each joint's motor; infinite where it is not known."""
+        """Torque limit [J] N m of each joint's motor; infinite if it is not known."""
         return _constant(_mjcf.torque_limits(self.mj_model)[self.joint_ids], np.float64)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Where the robot stands. A generated motion has joints only, so its root follows the command."""
+"""Root poses. A generated motion has joints only, so its root follows the command."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from cmg_jax.robot import _feet
 from cmg_jax.robot._robot import Robot
@@ -15,17 +16,17 @@ from cmg_jax.robot._rotation import rotate_planar, yaw_quaternion
 class RootPose(NamedTuple):
     """Planar pose of the root in the world, as a rollout carries it along."""
 
-    position: jax.Array  # [..., 2] m
-    yaw: jax.Array  # [...] rad, between -pi and pi
+    position: Float[Array, "... 2"]  # m
+    yaw: Float[Array, "..."]  # rad, between -pi and pi
 
 
 def init_root(num_envs: int) -> RootPose:
-    """Roots at the origin, facing +x, leaves [num_envs, 2] and [num_envs]."""
+    """Roots at the origin, facing +x."""
     return RootPose(jnp.zeros((num_envs, 2), jnp.float32), jnp.zeros(num_envs, jnp.float32))
 
 
-def step_root(pose: RootPose, command: jax.Array, fps: float) -> RootPose:
-    """One frame further under `command` [..., 3], exactly along the arc. See `integrate_command`."""
+def step_root(pose: RootPose, command: Float[Array, "... 3"], fps: float) -> RootPose:
+    """One frame further under `command`, exactly along the arc. See `integrate_command`."""
     displacement, turn = _arc(command, pose.yaw, fps)
     yaw = pose.yaw + turn
     # Kept small: a float32 angle that grows loses its last digits.
@@ -39,23 +40,25 @@ def reset_root(pose: RootPose, done: ArrayLike, to: RootPose | None = None) -> R
     return RootPose(jnp.where(done[:, None], to.position, pose.position), jnp.where(done, to.yaw, pose.yaw))
 
 
-def commanded_velocity(pose: RootPose, command: jax.Array) -> jax.Array:
-    """Velocity in the world, [..., 2] m/s, of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
+def commanded_velocity(pose: RootPose, command: Float[Array, "*batch 3"]) -> Float[Array, "*batch 2"]:
+    """Velocity in the world [m/s] of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
     return rotate_planar(command[..., :2], pose.yaw)
 
 
-def integrate_command(commands: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
+def integrate_command(
+    commands: Float[Array, "*batch T 3"], fps: float
+) -> tuple[Float[Array, "*batch T+1 2"], Float[Array, "*batch T+1"]]:
     """Path of a robot that walks exactly as commanded, starting at the origin and facing +x.
 
     Exact for commands that are constant within a frame: along an arc of turn a = yaw_rate / fps the
     chord is v / fps * sin(a/2) / (a/2), in the direction half-way through the turn.
 
     Args:
-      commands: vx, vy [m/s] in the robot's frame and yaw rate [rad/s], [..., T, 3].
+      commands: vx, vy [m/s] in the robot's frame and yaw rate [rad/s].
       fps: frames per second.
 
     Returns:
-      position [..., T+1, 2] m and yaw [..., T+1] rad, which is not wrapped.
+      position [m] and yaw [rad], which is not wrapped.
     """
     yaw = jnp.cumsum(commands[..., 2] / fps, axis=-1)
     yaw = jnp.concatenate([jnp.zeros_like(yaw[..., :1]), yaw], axis=-1)
@@ -71,18 +74,18 @@ def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax
 
 
 def root_on_floor(
-    joint_pos: np.ndarray, robot: Robot, commands: np.ndarray, fps: float
-) -> tuple[np.ndarray, np.ndarray]:
+    joint_pos: Float[np.ndarray, "*batch T J"], robot: Robot, commands: Float[np.ndarray, "*batch T-1 3"], fps: float
+) -> tuple[Float[np.ndarray, "*batch T 3"], Float[np.ndarray, "*batch T 4"]]:
     """Root poses for pictures and files: along the commanded path, upright, the lower foot on the floor.
 
     Args:
-      joint_pos: [..., T+1, J] rad.
+      joint_pos: rad.
       robot: the robot; one whose feet are not known stays at height 0.
-      commands: [..., T, 3], physical.
+      commands: physical.
       fps: frames per second.
 
     Returns:
-      root_pos [..., T+1, 3] m and root_quat [..., T+1, 4] wxyz.
+      root_pos [m] and root_quat, wxyz.
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
     flat = joint_pos.reshape(-1, joint_pos.shape[-1])

@@ -1,19 +1,22 @@
 """Rotations: quaternions [..., 4] wxyz, rotation matrices, and turns about the vertical.
 
-The first part is NumPy, for files and pictures; the second part is JAX, for use inside jit.
+Quaternions of NumPy, for files and pictures, or of JAX, for use inside jit; matrices are JAX's.
 """
 # pyright: reportAttributeAccessIssue=false
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 
-def multiply(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The rotation `second`, then `first`."""
-    w, x, y, z = np.moveaxis(first, -1, 0)
-    a, b, c, d = np.moveaxis(second, -1, 0)
-    return np.stack(
+def multiply(first: Any, second: Any) -> Any:
+    """The rotation `second`, then `first`; NumPy's arrays or JAX's."""
+    w, x, y, z = (first[..., part] for part in range(4))
+    a, b, c, d = (second[..., part] for part in range(4))
+    return _namespace(first).stack(
         [
             w * a - x * b - y * c - z * d,
             w * b + x * a + y * d - z * c,
@@ -24,24 +27,31 @@ def multiply(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     )
 
 
-def inverse(quat: np.ndarray) -> np.ndarray:
-    """The opposite rotation of unit quaternions."""
-    return quat * np.array([1, -1, -1, -1], quat.dtype)
+def inverse(quat: Any) -> Any:
+    """The opposite rotation of unit quaternions; NumPy's arrays or JAX's."""
+    return _namespace(quat).concatenate([quat[..., :1], -quat[..., 1:]], axis=-1)
 
 
-def rotate(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """Vectors [..., 3] rotated by `quat`."""
+def rotate(quat: Any, vector: Any) -> Any:
+    """Vectors [..., 3] rotated by `quat`; NumPy's arrays or JAX's."""
+    cross, axis = _namespace(quat).cross, quat[..., 1:]
+    twice = 2 * cross(axis, vector)
+    return vector + quat[..., :1] * twice + cross(axis, twice)
+
+
+def rotation_vector(quat: Any) -> Any:
+    """Axis times angle [..., 3] rad, the shorter way round; NumPy's arrays or JAX's."""
+    xp = _namespace(quat)
+    quat = xp.where(quat[..., :1] < 0, -quat, quat)
     axis = quat[..., 1:]
-    twice = 2 * np.cross(axis, vector)
-    return vector + quat[..., :1] * twice + np.cross(axis, twice)
+    # Safe below the root, so that the derivative at the identity is finite.
+    sine = xp.sqrt(xp.maximum((axis * axis).sum(axis=-1, keepdims=True), 1e-18))
+    angle = 2 * xp.arctan2(sine, quat[..., :1])
+    return axis * xp.where(sine < 1e-8, 2.0, angle / sine)
 
 
-def rotation_vector(quat: np.ndarray) -> np.ndarray:
-    """Axis times angle [..., 3] rad, the shorter way round."""
-    quat = np.where(quat[..., :1] < 0, -quat, quat)
-    sine = np.linalg.norm(quat[..., 1:], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, quat[..., :1])
-    return quat[..., 1:] * np.where(sine < 1e-9, 2.0, angle / np.maximum(sine, 1e-9))
+def _namespace(array: Any) -> Any:
+    return jnp if isinstance(array, jax.Array) else np
 
 
 def angular_velocity(quat: np.ndarray, fps: float) -> np.ndarray:
@@ -61,8 +71,8 @@ def yaw_quaternion(yaw: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(yaw / 2), zero, zero, np.sin(yaw / 2)], axis=-1).astype(np.float32)
 
 
-def matrix(quat: np.ndarray) -> np.ndarray:
-    """The rotation matrix [3, 3] of a quaternion [4], as MuJoCo computes it."""
+def matrix(quat: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
+    """The rotation matrix of a quaternion, as MuJoCo computes it."""
     import mujoco
 
     out = np.empty(9)
@@ -70,27 +80,20 @@ def matrix(quat: np.ndarray) -> np.ndarray:
     return out.reshape(3, 3)
 
 
-def yaw_of(quat: jax.Array) -> jax.Array:
-    """Yaw [] rad of a rotation [4]."""
-    w, x, y, z = quat
+def yaw_of(quat: Float[Array, "... 4"]) -> Float[Array, "..."]:
+    """Yaw [rad] of rotations."""
+    w, x, y, z = (quat[..., part] for part in range(4))
     return jnp.arctan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
 
 
-def into_body_frame(quat: jax.Array, vector: jax.Array) -> jax.Array:
-    """A vector [3] of the world along the axes of a body with rotation `quat` [4]."""
-    axis = -quat[1:]
-    twice = 2 * jnp.cross(axis, vector)
-    return vector + quat[0] * twice + jnp.cross(axis, twice)
-
-
-def rotate_planar(vector: jax.Array, angle: jax.Array) -> jax.Array:
-    """Vectors [..., 2] rotated by `angle` [...] rad."""
+def rotate_planar(vector: Float[Array, "... 2"], angle: Float[Array, "..."]) -> Float[Array, "... 2"]:
+    """Vectors rotated by `angle` [rad]."""
     x, y, cos, sin = vector[..., 0], vector[..., 1], jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
 
 
-def about_axis(axis: np.ndarray, angle: jax.Array) -> jax.Array:
-    """Rotation matrices [..., N, 3, 3] by `angle` [..., N] rad about unit axes [N, 3] (Rodrigues)."""
+def about_axis(axis: Float[np.ndarray, "N 3"], angle: Float[Array, "*batch N"]) -> Float[Array, "*batch N 3 3"]:
+    """Rotation matrices by `angle` [rad] about unit axes (Rodrigues)."""
     cross = np.cross(np.eye(3), axis[:, None])  # cross @ v = axis x v
     sin, cos = jnp.sin(angle)[..., None, None], jnp.cos(angle)[..., None, None]
     return (
@@ -101,11 +104,11 @@ def about_axis(axis: np.ndarray, angle: jax.Array) -> jax.Array:
 
 
 # Written out, these fuse into one loop; as matrix products XLA would call a routine for each 3 x 3 matrix.
-def matrix_product(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Products of rotation matrices [..., 3, 3]: `second`, then `first`."""
+def matrix_product(first: Float[Array, "... 3 3"], second: Float[Array, "... 3 3"]) -> Float[Array, "... 3 3"]:
+    """Products of rotation matrices: `second`, then `first`."""
     return (first[..., :, :, None] * second[..., None, :, :]).sum(axis=-2)
 
 
-def apply_matrix(rotation: jax.Array, vector: jax.Array) -> jax.Array:
-    """Vectors [..., 3] rotated by matrices [..., 3, 3]."""
+def apply_matrix(rotation: Float[Array, "... 3 3"], vector: Float[Array, "... 3"]) -> Float[Array, "... 3"]:
+    """Vectors rotated by matrices."""
     return (rotation * vector[..., None, :]).sum(axis=-1)

@@ -8,7 +8,7 @@ from cmg_jax.robot._robot import Robot
 
 
 def to_json(robot: Robot) -> dict[str, Any]:
-    """`joint_names`, and `robot` with everything else where the names alone do not determine it."""
+    """`joint_names`, and `robot` with everything else if the names alone do not determine it."""
     out: dict[str, Any] = {"joint_names": list(robot.joint_names)}
     if robot.has_mjcf and robot != robot_of(robot.joint_names):
         fields = {"name": robot.name, "feet": list(robot.feet), "sides": list(robot.sides), "mjcf": robot.mjcf}

@@ -35,7 +35,7 @@ def check_pair(pair: Sequence[str]) -> tuple[str, str]:
 
 
 def find_pair(joint_names: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """The first of `PAIRS` by which every joint has a counterpart; empty where there is none."""
+    """The first of `PAIRS` by which every joint has a counterpart; empty if there is none."""
     for pair in PAIRS:
         if any(side_of(name, pair) == 0 for name in names) and not _unmatched(joint_names, pair):
             return pair
@@ -56,7 +56,7 @@ def side_of(name: str, pair: Sequence[str]) -> int | None:
 
 
 def mirrored_name(name: str, pair: Sequence[str]) -> str:
-    """The name of the counterpart; the name itself where it has no side."""
+    """The name of the counterpart; the name itself if it has no side."""
     side = side_of(name, pair)
     return name if side is None else _pattern(pair[side]).sub(lambda _: pair[1 - side], name, count=1)
 
@@ -153,7 +153,7 @@ def _unmatched(names: Sequence[str], pair: Sequence[str]) -> list[str]:
 
 
 def _pattern(part: str) -> re.Pattern[str]:
-    """A pattern that finds `part` in a name. Short parts, such as "l_", match only where no letter is beside them."""
+    """A pattern that finds `part` in a name. Short parts, such as "l_", match only if no letter is next to them."""
     if len(part.strip("_-")) > 2:
         return re.compile(re.escape(part))
     before = r"(?<![A-Za-z0-9])" if part[0].isalnum() else ""

@@ -19,7 +19,7 @@ from cmg_jax.store._store import MotionStore, check_model, read
 
 
 class FillReport(NamedTuple):
-    """What a call of `fill` did."""
+    """The result of a call of `fill`."""
 
     num_envs: int
     num_bad_envs: int

@@ -1,6 +1,6 @@
 """Trajectories on disk: zarr 3 arrays that any number of processes write, a chunk of environments at a time.
 
-    DIR.zarr/zarr.json    a zarr group; its attributes say what the store holds (`StoreConfig`), with their digest
+    DIR.zarr/zarr.json    a zarr group; its attributes describe the store (`StoreConfig`), with their digest
     DIR.zarr/motion/      [num_envs, T+1, D] float32 or float16, physical: joint_pos [rad], then joint_vel [rad/s]
     DIR.zarr/command/     [num_envs, C] float32, held by each environment; or [T, C], shared by all
 
@@ -28,17 +28,17 @@ from cmg_jax.model._model import CMGModel
 
 FORMAT = "cmg_jax motion store 1"
 _KEYS = {"num_envs": "envs", "num_frames": "steps", "chunk_envs": "chunk"}
-"""Keys of the file that are not called as the fields of `StoreConfig`."""
+"""Keys of the file that differ from the field names of `StoreConfig`."""
 
 SUFFIX = ".zarr"
-"""End of the name of a store's directory."""
+"""Suffix of a store's directory."""
 
 DTYPES = ("float32", "float16")
 DRAWN = "drawn"
 """The value of `StoreConfig.commands` if each environment holds a command that was drawn for it."""
 
 CHUNK_BYTES = 2**26
-"""Default size of a chunk: what a killed process loses at most, and the unit of memory (one chunk is filled while
+"""Default size of a chunk: the most that a killed process loses, and the unit of memory (one chunk is filled while
 another is written).
 
 Writing 64 MB takes much longer than a system call, and a large store still has hundreds of chunks to share among
@@ -50,7 +50,7 @@ READ_BYTES = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class StoreConfig:
-    """All that the bytes of a store depend on."""
+    """Everything that the bytes of a store depend on."""
 
     num_envs: int
     num_frames: int
@@ -160,8 +160,8 @@ def create_store(
       chunk_envs: environments in a chunk; by default as many as give 64 MB.
 
     Raises:
-      InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two; what is at
-        `path` is not a store or was begun with other arguments; or nothing can be written there.
+      InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two; `path`
+        is not a store, or one that was begun with other arguments; or nothing can be written there.
     """
     commands = None if commands is None else np.asarray(commands, np.float32)
     config = configure(model, num_envs, num_frames, commands=commands, seed=seed, dtype=dtype, chunk_envs=chunk_envs)
@@ -182,7 +182,7 @@ def configure(
     dtype: str = "float32",
     chunk_envs: int | None = None,
 ) -> StoreConfig:
-    """What a store of these arguments of `create_store` will hold.
+    """The configuration of a store with these arguments of `create_store`.
 
     Raises:
       InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two.
@@ -284,7 +284,7 @@ def _metadata(config: StoreConfig, name: str) -> dict[str, Any]:
         row = (config.num_frames + 1, config.motion_dim) if name == "motion" else (config.command_dim,)
         names = ("environment", "frame", "motion") if name == "motion" else ("environment", "command")
         row_bytes = _row_bytes(config.num_frames, config.motion_dim, config.dtype)
-        # Motion hardly compresses; pieces are left as they are.
+        # Motion hardly compresses, so pieces are stored uncompressed.
         pieces = math.gcd(config.chunk_envs, _power_of_two_up_to(READ_BYTES // row_bytes))
         shape, shard, piece = (config.num_envs, *row), (config.chunk_envs, *row), (pieces, *row)
     sharding = {"chunk_shape": piece, "codecs": plain, "index_codecs": plain}
@@ -294,7 +294,7 @@ def _metadata(config: StoreConfig, name: str) -> dict[str, Any]:
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "chunk_key_encoding": {"name": "default"},
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        # Marks what is not written yet. No chunk equals it: tensorstore would not write such a chunk.
+        # Marks values that are not written yet. No chunk equals it: tensorstore would not write such a chunk.
         "fill_value": "NaN",
         "dimension_names": names,
     }
@@ -350,7 +350,7 @@ def _short(value: Any) -> str:
 
 def _read_config(path: Path) -> StoreConfig:
     if not path.is_dir():
-        raise InputError(f"{path} is not a directory; a store of motions is one" if path.exists() else f"no {path}")
+        raise InputError(f"{path} is not a directory; a store is a directory" if path.exists() else f"no {path}")
     try:
         content = json.loads((path / "zarr.json").read_text())
         attributes = dict(content["attributes"])

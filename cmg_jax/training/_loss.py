@@ -66,7 +66,7 @@ def feet_losses(predicted: jax.Array, target: jax.Array, robot: Robot, fps: floa
 
     Returns:
       The mean squared distance [m2] of points under the feet from their targets, and the mean over windows of the
-      squared error of the velocity (m/s and rad/s alike, summed), measured at the foot that stands in the data.
+      squared error of the velocity (m/s and rad/s alike, summed), measured at the stance foot of the data.
     """
     soles = _feet.sole_points(predicted, robot).swapaxes(0, 1)
     target_soles = _feet.sole_points(target, robot).swapaxes(0, 1)

@@ -37,10 +37,10 @@ from cmg_jax.training._metrics import MetricsLog
 from cmg_jax.training._trainer import TrainConfig
 
 POOL_FRAMES = 512
-"""Frames of the data that a trained model keeps as first frames of motions."""
+"""Number of frames of the data that a trained model keeps as first frames."""
 
 SCALE = {"vx": 0.10, "vy": 0.08, "yaw": 0.12}
-"""Errors (m/s, m/s, rad/s) that count alike in the score of a validation."""
+"""Errors (m/s, m/s, rad/s) that have equal weight in the score of a validation."""
 
 VALIDATION_GRID = _measure.DEFAULT_GRID[::2]
 """Commands of a validation."""
@@ -90,7 +90,7 @@ def train(
     """
     options = options or RunOptions()
     if options.validate_every < 1 or options.validate_every % options.chunk:
-        raise InputError(f"validate_every {options.validate_every} is no multiple of chunk {options.chunk}")
+        raise InputError(f"validate_every {options.validate_every} is not a multiple of chunk {options.chunk}")
     stats = jax.tree.map(jnp.asarray, dataset.stats()) if initial is None else initial.stats
     pool = _pool(dataset, config.seed)
     drawing = {"stride": config.stride, "start_weight": config.start_weight, "balance": config.balance}
@@ -127,7 +127,7 @@ def train(
         finally:
             log.close()
     if best is None:
-        raise InputError(f"{directory}: its best.json is lost; begin another run")
+        raise InputError(f"{directory}: its best.json is missing; begin another run")
     return best
 
 

@@ -19,13 +19,13 @@ from cmg_jax.generators import _sharded
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGConfig
 from cmg_jax.model._normalization import MotionStats
-from cmg_jax.robot import _joints
+from cmg_jax.robot import _frame, _joints, split_frame
 from cmg_jax.training._loss import disagreement, feet_losses, frame_loss, predict
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of a training run: all that its result depends on, besides the data and the first weights."""
+    """The recipe of a training run: everything that its result depends on besides the data and the first weights."""
 
     steps: int = 6000
     """Optimizer steps."""
@@ -158,7 +158,7 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
         mirror = jax.random.uniform(mirror_key, (config.batch_size,), jnp.float32) < config.mirror
         rule = windows.mirror[chosen]
         mirror = ((rule == ALWAYS) | ((rule == MAYBE) & mirror))[None, :, None]
-        motion = jnp.where(mirror, _joints.mirror_motion(motion, model_config.robot), motion)
+        motion = jnp.where(mirror, _frame.mirror_motion(motion, model_config.robot), motion)
         command = jnp.where(mirror, _joints.mirror_command(command), command)
         motion = _normalization.normalize_motion(stats, motion)
         noise = config.noise * jax.random.normal(noise_key, motion.shape[1:], motion.dtype)
@@ -173,7 +173,7 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
         metrics = {"frame_loss": loss}
         robot, fps = model_config.robot, model_config.fps
         physical = _normalization.denormalize_motion(stats, predicted)
-        joint_pos, joint_vel = jnp.split(physical, 2, axis=-1)
+        joint_pos, joint_vel, _ = split_frame(physical, robot.num_joints)
         if config.feet_weight or config.walk_weight:
             target = _normalization.denormalize_motion(stats, motion[1:])[..., : robot.num_joints]
             place, velocity = feet_losses(joint_pos, target, robot, fps)

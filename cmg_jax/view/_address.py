@@ -10,7 +10,7 @@ def free_port(host: str, port: int) -> tuple[int, bool]:
     """`port`, or a free one for 0; and whether only this machine reaches it.
 
     Raises:
-      InputError: the port is taken, or `host` is no address of this machine.
+      InputError: the port is taken, or `host` is not an address of this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -26,5 +26,5 @@ def free_port(host: str, port: int) -> tuple[int, bool]:
 
 
 def url_host(host: str) -> str:
-    """`host` as a browser on this machine takes it."""
+    """`host` in the form for the URL of a browser on this machine."""
     return "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host

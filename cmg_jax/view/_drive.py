@@ -1,7 +1,7 @@
 """Models that walk under one command, frame by frame; the page shows their poses.
 
 The root moves so that the stance foot stays where it is. A drive is recorded as the commands that the networks
-received, so that playing them back from standing gives the same motion to the bit.
+received, so that playing them back from standing gives the same motion bit for bit.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A clock that shows frames at their time, and records how late they were."""
+"""A clock that paces frames, and records how late they were shown."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 MAX_LATENESS = 0.25
-"""s of lateness beyond which the clock restarts, instead of hurrying through the frames it has missed."""
+"""Lateness in s beyond which the clock restarts, instead of rushing through the missed frames."""
 
 NUM_RECORDED = 30_000
 """Frames that the figures are computed from: ten minutes at 50 a second."""
@@ -32,7 +32,7 @@ class Pacer:
         return not wake.wait(left) if left > 0 else not wake.is_set()
 
     def record(self, period: float) -> None:
-        """Record that the frame has been shown. It counts as late if it is by more than half a period."""
+        """Record that the frame has been shown. It is late if shown more than half a period after its time."""
         lateness = time.perf_counter() - self.due
         self.frames += 1
         self.late += lateness > period / 2

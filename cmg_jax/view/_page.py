@@ -1,6 +1,6 @@
 """The page: its controls, and the loop that shows each frame at its time.
 
-All browsers see the same robots and share their controls. Callbacks of the page only leave a request; the loop is the
+All browsers see the same robots and share their controls. Callbacks of the page only store a request; the loop is the
 only thread that generates and draws. While no browser is connected, nothing runs.
 """
 

@@ -8,10 +8,10 @@ from cmg_jax.robot import _bodies, _feet
 from cmg_jax.view._pose import Pose, contacts
 
 SMOOTHING = 0.2
-"""s over which the velocity of the root is averaged."""
+"""Seconds over which the velocity of the root is averaged."""
 
 CONTACT_HEIGHT = 0.03
-"""m above the floor: soles of a recording come less close to it than those of a generated motion."""
+"""Height in m up to which a sole is in contact: soles of recordings are further from the floor than generated ones."""
 
 
 class Playback:

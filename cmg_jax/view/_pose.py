@@ -1,4 +1,4 @@
-"""What the page shows of a robot at one frame, whether a model is driven or a file is played."""
+"""The state of a robot at one frame that the page shows, from a driven model or a played file."""
 
 from typing import NamedTuple
 

@@ -10,11 +10,11 @@ from cmg_jax.view._pose import Pose
 from cmg_jax.view._skeleton import Skeleton
 
 SPACING = 1.2
-"""m between robots side by side."""
+"""Distance in m between robots side by side."""
 
 PATH_POINTS = 400
 PATH_STEP = 0.05
-"""m between points of the path."""
+"""Distance in m between points of the path."""
 
 CAMERA = ((1.6, -1.4, 1.1), (0.0, 0.0, 0.62))  # position, and the point it looks at
 
@@ -23,14 +23,14 @@ CONTACT_COLOUR = (20, 170, 70)
 
 
 class Scene:
-    """The world moves under the first robot, which stays in the middle, so that the camera is left to the user."""
+    """The world moves under the first robot, which stays in the middle, so that only the user moves the camera."""
 
     def __init__(self, server: Any, skeleton: Skeleton, labels: Sequence[str]):
         self.server, self.skeleton = server, skeleton
         scene = server.scene
         server.initial_camera.position, server.initial_camera.look_at = CAMERA
         scene.configure_default_lights(cast_shadow=False)
-        scene.configure_environment_map(None)  # which takes a browser without a GPU ten seconds
+        scene.configure_environment_map(None)  # it takes a browser without a GPU ten seconds
         scene.add_light_ambient("/light", intensity=0.6)
         self.grid = scene.add_grid(
             "/floor", 60, 60, cell_size=0.5, section_size=1.0, plane_color=(236, 239, 243), plane_opacity=1.0,

@@ -12,12 +12,12 @@ from cmg_jax.viz import _render
 
 MAX_MOTIONS = 64
 MOMENTS = 4
-"""Pictures of a motion."""
+"""Number of pictures of a motion."""
 
 STRIDE_SECONDS = 0.8
 COLUMNS = 4
 CROP = 168
-"""Pixels of a picture's width that the robot needs."""
+"""Width in pixels that the robot needs in a picture."""
 
 
 class SheetEntry(NamedTuple):
@@ -49,7 +49,7 @@ def draw_contact_sheet(
       progress: called with the number of pictures just drawn.
 
     Returns:
-      What drew it: "MuJoCo", or "matplotlib" and the reason.
+      The renderer: "MuJoCo", or "matplotlib" and the reason.
     """
     from PIL import Image, ImageDraw
 

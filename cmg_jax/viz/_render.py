@@ -1,4 +1,4 @@
-"""The robot walking over a floor grid, as GIF or MP4: MuJoCo where there is OpenGL, else a stick figure."""
+"""The robot walking over a floor grid, as GIF or MP4: by MuJoCo if there is OpenGL, else as a stick figure."""
 # pyright: reportAttributeAccessIssue=false
 # (mujoco is a compiled module without stubs)
 
@@ -27,7 +27,7 @@ GIF_FPS = 25.0
 SIZE = (320, 480)  # height, width
 CAMERA = {"distance": 2.3, "azimuth": 130.0, "elevation": -12.0}
 HEIGHT = 0.78
-"""m above the floor, of the standing root of a robot that `CAMERA` suits."""
+"""Height in m of the standing root of a robot that `CAMERA` suits."""
 
 Frame = np.ndarray  # [height, width, 3] uint8
 Draw = Callable[[np.ndarray, np.ndarray], Frame]
@@ -45,7 +45,7 @@ def choose_gl() -> None:
 
 
 def require_writer(path: Path) -> None:
-    """Raise InputError unless what a video to `path` needs is installed. Call it before long work."""
+    """Raise InputError unless everything that a video to `path` needs is installed. Call it before long work."""
     _plot.require_matplotlib()
     if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif")
@@ -63,7 +63,7 @@ def render_motion(
       progress: called with the number of pictures just drawn.
 
     Returns:
-      What drew it: "MuJoCo", or "matplotlib" and the reason.
+      The renderer: "MuJoCo", or "matplotlib" and the reason.
 
     Raises:
       InputError: an unknown suffix, or a package is missing.

@@ -18,7 +18,7 @@ def rollout(model, state, difficulty, keys):  # difficulty [] from 0 to 1, keys 
 
     def control_step(state, key):
         done_key, reset_key = jax.random.split(key)
-        done = jax.random.bernoulli(done_key, 0.002, state.command.shape[:1])  # your environment's
+        done = jax.random.bernoulli(done_key, 0.002, state.command.shape[:1])  # from your environment
         state = generator.reset(model, state, done, reset_key, None)  # None: a motion within the range
         state, reference = generator.step(model, state)  # joint_pos, joint_vel [B, J]
         return state, (reference.joint_pos, state.command)
@@ -35,7 +35,7 @@ model = model.replace(bank=motions)
 def main(num_envs: int = 4096, steps: int = 100) -> jax.Array:
     init_key, key = jax.random.split(jax.random.key(0))
     state = generator.init(model, init_key, None, num_envs=num_envs)
-    for difficulty in (0.2, 1.0):  # another number compiles nothing again
+    for difficulty in (0.2, 1.0):  # a new difficulty compiles nothing
         state, (joint_pos, _) = rollout(model, state, difficulty, jax.random.split(key, steps))
     return joint_pos  # [T, B, J]
 

@@ -1,7 +1,7 @@
 """One rollout over all devices: of this process, or of several hosts that each run this program.
 
 On one host:     python many_devices.py
-On N hosts, each with its own GPUs, at the same time, each with another I from 0 to N-1:
+On N hosts, each with its own GPUs, at the same time, each with a different I from 0 to N-1:
                  python many_devices.py HOST_OF_PROCESS_0:1234 N I
 """
 

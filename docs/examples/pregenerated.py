@@ -15,7 +15,7 @@ def rollout(model, state, keys):  # keys [T]
     def control_step(state, key):
         done_key, command_key, reset_key = jax.random.split(key, 3)
         num_envs = len(state.command)
-        done = jax.random.bernoulli(done_key, 0.0001, (num_envs,))  # your environment's; here resets are expensive
+        done = jax.random.bernoulli(done_key, 0.0001, (num_envs,))  # from your environment; here resets are expensive
         command = commands.uniform(command_key, RANGE, num_envs)
         state = generator.reset(model, state, done, reset_key, command)
         state, reference = generator.step(model, state)  # joint_pos, joint_vel [B, J]

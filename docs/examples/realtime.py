@@ -15,8 +15,8 @@ def rollout(model, state, keys):  # keys [T]
     def control_step(state, key):
         done_key, change_key, command_key, reset_key = jax.random.split(key, 4)
         num_envs = len(state.command)
-        done = jax.random.bernoulli(done_key, 0.002, (num_envs,))  # your environment's
-        changed = jax.random.bernoulli(change_key, 0.004, (num_envs,))  # your task's
+        done = jax.random.bernoulli(done_key, 0.002, (num_envs,))  # from your environment
+        changed = jax.random.bernoulli(change_key, 0.004, (num_envs,))  # from your task
         command = commands.uniform(command_key, RANGE, num_envs)
         state = generator.reset(model, state, done, reset_key, command)
         state = generator.set_command(model, state, command, changed)

@@ -19,7 +19,7 @@ env = G1Tracking(config_overrides={"floating": False})
 # %% The reference: standing at first as the robot does, 10 frames known ahead; commands held for 2 to 4 s.
 model = dataclasses.replace(cmg_jax.default_model(), initial_motion=None)
 command_range = commands.CommandRange(np.array([-0.3, -0.3, -0.6]), np.array([1.2, 0.3, 0.6]))
-command_range = commands.clip(command_range, commands.trained_range(model))  # beyond it motion need not follow
+command_range = commands.clip(command_range, commands.trained_range(model))  # outside, motion may not follow
 source = ReferenceSource(
     model,
     cmg_jax.on_tick(cmg_jax.streaming(lookahead_frames=10), num_frames=5),

@@ -17,7 +17,7 @@ def rollout(model, carry, keys):  # keys [T]
     def control_step(carry, key):
         state, held, smoothing = carry
         done_key, hold_key, command_key, reset_key = jax.random.split(key, 4)
-        done = jax.random.bernoulli(done_key, 0.002, held.remaining.shape)  # your environment's
+        done = jax.random.bernoulli(done_key, 0.002, held.remaining.shape)  # from your environment
         command = commands.uniform(command_key, RANGE, len(done))
         held, changed = commands.next_held(held, hold_key, command, INTERVAL, done)
         smoothing = smooth.reset(smoothing, done, held.requested)

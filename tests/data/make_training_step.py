@@ -3,7 +3,7 @@
     python make_training_step.py        (needs torch; run once)
 
 The formula, from the original's trainer: predict each frame from the last one, mean squared error per
-step, averaged over the steps; a step starts from the data's frame where the teacher says so and else from
+step, averaged over the steps; a step starts from the data's frame if `teacher` is set, else from
 the detached prediction. The network is written out here: a gate, then layers of experts whose outputs are blended.
 """
 
