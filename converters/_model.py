@@ -59,6 +59,7 @@ def load_model(
         where, tensors = _state_dict.find(content, weights)
         converted = _state_dict.convert(tensors)
         raw = _stats.find(content)
+        stated = _stats.num_joints(raw)
         found = None if raw is None else _stats.parse(raw, converted.motion_dim, converted.command_dim)
     data = None
     if stats_file is not None:
@@ -68,6 +69,7 @@ def load_model(
             if raw is None:
                 raise InputError("holds no stats")
             listed = _stats.parse(raw, converted.motion_dim, converted.command_dim)
+            stated = _stats.num_joints(raw) if stated is None else stated
         if found is not None and not _stats.same(found, listed):
             raise InputError(
                 f"{stats_file}: its stats are not those that {path} carries; "
@@ -81,7 +83,7 @@ def load_model(
         with _naming(stats_file):
             pool = jnp.asarray(_stats.initial_motions(data["samples"], converted.motion_dim))
     with _naming(path):
-        names, origin = _joint_names.choose(converted.motion_dim // 2, names, content, data, robot=robot)
+        names, origin = _joint_names.choose(converted.motion_dim, names, content, data, stated=stated, robot=robot)
 
     provenance = {
         "source": path.name,

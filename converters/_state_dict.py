@@ -18,6 +18,7 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.model._networks import pack_experts
+from cmg_jax.robot._frame import ROOT_SIZE
 from converters import _stats, _tree
 from converters._torch_file import Tensor
 
@@ -160,7 +161,10 @@ class _Conversion:
         if input_dim <= motion_dim:
             raise InputError(f"the network maps {input_dim} inputs to {motion_dim}; no inputs are left for a command")
         if motion_dim % 2:
-            raise InputError(f"a frame of {motion_dim} numbers is not joint positions and as many velocities")
+            raise InputError(
+                f"a frame of {motion_dim} numbers does not add up: joint positions, as many velocities and, in some "
+                f"models, a root channel of {ROOT_SIZE} are an even number"
+            )
         return Converted(
             params,
             input_dim,

@@ -9,6 +9,7 @@ import yaml
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
 from cmg_jax.pickles import Placeholder
+from cmg_jax.robot._frame import frame_size
 from converters import _source, _tree
 from converters._torch_file import to_numpy
 
@@ -82,11 +83,17 @@ def parse(raw: Any, motion_dim: int, command_dim: int) -> Stats:
         index = int(np.argmax(stats["command_min"] >= stats["command_max"]))
         low, high = stats["command_min"][index], stats["command_max"][index]
         raise InputError(f"stats command_min[{index}] = {low} is not below command_max[{index}] = {high}; {REMEDY}")
-    num_joints = raw.get("num_joints", motion_dim // 2)
-    num_joints = num_joints if isinstance(num_joints, int) else to_numpy(num_joints)
-    if num_joints is not None and np.ndim(num_joints) == 0 and num_joints * 2 != motion_dim:
-        raise InputError(f"stats num_joints = {num_joints}, but the network's frame has {motion_dim} numbers; {REMEDY}")
+    stated = num_joints(raw)
+    if stated is not None and motion_dim not in [frame_size(stated, root=root) for root in (False, True)]:
+        raise InputError(f"stats num_joints = {stated}, but the network's frame has {motion_dim} numbers; {REMEDY}")
     return stats
+
+
+def num_joints(raw: Any) -> int | None:
+    """The number of joints that stats state; None where they state none."""
+    stated = raw.get("num_joints") if isinstance(raw, dict) else None
+    stated = stated if isinstance(stated, int) else to_numpy(stated)
+    return None if stated is None or np.ndim(stated) else int(stated)
 
 
 def same(first: Stats, second: Stats) -> bool:

@@ -12,7 +12,8 @@ from cmg_jax.cli import _options
 from cmg_jax.cli._program import Parser, run
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig
-from converters import _state_dict, check, load_model
+from cmg_jax.robot._frame import describe
+from converters import _joint_names, _state_dict, check, load_model
 
 PROGRAM = "cmg-convert"
 
@@ -85,6 +86,7 @@ def _convert(
         f"\n{config.num_experts} experts, layers {_arrow(config)}, "
         f"{sum(leaf.size for leaf in jax.tree.leaves(model.params)):,} parameters, {config.fps:g} fps, "
         f"{0 if pool is None else len(pool)} initial frames\n"
+        f"frame: {describe(config.frame_parts)}\n"
         f"joints: {dict(config.provenance)['joints']}\n"
         f"independent NumPy forward pass: largest difference {error:.1e}\n"
         f"wrote {out} ({size / 1e6:.1f} MB)"

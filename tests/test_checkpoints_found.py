@@ -20,8 +20,6 @@ import numpy as np
 import pytest
 
 from cmg_jax import InputError
-from cmg_jax.cli import _options
-from cmg_jax.robot._g1 import G1_29_JOINTS, ROBOTS
 from converters import _joint_names, _safetensors_file, _source, load_model
 from converters.cli import main
 from tests.conftest import DATA
@@ -362,11 +360,15 @@ def test_unnamed_joints_must_be_named_by_an_option(tmp_path, capsys):
         assert _options.joint_names(text) == NAMES
     assert main([str(path), "--out", str(tmp_path / "out"), "--joint-names", str(tmp_path / "names.txt")]) == 0
     assert "joints: as given" in capsys.readouterr().out
-    for text in ("hip,knee", "g1-23"):
-        with pytest.raises(InputError, match="has 3 joints, but"):
-            load_model(path, names=_options.joint_names(text))
-    with pytest.raises(InputError, match="no such file"):
-        _options.joint_names(str(tmp_path / "absent.txt"))
+    for text, words in (
+        ("hip,knee", "a frame of 6 numbers does not add up: 2 joint positions"),
+        ("hip,knee,knee", "joint knee is named twice"),
+        ("g1-23", "does not add up: 23 joint positions"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_model(path, names=_joint_names.parse(text))
+    with pytest.raises(InputError, match="no file"):
+        _joint_names.parse(str(tmp_path / "absent.txt"))
 
 
 @pytest.mark.parametrize("key", ["joint_names", "dof_names"])
@@ -379,18 +381,5 @@ def test_joints_are_named_by_the_checkpoint_or_its_data_set(key, tmp_path):
     assert load_model(named, names=("a", "b", "c"))[0].config.joint_names == ("a", "b", "c")
 
 
-def test_only_29_unnamed_joints_are_taken_as_the_g1s_and_reported():
-    names, origin = _joint_names.choose(29, None, {})
-    assert names == G1_29_JOINTS
-    assert "taken as the G1's 29" in origin
-    with pytest.raises(InputError, match="--joint-names g1-23-no-wrists or g1-23, or their names"):
-        _joint_names.choose(23, None, {})
-    with pytest.raises(InputError, match="--joint-names g1-27, or"):
-        _joint_names.choose(27, None, {})
-    assert _joint_names.choose(23, _options.joint_names("g1-23"), {})[0] == ROBOTS["g1-23"]
-    spelled = [name.removesuffix("_joint") for name in reversed(G1_29_JOINTS)]
-    assert _joint_names.choose(29, None, {"a": {"joint_names": spelled}})[0] == G1_29_JOINTS[::-1]
-
-
-def test_every_reader_is_of_a_known_kind():
+def test_every_reader_is_of_a_kind_that_there_is():
     assert {"torch", "safetensors", "pickle", "npz"} <= set(_source.READERS)

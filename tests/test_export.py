@@ -9,9 +9,9 @@ from cmg_jax.export import onnx_model
 from cmg_jax.model._model import apply_normalized
 
 
-@pytest.fixture(params=["real", "small"])
-def any_model(request, model, small_model):
-    return model if request.param == "real" else small_model
+@pytest.fixture(params=["real", "small", "root"])
+def any_model(request, model, small_model, root_model):
+    return {"real": model, "small": small_model, "root": root_model}[request.param]
 
 
 @pytest.mark.parametrize("physical", [False, True])

@@ -18,6 +18,7 @@ from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _sampler, _schedule
 from cmg_jax.model._model import CMGModel
 from cmg_jax.motion_files import Motion
+from cmg_jax.motion_files._motion import choose_root
 from cmg_jax.robot._g1 import is_g1, robot_of_size
 from cmg_jax.viz import _plot, _render
 
@@ -86,7 +87,7 @@ def run(
     seed: int,
     out: Path | None,
     format: str | None,
-    root: str,
+    root: str | None,
     joints: int | None,
     bodies: bool | None,
     plot: Path | None,
@@ -96,8 +97,8 @@ def run(
     chunk: int | None,
 ) -> None:
     if out and _bulk.is_store(out):
-        unwritten = {"plot": plot, "video": video, "bodies": bodies, "format": format, "joints": joints}
-        _bulk.refuse(out, {"root": True} if root != "command" else unwritten)
+        unwritten = {"root": root, "plot": plot, "video": video, "bodies": bodies, "format": format, "joints": joints}
+        _bulk.refuse(out, unwritten)
     else:
         _bulk.refuse_without_store({"part": part, "dtype": dtype, "chunk": chunk})
     _check_targets({"out": out, "plot": plot, "video": video}, schedule)
@@ -118,9 +119,10 @@ def run(
     if video:
         _render.choose_gl()
     loaded = _options.load_model(model)
+    root = choose_root(loaded.config, root)
     commands = _commands(loaded, command, schedule, seconds, num_envs=envs)
     robot = loaded.config.robot
-    needs_feet = root != "command" or (written_as and not motion_files.FORMATS[written_as].environments)
+    needs_feet = root == "odometry" or (written_as and not motion_files.FORMATS[written_as].environments)
     if not robot.walks and (video or bodies or needs_feet):
         raise InputError(
             "the MJCF of the model's robot is not known: only --out FILE.npz without bodies and --plot work"

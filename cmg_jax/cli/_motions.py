@@ -15,6 +15,7 @@ from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _sampler
 from cmg_jax.evaluation import _measure, _motion_set
 from cmg_jax.model import _checkpoint
+from cmg_jax.motion_files._motion import choose_root
 from cmg_jax.robot._g1 import is_g1, robot_of_size
 from cmg_jax.viz import _contact_sheet, _plot, _render
 
@@ -60,7 +61,7 @@ def run(
     seconds: float,
     standing: bool,
     seed: int,
-    root: str,
+    root: str | None,
     joints: int | None,
 ) -> None:
     if out.exists():
@@ -74,6 +75,7 @@ def run(
     loaded = _checkpoint.load(_options.model_path(model))
     fps = loaded.config.fps
     loaded.config.check_walks("a set of motions")
+    root = choose_root(loaded.config, root)
     if joints and not is_g1(loaded.config.robot):
         raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
     number = len(grid) * per_command

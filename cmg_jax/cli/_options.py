@@ -120,8 +120,8 @@ def add_root_and_joints(parser: Any) -> None:
     parser.add_argument(
         "--root",
         choices=motion_files.ROOTS,
-        default="command",
-        help="motion of the root: as commanded, or by odometry of the stance feet",
+        help="where the root goes: as the model's own root does, as commanded, or as the stance feet walk (default: "
+        "model, or command for a model without a root)",
     )
     parser.add_argument(
         "--joints", type=int, choices=(29, 23), help="number of the G1's joints to write (default: the model's)"

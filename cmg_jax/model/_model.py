@@ -33,7 +33,8 @@ class CMGConfig:
     """Pairs of key and text, as `cmg-jax info` prints them. Not compared between configurations."""
 
     def __post_init__(self):
-        sizes = (self.motion_dim, self.command_dim, self.num_experts, *self.gate_dims, *self.hidden_dims)
+        dims = (self.motion_dim, self.num_joints, self.command_dim)
+        sizes = (*dims, self.num_experts, *self.gate_dims, *self.hidden_dims)
         if min(sizes) < 1:
             raise InputError(f"sizes {sizes}: all must be at least 1")
         names = self.robot.joint_names

@@ -125,4 +125,4 @@ def mirror_root(root: RootMotion) -> RootMotion:
 
 def describe(parts: Sequence[FramePart]) -> str:
     """The parts of a frame in one line of text."""
-    return ", ".join(f"{part.size} {part.name} [{part.unit}]" for part in parts)
+    return "; ".join(f"{part.size} {part.name} [{part.unit}]" for part in parts)

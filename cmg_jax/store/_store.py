@@ -1,7 +1,8 @@
 """Trajectories on disk: zarr 3 arrays that any number of processes write, a chunk of environments at a time.
 
-    DIR.zarr/zarr.json    a zarr group; its attributes describe the store (`StoreConfig`), with their digest
-    DIR.zarr/motion/      [num_envs, T+1, D] float32 or float16, physical: joint_pos [rad], then joint_vel [rad/s]
+    DIR.zarr/zarr.json    a zarr group; its attributes say what the store holds (`StoreConfig`), with their digest
+    DIR.zarr/motion/      [num_envs, T+1, D] float32 or float16, physical: joint_pos [rad], joint_vel [rad/s] and,
+                          of a model that has one, the root channel
     DIR.zarr/command/     [num_envs, C] float32, held by each environment; or [T, C], shared by all
 
 A chunk is one shard file of each array that has environments, and it is done when these files exist: tensorstore
@@ -25,6 +26,7 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, first_line
 from cmg_jax._version import __version__
 from cmg_jax.model._model import CMGModel
+from cmg_jax.robot._frame import has_root
 
 FORMAT = "cmg_jax motion store 1"
 _KEYS = {"num_envs": "envs", "num_frames": "steps", "chunk_envs": "chunk"}
@@ -67,10 +69,8 @@ class StoreConfig:
     fps: float
     joint_names: tuple[str, ...]
     command_dim: int
-
-    @property
-    def motion_dim(self) -> int:
-        return 2 * len(self.joint_names)
+    motion_dim: int
+    """Numbers D in a frame."""
 
     @property
     def num_chunks(self) -> int:
@@ -212,6 +212,7 @@ def configure(
         fps=model.config.fps,
         joint_names=model.config.joint_names,
         command_dim=model.config.command_dim,
+        motion_dim=model.config.motion_dim,
     )
 
 
@@ -329,6 +330,7 @@ _WORDS = {
     "num_frames": "frames",
     "chunk_envs": "environments a file",
     "command_dim": "command size",
+    "motion_dim": "frame size",
 }
 
 
@@ -362,8 +364,10 @@ def _read_config(path: Path) -> StoreConfig:
         raise InputError(f"{path}: its zarr.json is damaged or was edited; make the store again")
     try:
         names = [field.name for field in dataclasses.fields(StoreConfig)]
+        attributes.setdefault("motion_dim", 2 * len(attributes["joint_names"]))  # stores before the root lack it
         fields = {name: attributes[_KEYS.get(name, name)] for name in names}
         config = StoreConfig(**{**fields, "joint_names": tuple(map(str, fields["joint_names"]))})
+        has_root(config.motion_dim, len(config.joint_names))
         numbers = (config.num_envs, config.num_frames, config.chunk_envs, config.command_dim)
         if not all(isinstance(number, int) and number >= 1 for number in numbers) or config.dtype not in DTYPES:
             raise ValueError(f"{numbers}, {config.dtype}")

@@ -1,13 +1,14 @@
 """Models that walk under one command, frame by frame; the page shows their poses.
 
-The root moves so that the stance foot stays where it is. A drive is recorded as the commands that the networks
-received, so that playing them back from standing gives the same motion bit for bit.
+The root moves as the model's root channel says; of a model without one, so that the stance foot stays where it is,
+upright and with its lower foot on the floor. A drive is recorded as the commands that the networks
+received, so that playing them back from standing gives the same motion to the bit.
 """
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +20,9 @@ from cmg_jax.commands import _sampler, _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel, apply, expert_coefficients
-from cmg_jax.robot import _feet, _odometry, _rotation
-from cmg_jax.view._pose import Pose, contacts
+from cmg_jax.robot import _feet, _odometry, _root, _root_pose, split_frame
+from cmg_jax.robot._root_pose import RootPose
+from cmg_jax.view._pose import Pose
 
 
 class Drive:
@@ -82,12 +84,11 @@ class Drive:
         self.recording: list[np.ndarray] = []  # [3], the command of each frame
         self._command = _smoother.ramp(1).init(np.zeros((1, 3)))
         self._motions = [standing_frame(model)[None] for model in self.models]
-        self._place = [np.zeros(3) for _ in self.models]  # x, y [m] and yaw [rad]
+        self._places = [_root_pose.init_root(1) for _ in self.models]
         poses = []
-        for model, motion in zip(self.models, self._motions, strict=True):
-            soles = np.asarray(_feet.sole_points(motion[0, : model.config.num_joints], self.robot))
-            gate = np.full(model.config.num_experts, np.nan)
-            poses.append(self._pose(np.zeros(3), np.asarray(motion[0]), soles, np.zeros(3), np.zeros(3), gate))
+        for model, motion, place in zip(self.models, self._motions, self._places, strict=True):
+            shown = _show(model, jnp.concatenate([motion, motion]), place)
+            poses.append(_pose(shown, np.zeros(3), np.full(model.config.num_experts, np.nan)))
         return poses
 
     def step(self) -> list[Pose]:
@@ -97,15 +98,11 @@ class Drive:
         self.frame += 1
         poses = []
         for index, model in enumerate(self.models):
-            following = jax.device_get(_advance(model, self._motions[index], jnp.asarray(command)[None]))
-            self._motions[index] = following["motion"]
-            place, velocity = self._place[index], following["velocity"].astype(np.float64)
-            turn = velocity[2] / self.fps
-            cos, sin = np.cos(place[2] + turn / 2), np.sin(place[2] + turn / 2)
-            vx, vy = velocity[:2] / self.fps
-            self._place[index] = place + np.array([vx * cos - vy * sin, vx * sin + vy * cos, turn])
-            motion, soles, gate = following["motion"][0], following["soles"], following["gate"][0]
-            poses.append(self._pose(self._place[index], motion, soles, command, velocity, gate))
+            self._motions[index], shown, gate = _advance(
+                model, self._motions[index], self._places[index], jnp.asarray(command)[None]
+            )
+            self._places[index] = shown.place
+            poses.append(_pose(shown, command, gate[0]))
         return poses
 
     def _next_command(self) -> np.ndarray:
@@ -117,25 +114,6 @@ class Drive:
         else:
             self._command = self._smooth(self._command, target)
         return np.asarray(self._command.smoothed[0])
-
-    def _pose(
-        self,
-        place: np.ndarray,
-        motion: np.ndarray,
-        soles: np.ndarray,
-        command: np.ndarray,
-        velocity: np.ndarray,
-        gate: np.ndarray,
-    ) -> Pose:
-        """The pose of a robot at `place` (x, y [m] and yaw [rad]) whose lower foot is on the floor."""
-        x, y, yaw = place
-        height = -soles[..., 2].min()
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        world = np.asarray(soles, np.float64) @ np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]]) + [x, y, height]
-        feet, contact = contacts(world, 0.0, _odometry.CONTACT_HEIGHT)
-        quat = _rotation.yaw_quaternion(np.asarray(yaw))
-        joint_pos = motion[: self.robot.num_joints]
-        return Pose(joint_pos, np.array([x, y, height]), quat, feet, contact, np.asarray(command), velocity, gate)
 
     def schedule_text(self) -> str:
         """The drive since the last reset, as a schedule: a line of time, vx, vy, yaw for each frame."""
@@ -170,13 +148,50 @@ def _compiled_ramp(steps: int) -> Any:
     return jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
 
 
+class _Shown(NamedTuple):
+    """What a pose shows of a frame, and where the robot is then."""
+
+    joint_pos: jax.Array  # [J] rad
+    root_pos: jax.Array  # [3] m
+    root_quat: jax.Array  # [4] wxyz
+    feet: jax.Array  # [2, 3] m
+    contact: jax.Array  # [2]
+    velocity: jax.Array  # [3] m/s, m/s, rad/s
+    place: RootPose  # leaves [1, 2] and [1]
+
+
 @jax.jit
-def _advance(model: CMGModel, motion: jax.Array, command: jax.Array) -> dict[str, jax.Array]:
-    """The frame after `motion` [1, D] and what a pose shows of it."""
-    config = model.config
+def _advance(
+    model: CMGModel, motion: jax.Array, place: RootPose, command: jax.Array
+) -> tuple[jax.Array, _Shown, jax.Array]:
+    """The frame after `motion` [1, D], what is shown of it, and the weights of the experts [1, E]."""
     following = apply(model, motion, command)
-    joint_pos = jnp.concatenate([motion, following])[:, : config.num_joints]
-    soles = _feet.sole_points(joint_pos, config.robot)  # [2 frames, 2 feet, P, 3]
-    velocity = _odometry.root_velocity(soles, _odometry.stance_foot(soles), config.fps)[0]
-    gate = expert_coefficients(model, motion, command)
-    return {"motion": following, "soles": soles[1], "velocity": velocity, "gate": gate}
+    shown = _show(model, jnp.concatenate([motion, following]), place)
+    return following, shown, expert_coefficients(model, motion, command)
+
+
+@jax.jit
+def _show(model: CMGModel, motion: jax.Array, place: RootPose) -> _Shown:
+    """The second of two frames [2, D]; the robot was at `place` in the first one."""
+    config = model.config
+    frames = split_frame(motion, config.num_joints)
+    soles = _feet.sole_points(frames.joint_pos, config.robot)
+    measured = _odometry.root_velocity(soles, _odometry.stance_foot(soles), config.fps)
+    channel = _root.root_motion(frames, measured, config.robot)
+    path = _root.integrate_root(channel, config.fps)
+    placed = _root.place_root(jax.tree.map(lambda leaf: leaf[None], path), place)
+    root = jax.tree.map(lambda leaf: leaf[0], placed)
+    soles = _root.soles_in_world(frames.joint_pos, root, config.robot)[1]
+    if config.has_root:
+        contact = _root.foot_contacts(frames.joint_pos, root, config.robot, config.fps)[1]
+    else:
+        contact = soles[..., 2].min(axis=-1) < _odometry.CONTACT_HEIGHT
+    velocity = _root.planar_velocity(channel)[1:]
+    place = _root_pose.step_root(place, velocity, config.fps)
+    root_pos, root_quat = root.position[1], root.rotation[1]
+    return _Shown(frames.joint_pos[1], root_pos, root_quat, soles.mean(axis=1), contact, velocity[0], place)
+
+
+def _pose(shown: _Shown, command: np.ndarray, gate: jax.Array | np.ndarray) -> Pose:
+    fields = {name: np.asarray(value) for name, value in shown._asdict().items() if name in Pose._fields}
+    return Pose(**fields, command=np.asarray(command), gate=np.asarray(gate))

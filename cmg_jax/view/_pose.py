@@ -16,8 +16,3 @@ class Pose(NamedTuple):
     command: np.ndarray  # [3] m/s, m/s, rad/s; NaN if there is none
     velocity: np.ndarray  # [3] m/s, m/s, rad/s, measured
     gate: np.ndarray  # [E] weights of the experts; E is 0 if no network runs
-
-
-def contacts(soles: np.ndarray, floor: float, height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Centres [2, 3] of soles [2, P, 3] in the world, and whether they are within `height` m of the floor."""
-    return soles.mean(axis=1), soles[..., 2].min(axis=1) < floor + height
