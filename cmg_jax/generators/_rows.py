@@ -84,5 +84,4 @@ def update_if(needed: jax.Array, update: Callable[[Carry], Carry], carry: Carry)
 
     A loop of at most one turn, because XLA copies every array that passes through a conditional on a GPU.
     """
-    body = lambda state: (jnp.zeros_like(state[0]), update(state[1]))  # noqa: E731
-    return lax.while_loop(lambda state: state[0], body, (needed, carry))[1]
+    return lax.while_loop(lambda state: state[0], lambda state: (~state[0], update(state[1])), (needed, carry))[1]
