@@ -1,10 +1,15 @@
 """A batch in blocks of rows of one size, so that one compiled program generates all of them."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
+
+Carry = TypeVar("Carry")
 
 CPU_BLOCK_ROWS = 512
 """Rows that go through all time steps together on a CPU.
@@ -30,10 +35,27 @@ class RowBlocks(NamedTuple):
             done = stop
 
 
-def row_blocks(num_rows: int, block_rows: int | None = None) -> RowBlocks:
-    """Blocks of at most `block_rows` rows; by default `CPU_BLOCK_ROWS` on a CPU and all rows elsewhere."""
-    if block_rows is None:
-        block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else num_rows
+def row_blocks(num_rows: int, block_rows: int) -> RowBlocks:
+    """Blocks of at most `block_rows` rows."""
     num_blocks = max(-(-num_rows // max(block_rows, 1)), 1)
     size = -(-num_rows // num_blocks)
     return RowBlocks(np.minimum(np.arange(num_blocks, dtype=np.int32) * size, num_rows - size).astype(np.int32), size)
+
+
+def over_blocks(
+    num_rows: int, block: Callable[[Carry, jax.Array, int], Carry], carry: Carry, block_rows: int | None = None
+) -> Carry:
+    """`carry` after block(carry, start [], size) of one block of rows after the other.
+
+    Blocks have at most `block_rows` rows; by default `CPU_BLOCK_ROWS` on a CPU and all rows elsewhere. Which of the two
+    is decided when the program is lowered, so that one exported for a GPU is a GPU's wherever it was made.
+    """
+
+    def blocks_of(block_rows: int, carry: Carry) -> Carry:
+        starts, size = row_blocks(num_rows, block_rows)
+        return lax.scan(lambda carry, start: (block(carry, start, size), None), carry, jnp.asarray(starts))[0]
+
+    if block_rows is None and num_rows > CPU_BLOCK_ROWS:
+        cpu, default = (partial(blocks_of, rows) for rows in (CPU_BLOCK_ROWS, num_rows))
+        return lax.platform_dependent(carry, cpu=cpu, default=default)
+    return blocks_of(block_rows or num_rows, carry)

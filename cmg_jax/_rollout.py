@@ -8,7 +8,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from cmg_jax._blocks import row_blocks
+from cmg_jax._blocks import over_blocks
 from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGModel, apply_normalized
 
@@ -59,10 +59,9 @@ def _generate_blocks(
 ) -> jax.Array:
     """Blocks of rows one after the other, each frame written in place into the one trajectory array."""
     rows, steps = commands.shape[:2]
-    starts, size = row_blocks(rows, block_rows)
     time_axis, row_axis = (0, 1) if time_major else (1, 0)
 
-    def generate_block(trajectory: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+    def generate_block(trajectory: jax.Array, start: jax.Array, size: int) -> jax.Array:
         block_commands = lax.dynamic_slice_in_dim(commands, start, size)
         normalized_commands = _normalization.normalize_command(model.stats, block_commands).swapaxes(0, 1)
 
@@ -78,12 +77,12 @@ def _generate_blocks(
 
         first = _normalization.normalize_motion(model.stats, lax.dynamic_slice_in_dim(motion, start, size))
         indices = jnp.arange(1, steps + 1, dtype=start.dtype)
-        return lax.scan(step, (trajectory, first), (indices, normalized_commands))[0][0], None
+        return lax.scan(step, (trajectory, first), (indices, normalized_commands))[0][0]
 
     shape = (steps + 1, *motion.shape) if time_major else (rows, steps + 1, motion.shape[-1])
     trajectory = jnp.zeros(shape, motion.dtype)
     trajectory = lax.dynamic_update_index_in_dim(trajectory, motion, 0, time_axis)
-    return lax.scan(generate_block, trajectory, jnp.asarray(starts))[0]
+    return over_blocks(rows, generate_block, trajectory, block_rows)
 
 
 def _check_shapes(model: CMGModel, motion: jax.Array, commands: jax.Array) -> None:

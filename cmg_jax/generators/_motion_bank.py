@@ -97,7 +97,7 @@ def choose(
     """`index` [B] with a new motion in the rows where `mask` [B]: the nearest to their command, or a random one."""
     if command is not None:
         return nearest_motion(model, bank, mask, command, index)
-    return lax.cond(mask.any(), lambda: jnp.where(mask, _draw(bank, key, len(mask)), index), lambda: index)
+    return jnp.where(mask, _draw(bank, key, len(mask)), index)
 
 
 def nearest_motion(
@@ -105,15 +105,22 @@ def nearest_motion(
 ) -> jax.Array:
     """`index` [B] with the motion whose command is nearest to `command` [B, C] in the rows where `mask` [B].
 
-    Distances are in units of the trained range. The cost follows the number of rows in `mask`, and is zero for none.
+    Distances are in units of the trained range. On a CPU the cost follows the number of rows in `mask`, and is zero for
+    none; an accelerator has searched for all rows before the host would know which.
     """
     wanted, available = (_normalization.normalize_command(model.stats, c) for c in (command, bank.command))
 
-    def update(index: jax.Array, rows: jax.Array) -> jax.Array:
-        distance = jnp.square(wanted.at[rows].get(mode="clip")[:, None] - available[None]).sum(-1)
-        return index.at[rows].set(jnp.argmin(distance, axis=-1).astype(jnp.int32), mode="drop")
+    def nearest(wanted: jax.Array) -> jax.Array:
+        distance = jnp.square(wanted[:, None] - available[None]).sum(-1)
+        return jnp.argmin(distance, axis=-1).astype(jnp.int32)
 
-    return update_rows(mask, index, update)
+    def all_rows(index: jax.Array) -> jax.Array:
+        return jnp.where(mask, nearest(wanted), index)
+
+    def update(index: jax.Array, rows: jax.Array) -> jax.Array:
+        return index.at[rows].set(nearest(wanted.at[rows].get(mode="clip")), mode="drop")
+
+    return lax.platform_dependent(index, cpu=lambda index: update_rows(mask, index, update), default=all_rows)
 
 
 def nearest_frame(

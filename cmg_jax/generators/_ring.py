@@ -4,14 +4,12 @@ The frame of absolute index i lies in slot i % N, the same slot for all rows, so
 slice. Frames are kept normalized, in float32 or half precision, time-major.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
-from cmg_jax._blocks import row_blocks
+from cmg_jax._blocks import over_blocks
 from cmg_jax._errors import InputError
 from cmg_jax.generators._rows import update_rows
 from cmg_jax.model import _normalization
@@ -59,11 +57,10 @@ def read_rows(frames: jax.Array, index: jax.Array) -> jax.Array:
 def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: jax.Array | int, steps: int) -> jax.Array:
     """Generate the `steps` frames that follow `index`, for all rows under `command` [B, C], in place."""
     slots, batch = frames.shape[:2]
-    starts, size = row_blocks(batch)
     last = read(frames, index)
     normalized_command = _normalization.normalize_command(model.stats, command)
 
-    def block(frames: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+    def block(frames: jax.Array, start: jax.Array, size: int) -> jax.Array:
         block_command = lax.dynamic_slice_in_dim(normalized_command, start, size)
 
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -74,9 +71,9 @@ def extend(model: CMGModel, frames: jax.Array, command: jax.Array, index: jax.Ar
             return lax.dynamic_update_slice(frames, motion[None].astype(frames.dtype), place), motion
 
         motion = lax.dynamic_slice_in_dim(last, start, size)
-        return lax.fori_loop(0, steps, step, (frames, motion))[0], None
+        return lax.fori_loop(0, steps, step, (frames, motion))[0]
 
-    return lax.scan(block, frames, jnp.asarray(starts))[0]
+    return over_blocks(batch, block, frames)
 
 
 def replan(
@@ -86,46 +83,15 @@ def replan(
 
     `steps` network calls in sequence, on chunks of the rows concerned.
     """
-    normalized_command = _normalization.normalize_command(model.stats, command)
-
-    def source(rows: jax.Array) -> NextFrame:
-        row_command = normalized_command.at[rows].get(mode="clip")
-        return lambda offset, motion: apply_normalized(model, motion, row_command)
-
-    return write_after(frames, mask, index, steps, source)
-
-
-NextFrame = Callable[[jax.Array, jax.Array], jax.Array]
-"""(offset [], last frame [R, D]) -> the next frame [R, D], normalized, of any float dtype."""
-
-
-def write_after(
-    frames: jax.Array,
-    mask: jax.Array,
-    index: jax.Array,
-    steps: jax.Array | int,
-    source: Callable[[jax.Array], NextFrame],
-) -> jax.Array:
-    """Write the `steps` frames that follow `index` [B], only in the rows where `mask` [B].
-
-    Args:
-      frames: the ring.
-      mask: rows concerned.
-      index: absolute index of the last frame of each row that stays.
-      steps: number of frames, the same for all rows.
-      source: (rows [R] int32) -> what makes the frames of these rows. Rows of `update_rows`.
-    """
-    slots = frames.shape[0]
+    slots, normalized_command = frames.shape[0], _normalization.normalize_command(model.stats, command)
 
     def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
-        row_index = index.at[rows].get(mode="clip")
-        next_frame = source(rows)
+        row_index, row_command = (array.at[rows].get(mode="clip") for array in (index, normalized_command))
 
         def step(offset: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             frames, motion = carry
-            offset = offset.astype(jnp.int32)
-            motion = next_frame(offset, motion).astype(jnp.float32)
-            slot = (row_index + 1 + offset) % slots
+            motion = apply_normalized(model, motion, row_command)
+            slot = (row_index + 1 + offset.astype(jnp.int32)) % slots
             return frames.at[slot, rows].set(motion.astype(frames.dtype), mode="drop"), motion
 
         motion = frames.at[row_index % slots, rows].get(mode="clip").astype(jnp.float32)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _base, _motion_bank, _ring
 from cmg_jax.generators._base import Generator, MotionFrame
-from cmg_jax.generators._rows import draw_rows
+from cmg_jax.generators._rows import draw_rows, update_if, update_rows
 from cmg_jax.model._model import CMGModel
 
 
@@ -102,10 +102,8 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
             frames = _ring.extend(model, state.frames, state.command, state.end, refill)
             return state._replace(frames=frames, end=state.end + refill)
 
-        if refill == 1:
-            state = fill(state)  # at every step
-        else:
-            state = lax.cond(state.end - state.clock < least, fill, lambda state: state, state)
+        # With a refill of one frame, at every step.
+        state = fill(state) if refill == 1 else update_if(state.end - state.clock < least, fill, state)
         return state, _base.to_frame(model, _ring.read(state.frames, state.clock))
 
     def reset(
@@ -132,13 +130,15 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
         chosen = _motion_bank.choose(model, bank, mask, motion_key, command, jnp.zeros(num_envs, jnp.int32))
         room = bank.frames.shape[0] - slots + 1
         first = draw_rows(lambda key, shape: jax.random.randint(key, shape, 0, room, jnp.int32), frame_key, num_envs)
+        # Of each slot's frame from the one last served.
+        offset = (jnp.arange(slots, dtype=jnp.int32) - state.clock) % slots
 
-        def source(rows: jax.Array) -> _ring.NextFrame:
+        def update(frames: jax.Array, rows: jax.Array) -> jax.Array:
             motion, frame = (array.at[rows].get(mode="clip") for array in (chosen, first))
-            return lambda offset, _: bank.frames[frame + offset, motion]
+            taken = bank.frames.at[frame[None] + offset[:, None], motion[None]].get(mode="clip")
+            return frames.at[:, rows].set(taken.astype(frames.dtype), mode="drop")
 
-        index = jnp.broadcast_to(state.clock - 1, (num_envs,))
-        frames = _ring.write_after(state.frames, mask, index, slots, source)
+        frames = update_rows(mask, state.frames, update)
         return state._replace(frames=frames, command=jnp.where(mask[:, None], bank.command[chosen], state.command))
 
     def set_command(
@@ -149,8 +149,16 @@ def _rolling(slots: int, *, refill: int, least: int, dtype: DTypeLike, from_bank
     def replan(model: CMGModel, state: RollingState, mask: jax.Array, command: jax.Array) -> RollingState:
         command = jnp.where(mask[:, None], command, state.command)
         index = jnp.broadcast_to(state.clock, mask.shape)
-        frames = _ring.replan(model, state.frames, command, mask, index, state.end - state.clock)
+        frames = _ring.replan(model, state.frames, command, mask, index, known_ahead(state))
         return state._replace(frames=frames, command=command)
+
+    def known_ahead(state: RollingState) -> jax.Array | int:
+        """Frames to replan: all that are known, or on an accelerator as many as the ring holds, since a number that is
+        not known when compiling is read by the host at every turn of a loop. Frames beyond `end` are never read."""
+        if refill == 1:
+            return least
+        ahead = state.end - state.clock
+        return lax.platform_dependent(ahead, cpu=lambda ahead: ahead, default=lambda _: jnp.int32(slots - 1))
 
     def lookahead(model: CMGModel, state: RollingState, offsets: jax.Array | np.ndarray) -> MotionFrame:
         return _base.to_frame(model, state.frames[(state.clock + offsets) % slots].swapaxes(0, 1))

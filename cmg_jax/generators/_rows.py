@@ -1,8 +1,9 @@
 """Work on a few rows of a batch at a cost that follows their number. All modes use this one mechanism."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -12,9 +13,12 @@ from jax import lax
 Carry = TypeVar("Carry")
 
 CHUNK_ROWS = (512, 128, 32, 16)
-"""Numbers of rows that are worked on together. A chunk is used if more than half of it would be filled; the
+"""Numbers of rows that are worked on together on a CPU. A chunk is used if more than half of it would be filled; the
 smallest takes the rest. Small chunks cost latency, large ones padding: with 8 instead of 16, a rollout of
-`realtime(100)` with events took 1.16 times as long (4096 rows, `cmg-jax bench --mode rollout`)."""
+`realtime(100)` with events took 1.16 times as long (4096 rows, `cmg-jax bench --mode rollout`).
+
+On an accelerator all chunks have the first size: few rows take it about as long, and whether there is another chunk is
+a number that the host waits for."""
 
 
 _shard_axis: ContextVar[str | None] = ContextVar("shard_axis", default=None)
@@ -52,9 +56,9 @@ def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Arra
       carry after all chunks.
     """
     batch = mask.shape[0]
-    sizes = [size for size in CHUNK_ROWS if size <= batch] or [batch]
 
-    def run(carry: Carry) -> Carry:
+    def run(sizes: Sequence[int], carry: Carry) -> Carry:
+        sizes = [size for size in sizes if size <= batch] or [batch]
         count = mask.sum()
         rows = jnp.nonzero(mask, size=batch + sizes[0], fill_value=batch)[0].astype(jnp.int32)
         start = jnp.zeros((), count.dtype)
@@ -68,4 +72,16 @@ def update_rows(mask: jax.Array, carry: Carry, update: Callable[[Carry, jax.Arra
             start, carry = lax.while_loop(lambda state, least=least: count - state[0] > least, body, (start, carry))
         return carry
 
-    return lax.cond(mask.any(), run, lambda carry: carry, carry)
+    return lax.platform_dependent(
+        carry,
+        cpu=lambda carry: update_if(mask.any(), partial(run, CHUNK_ROWS), carry),
+        default=partial(run, CHUNK_ROWS[:1]),
+    )
+
+
+def update_if(needed: jax.Array, update: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """update(carry) if `needed` [], otherwise carry; arrays in it stay where they are.
+
+    A loop of at most one turn, because XLA copies every array that passes through a conditional on a GPU.
+    """
+    return lax.while_loop(lambda state: state[0], lambda state: (~state[0], update(state[1])), (needed, carry))[1]

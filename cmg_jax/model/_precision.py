@@ -1,4 +1,4 @@
-"""Models in lower precision: the experts' kernels in half precision or int8, everything else in float32.
+"""Models in lower precision: the experts' products in TF32, half precision or int8, everything else in float32.
 
 In half precision, the inputs of the products are rounded. Sums stay in float32, and so do the gate, biases,
 activations, normalization and the feedback from frame to frame.
@@ -13,14 +13,15 @@ import jax.numpy as jnp
 
 from cmg_jax._errors import InputError
 from cmg_jax.model._model import CMGModel
-from cmg_jax.model._networks import SCALE
+from cmg_jax.model._networks import SCALE, TF32
 
-Precision = Literal["float32", "bfloat16", "float16", "int8"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16", "int8"]
 
 
 def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
-    """`model` with its experts' kernels in another precision, for `generate` and generators.
+    """`model` with its experts' products in another precision, for `generate` and generators.
 
+    - tf32: products of float32 kernels in TF32 on a GPU of NVIDIA, in float32 elsewhere.
     - bfloat16, float16: products of that precision, summed in float32.
     - int8: kernels of a quarter of the size, w = scale x q with one scale for an output of an expert
       (max |w| / 127). Products are of float32 with the rounded weights.
@@ -38,10 +39,12 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
     for name, layer in model.params.items():
         if name == "gating":
             continue
-        if layer["kernel"].dtype != jnp.float32:
+        if layer["kernel"].dtype != jnp.float32 or TF32 in layer:
             raise InputError("the model is in lower precision already; start from the one that was loaded")
         if precision == "int8":
             params[name] = _quantized(layer)
+        elif precision == "tf32":
+            params[name] = {**layer, TF32: jnp.zeros(0, jnp.int8)}
         elif precision != "float32":
             params[name] = {**layer, "kernel": layer["kernel"].astype(precision)}
     return dataclasses.replace(model, params=params)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax import _rollout
-from cmg_jax._blocks import row_blocks
+from cmg_jax._blocks import CPU_BLOCK_ROWS, row_blocks
 from cmg_jax._errors import InputError
 from cmg_jax._files import clear_write_errors
 from cmg_jax.commands import _sampler
@@ -65,7 +65,8 @@ def fill(
     check_model(store, model)
     config = store.config
     commands = read(store, store.command) if store.shares_commands else None
-    block = row_blocks(config.chunk_envs).size
+    block_rows = CPU_BLOCK_ROWS if jax.default_backend() == "cpu" else config.chunk_envs
+    block = row_blocks(config.chunk_envs, block_rows).size
     key = jax.random.key(config.seed)
     start = time.perf_counter()
     make_block = jax.jit(_make_block, static_argnames=("num_envs", "num_frames", "dtype"))

@@ -1,0 +1,191 @@
+"""What each mode's program holds on a GPU, compiled for an H100 that is not there.
+
+    pip install 'cmg_jax[gpu-compile]'
+    python -m bench.gpu_programs [--envs 4096] [PROGRAM ...]
+
+Nothing is run: kernels and megabytes of a step, copies, conditionals and loops whose end the host decides, and
+temporary memory are read from the compiled program. Products are not tuned, as they would be on a device. `quiet`
+programs only step; the others reset and change commands too, as in `cmg-jax bench --mode rollout`.
+"""
+
+import argparse
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+
+import cmg_jax
+from bench import _rollout
+from bench._hlo import Costs, loop_costs
+from bench._measure import Section
+from bench._report import table_text
+from cmg_jax._errors import InputError
+from cmg_jax.generators import _motion_bank
+from cmg_jax.model._model import CMGModel
+
+TARGET = Path(__file__).with_name("h100.txtpb")
+WHEELS = ("jax_cuda12_plugin", "jax_plugins.xla_cuda12", "nvidia.cuda_nvcc")
+STEPS = 100
+
+COLUMNS = {
+    "program": "program|s",
+    "kernels": "kernels|d",
+    "megabytes": "MB|,.1f",
+    "copies_mb": "copied MB|,.1f",
+    "conditionals": "conditionals|d",
+    "open_loops": "open loops|d",
+    "reads_quiet": "host reads|d",
+    "reads_busy": "with events|d",
+    "temporary_mb": "temporary MB|,.1f",
+}
+NOTES = (
+    "compiled, not timed; of one step: kernels and MB (read and written) of what every step does, MB that copies write",
+    "open loops: their end is not known when compiling, so the host reads a number before each turn, and before each "
+    "conditional; with events: each open loop turns once",
+)
+
+
+class Program(NamedTuple):
+    """A function and its arguments."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    donated: tuple[int, ...] = ()
+    """Places of the arguments whose memory the results may take."""
+
+
+class Compiled(NamedTuple):
+    """What was compiled."""
+
+    costs: Costs
+    temporary_mb: float
+
+
+def missing() -> str | None:
+    """Why nothing can be compiled for a GPU here, and what to do; None where it can."""
+    try:
+        absent = any(find_spec(name) is None for name in WHEELS)
+    except ModuleNotFoundError:
+        absent = True
+    if absent:
+        return "programs for a GPU need its compiler: pip install 'cmg_jax[gpu-compile]'"
+    if jax.config.jax_platforms != "cpu":  # pyright: ignore[reportAttributeAccessIssue]
+        return "programs for a GPU that is not there need JAX_PLATFORMS=cpu: their compiler looks for the GPU otherwise"
+    return None
+
+
+def compile_for_gpu(program: Program) -> Compiled:
+    """`program` for one H100."""
+    device = topologies.get_topology_desc(platform="cuda", target_config=TARGET.read_text(), topology="1x1x1").devices[
+        0
+    ]
+    sharding = jax.sharding.SingleDeviceSharding(device)
+
+    def place(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(jnp.shape(leaf), leaf.dtype, sharding=sharding)
+
+    lowered = jax.jit(program.function, donate_argnums=program.donated).lower(*jax.tree.map(place, program.arguments))
+    with _nothing_cached():
+        compiled = lowered.compile()
+    memory: Any = compiled.memory_analysis()
+    return Compiled(loop_costs(compiled.as_text() or ""), memory.temp_size_in_bytes / 1e6)
+
+
+@contextmanager
+def _nothing_cached() -> Iterator[None]:
+    """A program for a device that is not there cannot be read back from a compilation cache."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, float("inf"))
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+
+
+def programs(model: CMGModel, num_envs: int) -> dict[str, Callable[[], Program]]:
+    """Every program by its name, made when it is called."""
+    made: dict[str, Callable[[], Program]] = {"generate": lambda: _generate(model, num_envs)}
+    modes: dict[str, Any] = _rollout.MODES | {"extend-500": lambda: cmg_jax.pregenerated(500, on_end="extend")}
+    for name, make in modes.items():
+        for events in (False, True):
+            made[name if events else f"{name}, quiet"] = functools.partial(_mode, make, model, num_envs, events)
+    for name in ("streaming-20", "bank-256x500", "streaming-20-bank-tick"):
+        made[f"wrapper, {name}"] = functools.partial(_wrapper, modes[name], model, num_envs)
+    return made
+
+
+def _with_bank(model: CMGModel) -> CMGModel:
+    num_motions, num_frames = _rollout.POOL
+    command = jnp.zeros((num_motions, model.config.command_dim))
+    frames = jnp.zeros((num_frames, num_motions, model.config.motion_dim))
+    return model.replace(bank=_motion_bank.MotionBank(frames, command, -command[0], command[0]))
+
+
+def _generate(model: CMGModel, num_envs: int) -> Program:
+    def run(model: CMGModel, motion: jax.Array, commands: jax.Array) -> jax.Array:
+        return cmg_jax.generate(model, motion, commands, time_major=True)
+
+    config = model.config
+    motion = jax.ShapeDtypeStruct((num_envs, config.motion_dim), jnp.float32)
+    commands = jax.ShapeDtypeStruct((num_envs, STEPS, config.command_dim), jnp.float32)
+    return Program(run, (model, motion, commands))
+
+
+def _mode(make: Callable[[], Any], model: CMGModel, num_envs: int, events: bool) -> Program:
+    generator, model = make(), _with_bank(model)
+    command = jax.ShapeDtypeStruct((num_envs, model.config.command_dim), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(generator.init, model, key, command)
+    return Program(_rollout.rollout(generator, num_envs, STEPS, events), (model, state, key), (1,))
+
+
+def _wrapper(make: Callable[[], Any], model: CMGModel, num_envs: int) -> Program:
+    """The wrapper's step around an environment without physics, from which the wrapper's own kernels are seen."""
+    from bench._still_env import wrapped
+
+    env = wrapped(_with_bank(model), make())
+    keys = jax.ShapeDtypeStruct((num_envs, 2), jnp.uint32)
+    actions = jax.ShapeDtypeStruct((STEPS, num_envs, env.action_size), jnp.float32)
+    state = jax.eval_shape(env.reset, keys)
+
+    def run(actions: jax.Array, state: Any) -> Any:
+        def step(state: Any, action: jax.Array) -> Any:
+            state = env.step(state, action)
+            return state, state.reward.sum()
+
+        return jax.lax.scan(step, state, actions)
+
+    return Program(run, (actions, state), (1,))
+
+
+def table(model: CMGModel, names: Sequence[str], num_envs: int) -> Section:
+    """One row for each program."""
+    made, rows = programs(model, num_envs), []
+    for name in names or made:
+        if name not in made:
+            raise InputError(f"program {name!r} is not one of {'; '.join(made)}")
+        compiled = compile_for_gpu(made[name]())
+        rows.append({"program": name, "temporary_mb": compiled.temporary_mb, **compiled.costs._asdict()})
+    return Section("programs for an H100", COLUMNS, rows, (f"{num_envs} environments", *NOTES))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help="by default all")
+    parser.add_argument("--envs", type=int, default=4096)
+    arguments = parser.parse_args()
+    jax.config.update("jax_platforms", "cpu")  # the plugin for CUDA is to compile, not to run
+    if reason := missing():
+        parser.error(reason)
+    print(table_text(table(cmg_jax.default_model(), arguments.programs, arguments.envs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Programs for a GPU, compiled for an H100 that is not there: what a step copies and how often the host waits for it.
+
+JAX_PLATFORMS=cpu pytest tests/test_gpu_programs.py, with the extra `gpu-compile`.
+"""
+
+import jax
+import pytest
+from jax import lax
+
+from bench import _hlo, gpu_programs
+from cmg_jax.generators import _rolling
+
+pytestmark = [
+    pytest.mark.skipif(gpu_programs.missing() is not None, reason=str(gpu_programs.missing())),
+    pytest.mark.usefixtures("host_rules"),
+]
+
+ENVS = 4096
+STORE_MB = 1.0  # the smallest store, a frame of all rows, has 0.95
+HOST_READS = {
+    "generate": (0, 0),
+    "streaming-20, quiet": (0, 0),
+    "streaming-20": (2, 4),
+    "realtime-100, quiet": (1, 2),
+    "realtime-100": (3, 6),
+    "pregenerated-500, quiet": (0, 0),
+    "pregenerated-500": (2, 4),
+    "extend-500, quiet": (1, 2),
+    "extend-500": (3, 6),
+    "bank-256x500, quiet": (0, 0),
+    "bank-256x500": (0, 0),
+    "streaming-20-bank-tick, quiet": (1, 2),
+    "streaming-20-bank-tick": (2, 4),
+    "realtime-100-bank-tick": (3, 6),
+    "wrapper, streaming-20": (2, 4),
+    "wrapper, bank-256x500": (0, 0),
+    "wrapper, streaming-20-bank-tick": (2, 4),
+}
+"""Numbers that the host waits for in one step: where nothing happens, and with a reset, a change of command, a refill.
+Each is of one loop whose end depends on data, entered once; no inner loop is among them, and no conditional."""
+
+
+@pytest.mark.parametrize("name", HOST_READS)
+def test_a_step_copies_no_store_and_rarely_waits_for_the_host(name, bundled):
+    costs, temporary_mb = gpu_programs.compile_for_gpu(gpu_programs.programs(bundled, ENVS)[name]())
+    assert costs.largest_copy_mb < STORE_MB
+    assert costs.conditionals == 0
+    assert costs.open_loops == HOST_READS[name][0]
+    assert (costs.reads_quiet, costs.reads_busy) == HOST_READS[name]
+    # Activations of the network for all rows; without a network call, next to nothing.
+    assert temporary_mb < (20 if name.startswith(("pregenerated", "extend", "bank")) else 70)
+
+
+def test_a_conditional_in_place_of_a_loop_would_copy_the_store(bundled, monkeypatch):
+    def conditional(needed, update, carry):
+        return lax.cond(needed, update, lambda carry: carry, carry)
+
+    monkeypatch.setattr(_rolling, "update_if", conditional)
+    costs, _ = gpu_programs.compile_for_gpu(gpu_programs.programs(bundled, ENVS)["realtime-100, quiet"]())
+    assert costs.largest_copy_mb == pytest.approx(100 * ENVS * 58 * 4 / 1e6)
+    assert costs.conditionals == 1
+
+
+def test_costs_of_a_program_that_is_counted_by_hand():
+    """A loop of 7 turns, whose body has a copy of 400 bytes, a loop of 3 turns with a fusion of 4000 bytes that slices
+    one row of 40, and an open loop around a conditional."""
+    text = """HloModule hand
+
+%sliced (p: f32[100,10], i: s32[]) -> f32[1,10] {
+  %p = f32[100,10]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %row = f32[1,10]{1,0} dynamic-slice(%p, %i, %zero), dynamic_slice_sizes={1,10}
+}
+
+%inner (t: (f32[100,10], s32[])) -> (f32[100,10], s32[]) {
+  %t = (f32[100,10]{1,0}, s32[]) parameter(0)
+  %a = f32[100,10]{1,0} get-tuple-element(%t), index=0
+  %n = s32[] get-tuple-element(%t), index=1
+  %row = f32[1,10]{1,0} fusion(%a, %n), kind=kLoop, calls=%sliced
+  ROOT %out = (f32[100,10]{1,0}, s32[]) tuple(%a, %n)
+}
+
+%branch (a: f32[100,10]) -> f32[100,10] {
+  %a = f32[100,10]{1,0} parameter(0)
+  ROOT %copied = f32[100,10]{1,0} copy(%a)
+}
+
+%open (t: (f32[100,10], pred[])) -> (f32[100,10], pred[]) {
+  %t = (f32[100,10]{1,0}, pred[]) parameter(0)
+  %a = f32[100,10]{1,0} get-tuple-element(%t), index=0
+  %go = pred[] get-tuple-element(%t), index=1
+  %b = f32[100,10]{1,0} conditional(%go, %a, %a), true_computation=%branch, false_computation=%branch
+  ROOT %out = (f32[100,10]{1,0}, pred[]) tuple(%b, %go)
+}
+
+%body (t: (f32[100,10], f32[100])) -> (f32[100,10], f32[100]) {
+  %t = (f32[100,10]{1,0}, f32[100]{0}) parameter(0)
+  %a = f32[100,10]{1,0} get-tuple-element(%t), index=0
+  %v = f32[100]{0} get-tuple-element(%t), index=1
+  %copy = f32[100]{0} copy(%v)
+  %three = (f32[100,10]{1,0}, s32[]) while(%a), condition=%c, body=%inner, config={"known_trip_count":{"n":"3"}}
+  %some = (f32[100,10]{1,0}, pred[]) while(%a), condition=%c, body=%open
+  ROOT %out = (f32[100,10]{1,0}, f32[100]{0}) tuple(%a, %copy)
+}
+
+ENTRY %main (a: f32[100,10], v: f32[100]) -> f32[100,10] {
+  %a = f32[100,10]{1,0} parameter(0)
+  %v = f32[100]{0} parameter(1)
+  %t = (f32[100,10]{1,0}, f32[100]{0}) tuple(%a, %v)
+  ROOT %all = (f32[100,10]{1,0}, f32[100]{0}) while(%t), condition=%c, body=%body, config={"known_trip_count":{"n":"7"}}
+}
+"""
+    costs = _hlo.loop_costs(text)
+    assert costs.kernels == 1 + 3
+    assert costs.megabytes == pytest.approx((800 + 3 * (40 + 4 + 40)) / 1e6)
+    assert costs.copies_mb == pytest.approx((400 + 2 * 4000) / 1e6)
+    assert costs.largest_copy_mb == pytest.approx(4000 / 1e6)
+    assert (costs.conditionals, costs.open_loops, costs.reads_quiet, costs.reads_busy) == (1, 1, 1, 3)
+
+
+def test_generate_lowered_for_a_gpu_on_a_host_without_one_has_all_rows_in_one_block(bundled):
+    generate = gpu_programs.programs(bundled, ENVS)["generate"]()
+    lowered = jax.jit(generate.function).trace(*generate.arguments).lower(lowering_platforms=("cuda",))
+    assert f"tensor<58x{ENVS}xf32>" in lowered.as_text()
+    assert "tensor<58x512xf32>" not in lowered.as_text()
