@@ -229,12 +229,11 @@ def yaw_frame_velocity(clip: Clip, seconds: float) -> np.ndarray:
 
 def _root_velocity(clip: Clip, seconds: float) -> np.ndarray:
     """Velocity of the root from frame to frame, [T, 3], in its heading averaged over `seconds`."""
-    heading, width = yaw(clip.root_quat), max(round(seconds * clip.fps), 1)
+    heading, width = yaw(clip.root_quat), round(seconds * clip.fps) | 1  # odd, and so symmetric
     vx, vy = np.gradient(clip.root_pos[:, :2], 1 / clip.fps, axis=0).T
     turn = np.gradient(heading, 1 / clip.fps)
     # Continued at its ends as it is turning there.
-    ends = width // 2, width - 1 - width // 2
-    heading = np.pad(heading, ends, mode="reflect", reflect_type="odd")
+    heading = np.pad(heading, width // 2, mode="reflect", reflect_type="odd")
     heading = np.convolve(heading, np.full(width, 1 / width), mode="valid")
     cos, sin = np.cos(heading), np.sin(heading)
     return np.stack([vx * cos + vy * sin, vy * cos - vx * sin, turn], axis=-1)
