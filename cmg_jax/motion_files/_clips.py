@@ -205,11 +205,16 @@ def yaw(root_quat: np.ndarray) -> np.ndarray:
 
 def unrecorded_root(clip: Clip) -> str:
     """What shows that the root of a clip was made up, and not recorded; empty where it was recorded."""
-    if np.ptp(clip.root_pos, axis=0).max() < STILL and np.ptp(clip.joint_pos, axis=0).max() > STILL:
+    if root_is_still(clip):
         return "its root never moves"
     if tilt(clip.root_quat).max() < UPRIGHT:
         return "its root is exactly upright in every frame, as if made up"
     return ""
+
+
+def root_is_still(clip: Clip) -> bool:
+    """Whether the root never moves while the joints do."""
+    return bool(np.ptp(clip.root_pos, axis=0).max() < STILL < np.ptp(clip.joint_pos, axis=0).max())
 
 
 def tilt(root_quat: np.ndarray) -> np.ndarray:
