@@ -160,6 +160,7 @@ def test_heights_are_above_the_floor_wherever_the_recording_has_it(height, tmp_p
     (on_floor, _), (moved, rows) = (_build.build([tmp_path / name]) for name in ("a.npz", "b.npz"))
     assert rows[0].notes == (
         "feet come down above or below height 0 (floating mm): heights are taken from where they do",
+        "commands are the velocity of the root in its smoothed heading, over 1 s (--smoothing-seconds)",
     )
     np.testing.assert_allclose(rows[0].feet.floating, height, atol=1e-6)
     assert rows[0].feet.penetration < 0.03
@@ -253,6 +254,19 @@ def test_a_command_of_a_fast_turn_is_the_whole_speed_up_to_its_ends():
     quat = np.asarray(rotation_of(jnp.asarray(heading), jnp.zeros((200, 2))), np.float64)
     command = _clips.yaw_frame_velocity(recorded(200)._replace(root_pos=root_pos, root_quat=quat), 1.0)
     np.testing.assert_allclose(command, np.tile([2, 0, 2], (200, 1)), atol=0.005)
+
+
+def test_the_feet_say_how_fast_a_clip_walks_whose_root_never_moves(tmp_path):
+    clip = strides(300)
+    save(tmp_path / "walk.npz", clip)
+    save(tmp_path / "hung.npz", clip._replace(root_pos=0 * clip.root_pos))
+    (moving, _), (still, rows) = (
+        _build.build([tmp_path / name], Options(smoothing=0.1)) for name in ("walk.npz", "hung.npz")
+    )
+    assert "commands are the velocity of the stance feet, over 0.1 s (--smoothing-seconds)" in rows[0].notes
+    # Half a frame apart: the feet's velocity leads from a frame to the next.
+    away = np.square(still.command - moving.command).mean() / np.square(moving.command).mean()
+    assert away < 0.1, "where commands of zero would be at 1"
 
 
 def test_recorded_commands_become_the_velocity_of_the_root_where_it_is_kept():

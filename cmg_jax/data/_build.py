@@ -71,7 +71,7 @@ def build(
     for clip in clips:
         if root:
             cut_lying(clip, options)
-        clip.parts = [label(part, options, by_root=root) for part in clip.parts]
+        label(clip, options, by_root=root)
     cut_outliers(clips, options)
     return _join(clips, root, options), [_row(clip) for clip in clips]
 

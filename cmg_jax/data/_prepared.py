@@ -105,28 +105,42 @@ def prepare(clip: Clip, options: Options) -> Prepared:
             kept.append(soles[first : first + frames])
         first += frames
     if short:
-        pieces = "" if short == [out.frames] else f" in {len(short)} piece{'s' * (len(short) > 1)} between jumps"
-        out.reasons.append(f"{sum(short)} frames{pieces}: shorter than --min-seconds {options.min_seconds:g}")
+        pieces = "" if short == [out.frames] else f" in {_count(len(short), 'piece')} between jumps"
+        frames = _count(sum(short), "frame")
+        out.reasons.append(f"{frames}{pieces}: shorter than --min-seconds {options.min_seconds:g}")
     if kept and not out.unrecorded_root:
         out.feet = _foot_quality.figures(kept, clip.fps)._replace(floating=floor)
     return out
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def cut_lying(clip: Prepared, options: Options) -> None:
     """Cut frames out whose root leans too far for a root channel."""
     masks = [_clips.tilt(part.root_quat) < np.radians(LYING) for part in clip.parts]
     if dropped := clip.keep(masks, options):
-        clip.reasons.append(f"{dropped} frames cut where it leans by more than {LYING:g} degrees")
+        clip.reasons.append(f"{_count(dropped, 'frame')} cut where it leans by more than {LYING:g} degrees")
 
 
-def label(clip: Clip, options: Options, *, by_root: bool) -> Clip:
-    """The clip with the command that it obeys."""
-    if clip.command is None:
-        return clip._replace(command=_clips.yaw_frame_velocity(clip, options.smoothing or HUMAN_STRIDE))
-    if options.measure_commands:
+def label(clip: Prepared, options: Options, *, by_root: bool) -> None:
+    """Give the parts of a clip the command that they obey, and note where it comes from."""
+    if not clip.parts or (clip.recorded and not options.measure_commands):
+        return
+    if clip.recorded:
         stride = options.smoothing or POLICY_STRIDE
-        return clip._replace(command=_clips.measured_command(clip, stride, by_root=by_root))
-    return clip
+        commands = [_clips.measured_command(part, stride, by_root=by_root) for part in clip.parts]
+        what = "the root" if by_root else "the feet"
+        clip.notes.append(f"held commands are replaced by the velocity of {what} (--commands recorded keeps them)")
+    else:
+        seconds = options.smoothing or HUMAN_STRIDE
+        still = all(_clips.root_is_still(part) for part in clip.parts)
+        velocity = _clips.walked_velocity if still else _clips.yaw_frame_velocity
+        commands = [velocity(part, seconds) for part in clip.parts]
+        what = "stance feet" if still else "root in its smoothed heading"
+        clip.notes.append(f"commands are the velocity of the {what}, over {seconds:g} s (--smoothing-seconds)")
+    clip.parts = [part._replace(command=command) for part, command in zip(clip.parts, commands, strict=True)]
 
 
 def cut_outliers(clips: list[Prepared], options: Options) -> None:
@@ -140,7 +154,7 @@ def cut_outliers(clips: list[Prepared], options: Options) -> None:
         masks = [((command_of(part) >= low) & (command_of(part) <= high)).all(axis=-1) for part in clip.parts]
         if dropped := clip.keep(masks, options):
             bounds = "{:g} {:g}".format(*options.percentiles)
-            clip.reasons.append(f"{dropped} frames cut at velocities beyond --percentiles {bounds}")
+            clip.reasons.append(f"{_count(dropped, 'frame')} cut at velocities beyond --percentiles {bounds}")
 
 
 def command_of(clip: Clip) -> np.ndarray:

@@ -42,7 +42,7 @@ def _feet(feet: FootFigures | None) -> tuple[str, ...]:
     if feet is None:
         return ("-",) * len(FEET)
     slip = "-" if np.isnan(feet.slip) else f"{feet.slip:.3f}"
-    return slip, f"{100 * feet.flight:.0f}", f"{1000 * feet.floating:+.0f}", f"{1000 * feet.penetration:.0f}"
+    return slip, f"{100 * feet.flight:.0f}", f"{round(1000 * feet.floating):+d}", f"{1000 * feet.penetration:.0f}"
 
 
 def notes(rows: list[Row]) -> list[str]:

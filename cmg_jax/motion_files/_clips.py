@@ -244,6 +244,16 @@ def _root_velocity(clip: Clip, seconds: float) -> np.ndarray:
     return np.stack([vx * cos + vy * sin, vy * cos - vx * sin, turn], axis=-1)
 
 
+def walked_velocity(clip: Clip, seconds: float) -> np.ndarray:
+    """As `yaw_frame_velocity`, of the stance feet instead of the root: for a clip whose root never moves."""
+    return _odometry.smooth(_stance_velocity(clip), max(round(seconds * clip.fps), 1))
+
+
+def _stance_velocity(clip: Clip) -> np.ndarray:
+    velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
+    return np.concatenate([velocity, velocity[-1:]])
+
+
 def measured_command(clip: Clip, stride: float, *, by_root: bool) -> np.ndarray:
     """The recorded command [T, 3], replaced by the measured velocity wherever it is held for two strides or more.
 
@@ -258,11 +268,7 @@ def measured_command(clip: Clip, stride: float, *, by_root: bool) -> np.ndarray:
       by_root: whether the velocity is that of the root, or that of the stance feet (`odometry.stance_velocity`).
     """
     assert clip.command is not None
-    if by_root:
-        velocity = _root_velocity(clip, stride)
-    else:
-        velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
-        velocity = np.concatenate([velocity, velocity[-1:]])
+    velocity = _root_velocity(clip, stride) if by_root else _stance_velocity(clip)
     changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
     frames = max(round(stride * clip.fps), 1)
     out = clip.command.copy()
