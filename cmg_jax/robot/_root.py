@@ -202,3 +202,12 @@ def soles_in_world(joint_pos: jax.Array, root: RootState, robot: Robot) -> jax.A
     points = _feet.sole_points(joint_pos, robot)
     rotation = jnp.broadcast_to(root.rotation[..., None, None, :], (*points.shape[:-1], 4))
     return rotate(rotation, points) + root.position[..., None, None, :]
+
+
+def soles_in_heading(frames: MotionFrame, robot: Robot) -> jax.Array:
+    """Lowest points under each foot [..., 2, P, 3] m of frames with a root channel, above the floor in their heading."""
+    assert frames.root is not None
+    height, gravity = frames.root.height, frames.root.gravity
+    origin = jnp.concatenate([jnp.zeros_like(gravity), height], axis=-1)
+    lean = rotation_of(jnp.zeros_like(height[..., 0]), gravity)
+    return soles_in_world(frames.joint_pos, RootState(origin, lean, origin, origin), robot)
