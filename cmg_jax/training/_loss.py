@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from cmg_jax.model._model import CMGConfig
 from cmg_jax.robot import MotionFrame, Robot, _feet, _odometry, _root
-from cmg_jax.robot._rotation import rotate_planar
 
 ROOT_WEIGHT = 3.0
 """Weight of the root channel's numbers in the error of a frame: six of them would be lost among those of the joints."""
@@ -117,14 +116,8 @@ def root_losses(
 
 
 def _on_floor(frames: MotionFrame, robot: Robot, fps: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Of frames [n, ...]: soles in the heading frame, their velocities in the world [n-1, ...], the root's [n, ..., 3].
-
-    Velocities are along the heading half-way between two frames.
-    """
+    """Of frames [n, ...]: soles in the heading frame, their velocities in the world, and the root's [n, ..., 3]."""
     assert frames.root is not None
     root = frames.root._replace(gravity=jnp.clip(frames.root.gravity, -STEEPEST, STEEPEST))
     soles = _root.soles_in_heading(frames._replace(root=root), robot)
-    planar = _root.planar_velocity(root)
-    half = (planar[1:, ..., 2] / (2 * fps))[..., None, None]
-    turned = rotate_planar(soles[1:, ..., :2], half) - rotate_planar(soles[:-1, ..., :2], -half)
-    return soles, turned * fps + planar[1:, ..., None, None, :2], planar
+    return soles, _root.sole_velocity(soles, root, fps), _root.planar_velocity(root)
