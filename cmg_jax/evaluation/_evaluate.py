@@ -72,9 +72,8 @@ def evaluate(
     report["drift"] = _drift.drift(model, commands, settings)
     if data is not None and data_segments is not None:
         quality = _quality.quality(data_segments[0], data.robot, data.fps)
-        report["data"] = quality | {"rmse": _quality.data_tracking(data, *data_segments)}
-        if data.has_root:
-            report["data"]["bands"] = _gait.of_data(data)
+        bands = {"bands": _gait.of_data(data)} if data.has_root else {}
+        report["data"] = quality | {"rmse": _quality.data_tracking(data, *data_segments)} | bands
     return report
 
 

@@ -17,6 +17,7 @@ from cmg_jax.evaluation._held import FOLLOWED
 from cmg_jax.evaluation._measure import MOVING, STILL, Settings, by_component
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot, _foot_quality, _odometry, _root, split_frame
+from cmg_jax.robot._rotation import rotate_planar
 
 LIFTED = 0.01
 """m; a step is taken when the foot that was lower is higher than the other one by more than this."""
@@ -88,43 +89,43 @@ def gait(motion: np.ndarray, clip: np.ndarray, robot: Robot, fps: float) -> Gait
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _measure(motion: jax.Array, robot: Robot, fps: float) -> tuple[jax.Array, ...]:
+    """The fields of `Gait` from `root` to `contact`, and how much higher the left foot is [N] m."""
     frames = split_frame(motion, robot.num_joints)
     assert frames.root is not None
     soles, planar = _root.soles_in_heading(frames, robot), _root.planar_velocity(frames.root)
     near = soles[..., 2] < _foot_quality.NEAR  # [N, 2, P]
-
     velocity = _root.sole_velocity(soles, frames.root, fps)
-    ahead, behind = (jnp.concatenate(parts) for parts in ((velocity, velocity[-1:]), (velocity[:1], velocity)))
+    ahead, behind = jnp.concatenate([velocity, velocity[-1:]]), jnp.concatenate([velocity[:1], velocity])
     half = (planar[:, 2] / (2 * fps))[:, None, None]
-    ahead_half = jnp.concatenate([half[1:], half[-1:]])
-    central = (_odometry.rotate_planar(ahead, ahead_half) + _odometry.rotate_planar(behind, -half)) / 2
+    central = (rotate_planar(ahead, jnp.concatenate([half[1:], half[-1:]])) + rotate_planar(behind, -half)) / 2
     across = jnp.stack([-soles[..., 1], soles[..., 0]], axis=-1)
-    carried = planar[:, None, None, :2] + planar[:, None, None, 2:] * across
+    stiff = planar[:, None, None, :2] + planar[:, None, None, 2:] * across
+    slip, stiff = (
+        jnp.linalg.norm(points, axis=-1).min(axis=(-2, -1), where=near, initial=jnp.inf) for points in (central, stiff)
+    )
+    rise = jnp.diff(soles[..., 2:], axis=0, append=soles[-1:, ..., 2:]) * fps
+    speed = jnp.linalg.norm(jnp.concatenate([ahead, rise], axis=-1), axis=-1)
+    low, slow = soles[..., 2] < _root.CONTACT_HEIGHT, speed < _root.CONTACT_SPEED
+    height = soles[..., 2].min(axis=-1)
+    grounded = near.any(axis=(-2, -1))
+    grounded = grounded & jnp.concatenate([grounded[:1], grounded[:-1]])
+    feet = jnp.where(grounded[:, None], _carried(soles, fps), jnp.nan)
+    return planar, feet, slip, stiff, (low & slow).any(axis=-1), height[:, 0] - height[:, 1]
 
-    def smallest(velocity: jax.Array) -> jax.Array:
-        speed = jnp.linalg.norm(velocity, axis=-1)
-        return jnp.min(jnp.where(near, speed, jnp.inf), axis=(-2, -1))
 
+def _carried(soles: jax.Array, fps: float) -> jax.Array:
+    """Velocity [N, 3] of the root if the lowest point of soles [N, 2, P, 3] stood still, its foot turning about it.
+
+    People roll over their feet: the mean of a sole, which `stance_velocity` takes, then moves ahead.
+    """
     turn = _odometry.root_velocity(soles, _odometry.stance_foot(soles), fps)[:, 2]
     points = soles.reshape(len(soles), -1, 3)
     lowest = (points[:-1, :, 2] + points[1:, :, 2]).argmin(axis=-1)[:, None, None]
     before, after = (jnp.take_along_axis(some, lowest, axis=1)[:, 0, :2] for some in (points[:-1], points[1:]))
-    angle = turn / (2 * fps)
-    moved = _odometry.rotate_planar(before, -angle) - _odometry.rotate_planar(after, angle)
-    feet = jnp.concatenate([moved * fps, turn[:, None]], axis=-1)
-    feet = jnp.concatenate([feet[:1], feet])
-    grounded = near.any(axis=(-2, -1))
-    grounded = grounded & jnp.concatenate([grounded[:1], grounded[:-1]])
-    low, slow = soles[..., 2] < _root.CONTACT_HEIGHT, jnp.linalg.norm(ahead, axis=-1) < _root.CONTACT_SPEED
-    height = soles[..., 2].min(axis=-1)
-    return (
-        planar,
-        jnp.where(grounded[:, None], feet, jnp.nan),
-        smallest(central),
-        smallest(carried),
-        (low & slow).any(axis=-1),
-        height[:, 0] - height[:, 1],
-    )
+    half = turn / (2 * fps)
+    moved = (rotate_planar(before, -half) - rotate_planar(after, half)) * fps
+    velocity = jnp.concatenate([moved, turn[:, None]], axis=-1)
+    return jnp.concatenate([velocity[:1], velocity])
 
 
 def figures(gait: Gait, chosen: np.ndarray, fps: float) -> dict[str, Any]:
