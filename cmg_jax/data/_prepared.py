@@ -7,17 +7,14 @@ import numpy as np
 
 from cmg_jax.data._dataset import LEFT, RIGHT
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips
-from cmg_jax.robot import _foot_quality
-from cmg_jax.robot._foot_quality import FootFigures
+from cmg_jax.robot import _feet, _foot_quality
+from cmg_jax.robot._foot_quality import OFF_FLOOR, FootFigures
 
 STANDING_SPEED = 0.08
 """m/s and, for the yaw rate, twice that in rad/s: a slower robot stands, where no command was recorded."""
 
 LIFTED = 0.01
 """m; a foot that has risen by more over the other since the start is taken to step."""
-
-OFF_FLOOR = 0.02
-"""m; a clip whose feet come down further above or below height 0 has its floor there."""
 
 LYING = 75.0
 """Degrees from upright; a root that leans further has no heading to speak of, and from 90 on no root channel."""
@@ -67,7 +64,7 @@ class Prepared:
     notes: list[str] = dataclasses.field(default_factory=list)
     """What was corrected or taken for granted."""
     feet: FootFigures | None = None
-    """Of the stretches that are kept, on the floor."""
+    """Of the stretches that are kept, on the floor; `floating` as the file has it."""
     unrecorded_root: str = ""
     """What shows that the root was made up."""
 
@@ -96,10 +93,7 @@ def prepare(clip: Clip, options: Options) -> Prepared:
     soles = _foot_quality.soles(clip.joint_pos, clip.root_pos, clip.root_quat, clip.robot)
     floor = _foot_quality.figures([soles], clip.fps).floating
     if not out.unrecorded_root and abs(floor) > OFF_FLOOR:
-        out.notes.append(
-            f"its feet come down {abs(floor):.3f} m {'above' if floor > 0 else 'below'} height 0; heights are taken "
-            "from there"
-        )
+        out.notes.append("feet come down above or below height 0 (floating mm): heights are taken from where they do")
         clip, soles = clip._replace(root_pos=clip.root_pos - [0, 0, floor]), soles - [0, 0, floor]
     short, kept, first = [], [], 0
     for part in _clips.split_at_jumps(clip):
@@ -114,7 +108,7 @@ def prepare(clip: Clip, options: Options) -> Prepared:
         pieces = "" if short == [out.frames] else f" in {len(short)} piece{'s' * (len(short) > 1)} between jumps"
         out.reasons.append(f"{sum(short)} frames{pieces}: shorter than --min-seconds {options.min_seconds:g}")
     if kept and not out.unrecorded_root:
-        out.feet = _foot_quality.figures(kept, clip.fps)
+        out.feet = _foot_quality.figures(kept, clip.fps)._replace(floating=floor)
     return out
 
 
@@ -162,10 +156,10 @@ def first_feet(clip: Clip, recorded: bool) -> np.ndarray:
     standing = np.asarray((np.abs(command) <= limit).all(axis=-1))
     out = np.zeros(frames, np.int8)
     begins = np.flatnonzero(standing[:-1] & ~standing[1:]) + 1
+    reach = round(clip.fps)
     for begin in begins.tolist():
-        ahead = _clips.cut(clip, begin, begin + round(clip.fps))
-        soles = _foot_quality.soles(ahead.joint_pos, ahead.root_pos, ahead.root_quat, clip.robot)
-        height = soles[..., 2].min(axis=-1)  # [t, 2] feet
+        joint_pos = clip.joint_pos[begin : begin + reach]
+        height = np.asarray(_feet.sole_points(joint_pos, clip.robot))[..., 2].min(axis=-1)  # [t, 2] feet
         above = height[:, 0] - height[:, 1]
         above = above - above[0]
         steps = np.flatnonzero(np.abs(above) > LIFTED)

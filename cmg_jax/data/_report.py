@@ -34,15 +34,15 @@ def table(rows: list[Row]) -> str:
 
 
 FEET = ("slip m/s", "flight %", "floating mm", "deepest mm")
-"""Columns of the table, see `FootFigures`: the last two are heights in which the feet come down, and of their lowest
-point in all frames."""
+"""Columns of the table, see `FootFigures`: the last two are the height at which the feet come down in the file, and how
+far they reach below the floor."""
 
 
 def _feet(feet: FootFigures | None) -> tuple[str, ...]:
     if feet is None:
         return ("-",) * len(FEET)
     slip = "-" if np.isnan(feet.slip) else f"{feet.slip:.3f}"
-    return slip, f"{100 * feet.flight:.0f}", f"{1000 * feet.floating:+.0f}", f"{-1000 * feet.penetration:.0f}"
+    return slip, f"{100 * feet.flight:.0f}", f"{1000 * feet.floating:+.0f}", f"{1000 * feet.penetration:.0f}"
 
 
 def notes(rows: list[Row]) -> list[str]:

@@ -13,9 +13,6 @@ from cmg_jax.robot._root import gravity_of
 
 NAMES = ("floor", "sliding", "lean")
 
-OFF_FLOOR = 0.02
-"""m from height 0 at which feet may come down; those of retargeted recordings come down within 0.015 of it."""
-
 SLIDING = 0.1
 """m/s up to which feet that slide are not reported as wrong: retargeted well they slide at 0.02 or less in a walk."""
 
@@ -57,7 +54,7 @@ def _check_feet(clips: Sequence[Clip]) -> list[Check]:
     side = "above" if found.floating > 0 else "below"
     reason = f"feet come down {abs(found.floating):.3f} m {side} height 0"
     floor = Check("floor", OK, f"{reason}, and reach {found.penetration:.3f} m below it")
-    if abs(found.floating) > OFF_FLOOR:
+    if abs(found.floating) > _foot_quality.OFF_FLOOR:
         floor = Check("floor", WRONG, f"{reason}; cmg-jax data takes heights from there")
         found = _foot_quality.figures([points - [0, 0, found.floating] for points in soles], fps)
     if np.isnan(found.slip):

@@ -11,6 +11,10 @@ from cmg_jax.robot._robot import Robot
 NEAR = 0.025
 """m above the floor, up to which a point of a sole may carry the robot."""
 
+OFF_FLOOR = 0.02
+"""m between height 0 and where feet come down, from which on the floor is not at height 0. The feet of recordings that
+were retargeted come down within 0.015 of it."""
+
 STEP_SECONDS = 0.5
 """Within this time a robot that walks or runs touches the floor at least once."""
 
