@@ -25,7 +25,7 @@ from tests.data_tools import recorded
 
 FPS = 50.0
 FRAMES = 150
-GLIDES = np.float32([[0.6, 0, 0], [-0.5, 0, 0], [0, 0.3, 0], [0.2, 0, 0], [2.5, 0, 0.3], [0, 0, 0.8], [0, 0, 0]])
+GLIDES = np.array([[0.6, 0, 0], [-0.5, 0, 0], [0, 0.3, 0], [0.2, 0, 0], [2.5, 0, 0.3], [0, 0, 0.8], [0, 0, 0]], "f")
 
 
 def with_root(clip):
@@ -63,7 +63,7 @@ def test_a_root_that_glides_over_standing_legs_does_not_walk(root_model):
     assert rows[5]["slip_m_s"] > nearest
 
 
-WALKS = np.float32([[0.9, 0, 0], [0.6, 0.2, 0], [1.2, 0, -0.4]])
+WALKS = np.array([[0.9, 0, 0], [0.6, 0.2, 0], [1.2, 0, -0.4]], "f")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_model_that_only_glides_is_reported_as_not_walking(glider, tmp_path, c
 def test_a_validation_sees_the_feet(glider):
     """Of a robot that stands both velocities are wrong alike; a glider's root does not make up for its feet."""
     still = glider.replace(stats=glider.stats._replace(motion_mean=standing_frame(glider)))
-    commands = np.float32(VALIDATION_GRID)
+    commands = np.array(VALIDATION_GRID)
     feet = np.sqrt(np.square(commands).mean(axis=0))
     assert validate(still)["vx"] == pytest.approx(feet[0], abs=0.01)
     root = np.sqrt(np.square(commands[:, 0] - 0.8).mean())

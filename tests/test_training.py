@@ -117,8 +117,10 @@ def test_root_losses_are_the_errors_of_soles_in_the_world(rooted):
     np.testing.assert_allclose(root_losses(target, target, G1, 50.0), 0, atol=1e-8)
 
     # A root that is 3 cm too high and 0.2 m/s too fast, which is the slide of every foot on the floor.
-    faster = target._replace(root=target.root._replace(height=target.root.height + 0.03))
-    faster = faster._replace(root=faster.root._replace(velocity=faster.root.velocity + jnp.array([[[0.2, 0.0]]])))
+    root = target.root
+    assert root is not None
+    root = root._replace(height=root.height + 0.03, velocity=root.velocity + jnp.array([[[0.2, 0.0]]]))
+    faster = target._replace(root=root)
     place, slide, velocity = root_losses(faster, target, G1, 50.0)
     assert place == pytest.approx(0.03**2, rel=1e-3)
     assert velocity == pytest.approx(0.2**2, rel=1e-3)
