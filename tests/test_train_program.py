@@ -138,7 +138,8 @@ def test_the_data_says_whether_the_model_has_a_root(whole, tmp_path, capsys):
     assert result.returncode == 0, result.stderr
     model = cmg_jax.load(tmp_path / "run" / "model")
     assert model.config.has_root
-    assert np.shape(model.initial_motion)[1] == 64
+    assert model.initial_motion is not None
+    assert model.initial_motion.shape[1] == 64
     with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
         assert float(next(csv.DictReader(file))["slide_m_s"]) > 0
     line = refused_line(
