@@ -16,7 +16,7 @@ from cmg_jax.motion_files import Assume, Clip, Motion, _clips
 from cmg_jax.robot import G1, RootPose, RootState, integrate_root, mirror_motion, place_root, split_frame
 from cmg_jax.robot._root import rotation_of
 from cmg_jax.robot._rotation import multiply, yaw_of
-from tests.conftest import SHARED, needs_shared, refused_line, run_here
+from tests.conftest import SHARED, needs_shared, refused_line, run_in_process
 from tests.data_tools import recorded, strides, walking
 
 
@@ -124,7 +124,7 @@ def test_a_made_up_root_is_dropped_and_the_first_such_clip_named(tmp_path, capsy
     save(clips / "d_upright.npz", strides())
     out = tmp_path / "set.npz"
     arguments = ["cmg-jax", "data", clips, "--out", out]
-    result = run_here(capsys, *arguments)
+    result = run_in_process(capsys, *arguments)
     assert result.returncode == 0, result.stderr
     assert "c_hung: its root never moves, so the data set has no root; without such clips 1 of" in result.stdout
     assert "upright in every frame" not in result.stdout
@@ -137,7 +137,7 @@ def test_a_made_up_root_is_dropped_and_the_first_such_clip_named(tmp_path, capsy
     line = refused_line(capsys, *arguments[1:], "--root", "keep")
     assert "d_upright: its root is exactly upright in every frame, as if made up" in line
     (clips / "d_upright.npz").unlink()
-    result = run_here(capsys, *arguments, "--root", "keep")
+    result = run_in_process(capsys, *arguments, "--root", "keep")
     assert "frames of 64 numbers, with a root: height 0.7" in result.stdout
     assert _dataset.load(out).has_root
     dropped, _ = _build.build([clips / "b_walk.npz"], Options(root="drop"))

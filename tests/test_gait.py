@@ -20,7 +20,7 @@ from cmg_jax.robot import G1, _odometry, foot_contacts, integrate_root, root_cha
 from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.training import validate
 from cmg_jax.training._run import VALIDATION_GRID
-from tests.conftest import SHARED, needs_shared, run_here
+from tests.conftest import SHARED, needs_shared, run_in_process
 from tests.data_tools import recorded
 
 FPS = 50.0
@@ -146,7 +146,7 @@ def glider(root_model):
 def test_a_model_that_only_glides_is_reported_as_not_walking(glider, tmp_path, capsys):
     cmg_jax.save(glider, tmp_path / "glider")
     arguments = ["--grid=0.8:0:0,0.3", "--seconds", 3, "--drift-seconds", 10, "--report", tmp_path / "report"]
-    result = run_here(capsys, "cmg-jax", "evaluate", "--model", tmp_path / "glider", *arguments)
+    result = run_in_process(capsys, "cmg-jax", "evaluate", "--model", tmp_path / "glider", *arguments)
     assert result.returncode == 0, result.stderr
     assert "2 of 2 whose root moves (feet slide 2, feet do not carry the root 2, no steps 2)" in result.stdout
     assert any(line.startswith("0.75 to 1.05 m/s") and line.endswith("2 of 2") for line in result.stdout.splitlines())

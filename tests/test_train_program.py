@@ -17,7 +17,7 @@ import cmg_jax
 from cmg_jax.data import _dataset
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.robot import G1, root_channel
-from tests.conftest import XLA_FLAGS, refused_line, run_here, run_program
+from tests.conftest import XLA_FLAGS, refused_line, run_in_process, run_program
 from tests.data_tools import recorded, walking
 
 RECIPE = ["--steps", 400, "--validate-every", 200, "--batch-size", 8, "--window", 4, "--width", 8, "--experts", 2]
@@ -134,7 +134,7 @@ def test_the_data_says_whether_the_model_has_a_root(whole, tmp_path, capsys):
     rooted = tmp_path / "rooted.npz"
     _dataset.save(rooted, Dataset(motion.astype(np.float32), motion[:, -3:].astype(np.float32), *rest))
     recipe = ["--steps", 100, "--validate-every", 100, *RECIPE[4:]]
-    result = run_here(capsys, "cmg-jax", "train", "--data", rooted, "--out", tmp_path / "run", *recipe)
+    result = run_in_process(capsys, "cmg-jax", "train", "--data", rooted, "--out", tmp_path / "run", *recipe)
     assert result.returncode == 0, result.stderr
     model = cmg_jax.load(tmp_path / "run" / "model")
     assert model.config.has_root

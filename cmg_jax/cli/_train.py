@@ -138,10 +138,9 @@ def run(
 
 def _fine_tuned(initial: CMGModel, dataset: _dataset.Dataset, message: str) -> CMGConfig:
     if initial.config.robot != dataset.robot or initial.config.fps != dataset.fps:
-        raise InputError(complaint)
+        raise InputError(message)
     if initial.config.motion_dim != dataset.motion.shape[1]:
         has = ("has no root channel", "has a root channel")
-        raise InputError(
-            f"the model {has[initial.config.has_root]}, the data {has[dataset.has_root]}; train a new network"
-        )
+        remedy = "make the data with cmg-jax data --root drop" if dataset.has_root else "train a new network"
+        raise InputError(f"the model {has[initial.config.has_root]}, the data {has[dataset.has_root]}; {remedy}")
     return initial.config

@@ -206,8 +206,8 @@ def soles_in_world(joint_pos: Float[Array, "*batch J"], root: RootState, robot: 
     return rotate(rotation, points) + root.position[..., None, None, :]
 
 
-def soles_in_heading(frames: MotionFrame, robot: Robot) -> jax.Array:
-    """Lowest points under each foot [..., 2, P, 3] m of frames with a root channel, in their heading frames."""
+def soles_in_heading(frames: MotionFrame, robot: Robot) -> Float[Array, "... 2 P 3"]:
+    """Lowest points [m] under each foot of frames with a root channel, in their heading frames."""
     assert frames.root is not None
     height, gravity = frames.root.height, frames.root.gravity
     origin = jnp.concatenate([jnp.zeros_like(gravity), height], axis=-1)
@@ -215,11 +215,13 @@ def soles_in_heading(frames: MotionFrame, robot: Robot) -> jax.Array:
     return soles_in_world(frames.joint_pos, RootState(origin, lean, origin, origin), robot)
 
 
-def sole_velocity(soles: jax.Array, motion: RootMotion, fps: float) -> jax.Array:
-    """Horizontal velocity in the world [n-1, ..., 2, P, 2] m/s between n successive frames, exact for their arcs.
+def sole_velocity(
+    soles: Float[Array, "n *batch 2 P 3"], motion: RootMotion, fps: float
+) -> Float[Array, "n-1 *batch 2 P 2"]:
+    """Horizontal velocity [m/s] in the world between n successive frames, exact for their arcs.
 
     Args:
-      soles: `soles_in_heading` of the frames, [n, ..., 2, P, 3].
+      soles: `soles_in_heading` of the frames.
       motion: their root channel, leaves [n, ..., k].
       fps: frames per second.
 
