@@ -30,6 +30,7 @@ from cmg_jax.generators import standing_frame
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import G1, Robot
+from cmg_jax.robot._g1 import robot_of
 from tests.generator_tools import sampler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -122,6 +123,19 @@ def root_model() -> CMGModel:
     mean = standing_frame(model)
     pool = mean[None] + std[None] * jax.random.normal(jax.random.key(6), (7, size))
     return model.replace(stats=model.stats._replace(motion_mean=mean), initial_motion=pool)
+
+
+@pytest.fixture(scope="session")
+def tiny_root_model() -> CMGModel:
+    """A random network of three joints of the G1 and a root channel, without a pool: episodes begin standing."""
+    robot = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))
+    size = 12
+    config = CMGConfig(size, 3, 2, (7,), (9, 8), robot)
+    params = jax.jit(config.network.init)(jax.random.key(5), jnp.zeros((1, size)), jnp.zeros((1, 3)))["params"]
+    std = jnp.array([0.2, 0.2, 0.1, 1.0, 1.0, 1.0, 0.05, 0.1, 0.1, 0.5, 0.3, 0.6])
+    low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
+    model = CMGModel(params, MotionStats(jnp.zeros(size), std, low, high), None, config)
+    return model.replace(stats=model.stats._replace(motion_mean=standing_frame(model)))
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+# pyright: reportArgumentType=false, reportOptionalSubscript=false, reportOptionalMemberAccess=false
 """The root channel and the whole root in every mode, and at its edges: look-ahead, guards, mirrors, half precision."""
 
 import jax

@@ -1,3 +1,4 @@
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false
 """For the tests of the wrapper: a wrapped environment, a rollout of it, and a plain simulation of its contract."""
 
 import functools
