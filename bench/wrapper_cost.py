@@ -1,10 +1,11 @@
 """The cost of reference motion around the G1's environment, and what it would be inside of its `vmap`.
 
-    python -m bench.wrapper_cost [--envs 1024] [--steps 20] [--repeats 5]
+    python -m bench.wrapper_cost [--envs 1024 4096] [--steps 20] [--repeats 5] [--floating] [--inside]
 
-Each case is a jitted rollout of the fixed-base G1 with auto-reset, with episodes and changes of command spread evenly
-over time. Prints the time of each case relative to that of the environment alone, measured alternately. Needs the extra
-`rl`.
+Each case is a jitted rollout of the G1 with auto-reset, with episodes and changes of command spread evenly over time:
+0.5 % of the environments start again in a step. In the cases "standing", episodes begin as the environment's reset
+leaves them; in the others its hook puts them onto their reference. Prints the time of each case relative to that of the
+environment alone, measured in turn. Needs the extra `rl`.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from cmg_jax.envs import ReferenceMotionWrapper, ReferenceSource, make_wrap_env_
 from cmg_jax.envs._wrapper import STATE
 from cmg_jax.rl import G1Tracking
 
-EPISODE = 250
+EPISODE = 200  # steps: 0.5 % of the environments end in a step
 HOLD = (1, 300)
 TICK = 5
 COLUMNS = {
@@ -67,21 +68,32 @@ class Inside(Wrapper):
         return state
 
 
-def cases(model: cmg_jax.CMGModel, env: G1Tracking) -> dict[str, Any]:
+class WithoutHook(G1Tracking):
+    """Whose episodes begin as `reset` leaves them."""
+
+    begin_on_reference: Any = None
+
+
+def cases(model: cmg_jax.CMGModel, overrides: dict[str, Any], *, inside: bool) -> dict[str, Any]:
     """Vectorised environments with auto-reset, by name."""
+    env, bare = (kind(config_overrides=overrides) for kind in (G1Tracking, WithoutHook))
     sampler = functools.partial(draw_commands, model)
     streaming = cmg_jax.on_tick(cmg_jax.streaming(max(env.wrapping["lookahead"])), TICK)
     bank = cmg_jax.replay(lookahead_frames=max(env.wrapping["lookahead"]))
     network = ReferenceSource(model, streaming, sampler, hold_interval=HOLD, **env.wrapping)
     pool_model = model.replace(bank=pool(model))
     played = ReferenceSource(pool_model, bank, sampler, hold_interval=HOLD, **env.wrapping)
-    inside: Any = Inside(env, network)
-    return {
+    found = {
         "environment alone": playground.wrap_for_brax_training(env, episode_length=EPISODE),
-        "around it, bank": make_wrap_env_fn(played)(env, EPISODE),
-        "around it, streaming": make_wrap_env_fn(network)(env, EPISODE),
-        "inside of vmap, streaming": playground.wrap_for_brax_training(inside, episode_length=EPISODE),
+        "bank, standing": make_wrap_env_fn(played)(bare, EPISODE),
+        "bank": make_wrap_env_fn(played)(env, EPISODE),
+        "streaming, standing": make_wrap_env_fn(network)(bare, EPISODE),
+        "streaming": make_wrap_env_fn(network)(env, EPISODE),
     }
+    if inside:
+        each: Any = Inside(bare, network)
+        found["streaming, inside of vmap"] = playground.wrap_for_brax_training(each, episode_length=EPISODE)
+    return found
 
 
 def rollout(env: Any, steps: int) -> Callable[..., Any]:
@@ -100,14 +112,23 @@ def rollout(env: Any, steps: int) -> Callable[..., Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--envs", type=int, default=1024)
+    parser.add_argument("--envs", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--floating", action="store_true", help="a floating base, which is several times as slow")
+    parser.add_argument("--inside", action="store_true", help="also what the reference would cost inside of vmap")
     arguments = parser.parse_args()
-    model, env = cmg_jax.default_model(), G1Tracking()
-    keys = jax.random.split(jax.random.PRNGKey(0), arguments.envs)
+    print("  ".join(f"{key} {value}" for key, value in device().items()))
+    for num_envs in arguments.envs:
+        measure(num_envs, arguments)
+
+
+def measure(num_envs: int, arguments: argparse.Namespace) -> None:
+    """Print the table of one number of environments."""
+    keys = jax.random.split(jax.random.PRNGKey(0), num_envs)
     programs, states = {}, {}
-    for name, case in cases(model, env).items():
+    overrides = {"floating": arguments.floating}
+    for name, case in cases(cmg_jax.default_model(), overrides, inside=arguments.inside).items():
         state = jax.jit(case.reset)(keys)
         # Episodes end at any time, as in training after a while.
         state.info["steps"] = jax.random.randint(jax.random.PRNGKey(1), state.done.shape, 0, EPISODE).astype(
@@ -134,9 +155,8 @@ def main() -> None:
                 "compile_seconds": programs[name].seconds,
             }
         )
-    print("  ".join(f"{key} {value}" for key, value in device().items()))
     notes = (
-        f"{arguments.envs} environments, {arguments.steps} steps, median of {arguments.repeats}",
+        f"{num_envs} environments, {arguments.steps} steps, median of {arguments.repeats}",
         f"episodes of {EPISODE} steps and commands held for {HOLD[0]} to {HOLD[1]}, ramps of 25; tick of {TICK} steps",
     )
     print(table_text(Section("wrapper", COLUMNS, rows, notes)))

@@ -29,18 +29,13 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-from tests.shape_checks import check_shapes
-
-# Every call of a function in these packages is checked against the shapes in its annotations.
-SHAPE_CHECKED = [f"cmg_jax.{name}" for name in ("_rollout", "commands", "envs", "generators", "model", "robot")]
-install_import_hook(SHAPE_CHECKED, f"{check_shapes.__module__}.{check_shapes.__name__}")
-
-import cmg_jax  # noqa: E402
-from cmg_jax.generators import standing_frame  # noqa: E402
-from cmg_jax.model._model import CMGConfig, CMGModel  # noqa: E402
-from cmg_jax.model._normalization import MotionStats  # noqa: E402
-from cmg_jax.robot import G1, Robot  # noqa: E402
-from tests.generator_tools import sampler  # noqa: E402
+import cmg_jax
+from cmg_jax.generators import standing_frame
+from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.robot import G1, Robot
+from cmg_jax.robot._g1 import robot_of
+from tests.generator_tools import sampler
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -140,6 +135,19 @@ def root_model() -> CMGModel:
     mean = standing_frame(model)
     pool = mean[None] + std[None] * jax.random.normal(jax.random.key(6), (7, size))
     return model.replace(stats=model.stats._replace(motion_mean=mean), initial_motion=pool)
+
+
+@pytest.fixture(scope="session")
+def tiny_root_model() -> CMGModel:
+    """A random network of three joints of the G1 and a root channel, without a pool: episodes begin standing."""
+    robot = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))
+    size = 12
+    config = CMGConfig(size, 3, 2, (7,), (9, 8), robot)
+    params = jax.jit(config.network.init)(jax.random.key(5), jnp.zeros((1, size)), jnp.zeros((1, 3)))["params"]
+    std = jnp.array([0.2, 0.2, 0.1, 1.0, 1.0, 1.0, 0.05, 0.1, 0.1, 0.5, 0.3, 0.6])
+    low, high = jnp.array([-1.0, -0.5, -2.0]), jnp.array([1.5, 0.5, 2.0])
+    model = CMGModel(params, MotionStats(jnp.zeros(size), std, low, high), None, config)
+    return model.replace(stats=model.stats._replace(motion_mean=standing_frame(model)))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 """The tracking environment on its own and under the wrapper."""
 
 import dataclasses
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from cmg_jax import InputError, commands
 from cmg_jax.envs import ReferenceSource, empty_reference, make_wrap_env_fn
 from cmg_jax.rl import G1Tracking, _g1_model, _rewards, domain_randomize
 from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, indices
+from cmg_jax.robot._root import rotation_of
+from cmg_jax.robot._rotation import rotate
 
 pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
 BATCH, STEPS = 3, 12
@@ -81,7 +85,7 @@ def test_a_simulation_that_diverges_is_reset(rollout):
     env, _, (first, (obs, reward, done, metrics, qpos, _)) = rollout
     np.testing.assert_array_equal(done[-1], [0, 1, 0])
     assert all(np.isfinite(array).all() for array in (obs, reward, qpos, *metrics.values()))
-    np.testing.assert_array_equal(obs[-1, 1, :87], first[1, :87])
+    np.testing.assert_allclose(obs[-1, 1, :87], first[1, :87], atol=1e-6)
     np.testing.assert_allclose(reward[-1, 1], env._config.rewards.termination * env.dt, rtol=1e-5)
 
 
@@ -93,6 +97,87 @@ def test_the_floating_variant_keeps_its_structure_under_scan(bundled):
     assert jax.tree.structure(after) == jax.tree.structure(state)
     jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype) or pytest.fail(f"{a} {b}"), after, state)
     assert state.info["reference"].bodies is None
+
+
+@pytest.fixture(scope="module")
+def floating(root_model):
+    """A floating base and a model with a root; every episode ends after three steps."""
+    env = G1Tracking(config_overrides={"floating": True, "lookahead": (2,), "reset_noise": 0.0})
+    source = ReferenceSource(
+        root_model, cmg_jax.streaming(2), lambda key, n: commands.uniform(key, RANGE, n), **env.wrapping
+    )
+    wrapped = make_wrap_env_fn(source)(env, 3)
+    actions = 0.05 * np.random.default_rng(0).normal(size=(5, BATCH, 29)).astype(np.float32)
+
+    def seen(state):
+        bodies = state.data.xpos[:, env._bodies], state.info["reference"].bodies_in_world.poses.position
+        rewards = state.reward, state.done, state.metrics
+        return state.obs, state.data.qpos, state.data.qvel, bodies, state.info["reference"], rewards
+
+    def play(keys, actions):
+        def step(state, action):
+            state = wrapped.step(state, action)
+            return state, seen(state)
+
+        state = wrapped.reset(keys)
+        return seen(state), jax.lax.scan(step, state, actions)[1]
+
+    return env, jax.tree.map(np.asarray, jax.jit(play)(jax.random.split(jax.random.PRNGKey(2), BATCH), actions))
+
+
+def test_a_floating_base_begins_where_its_reference_is_and_as_fast(floating):
+    _, (first, steps) = floating
+    *_, (_, done, _) = steps
+    np.testing.assert_array_equal(done[2], 1)
+    for obs, qpos, qvel, (found, expected), reference, _ in (first, jax.tree.map(lambda leaf: leaf[2], steps)):
+        root = reference.root
+        np.testing.assert_allclose(qpos, np.concatenate([*root[:2], reference.joint_pos], axis=-1), atol=1e-6)
+        np.testing.assert_allclose(qvel[:, :3], root.linear_velocity, atol=1e-6)
+        np.testing.assert_allclose(qvel[:, 6:], reference.joint_vel, atol=1e-6)
+        turning = rotate(jnp.asarray(qpos[:, 3:7]), jnp.asarray(qvel[:, 3:6]))
+        np.testing.assert_allclose(turning, root.angular_velocity, atol=1e-4)
+        assert np.abs(qvel[:, 3:6]).max() > 0.05
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        np.testing.assert_allclose(obs[:, :3], qvel[:, 3:6], atol=1e-6)
+        np.testing.assert_array_equal(obs[:, -2:], reference.contacts)
+        np.testing.assert_allclose(obs[:, -11:-10], root.position[:, 2:], atol=1e-6)
+    assert np.ptp(steps[1][2, :, 2]) > 1e-3, "all begin at the same height"
+
+
+def test_a_floating_base_stays_finite_and_is_rewarded_for_its_root(floating):
+    env, (_, steps) = floating
+    _, qpos, _, _, reference, (reward, done, metrics) = steps
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(steps))
+    alive = done == 0
+    error = (qpos[..., 2] - reference.root.position[..., 2])[alive]
+    weight, width = env._config.rewards.root_height, env._config.widths.root_height
+    np.testing.assert_allclose(
+        metrics["reward/root_height"][alive], weight * np.exp(-np.square(error / width)), rtol=1e-3
+    )
+    for name in ("tilt", "linear_velocity", "angular_velocity", "key_bodies"):
+        assert (metrics[f"reward/{name}"][alive] > 0).all()
+        assert np.ptp(metrics[f"reward/{name}"]) > 0
+    shares = metrics["reward/contacts"] / env._config.rewards.contacts
+    assert np.isin(shares.round(5), (0.0, 0.5, 1.0)).all()
+    terms = [value for name, value in metrics.items() if name.startswith("reward/")]
+    np.testing.assert_allclose(reward, np.sum(terms, axis=0) * env.dt, rtol=1e-4)
+
+
+def test_an_episode_ends_far_from_the_height_and_the_lean_of_the_reference():
+    env = G1Tracking(config_overrides={"floating": True})
+    for height, pitch, reference_height, reference_pitch, fallen in (
+        (0.75, 0.0, 0.8, 0.1, False),
+        (0.4, 0.0, 0.45, 0.0, False),
+        (0.4, 0.0, 0.8, 0.0, True),
+        (0.8, 0.9, 0.8, 0.5, False),
+        (0.8, 0.9, 0.8, -0.5, True),
+    ):
+        rotation = [
+            rotation_of(jnp.float32(yaw), jnp.array([np.sin(p), 0.0])) for yaw, p in ((2, pitch), (-1, reference_pitch))
+        ]
+        root = empty_reference().root._replace(position=jnp.array([5.0, 3, reference_height]), rotation=rotation[1])
+        data: Any = SimpleNamespace(qpos=jnp.concatenate([jnp.array([0, 0, height]), rotation[0], jnp.zeros(29)]))
+        assert bool(env._fallen(data, empty_reference()._replace(root=root))) == fallen
 
 
 def test_an_observation_that_a_wrapper_changed_changes_no_reward():

@@ -1,6 +1,5 @@
 """Every mode keeps its dtypes under jax_enable_x64, computes no NaN, and accepts states of NumPy arrays."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import jax
@@ -10,28 +9,25 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.robot._g1 import robot_of
 from tests.generator_tools import BATCH, flat
 from tests.test_generators import ALL, CONTRACT, MODES
 
 RNG = np.random.default_rng(2)
 COMMANDS = RNG.uniform((-1.0, -0.5, -2.0), (1.5, 0.5, 2.0), (4, BATCH, 3))  # float64
-MOTION = RNG.normal(size=(BATCH, 6))
+MOTION = RNG.normal(size=(BATCH, 12))
 DONE = np.arange(BATCH) % 3 == 0
 FUNCTIONS = ("init", "drawn", "reset", "drawn again", "start", "set_command", "step", "lookahead", "at_time")
 
 
 @pytest.fixture(scope="module")
-def pooled(tiny_model):
-    """A tiny model with a bank of 17 motions of 20 frames, and a pool of first frames."""
+def pooled(tiny_root_model):
+    """A tiny model with a root channel, a bank of 17 motions of 20 frames, and a pool of first frames."""
 
     def draw(key, number):
         return jax.random.uniform(key, (number, 3), jnp.float32)
 
-    joints = robot_of(("left_knee_joint", "right_knee_joint", "waist_yaw_joint"))  # these can be mirrored
-    tiny_model = tiny_model.replace(config=dataclasses.replace(tiny_model.config, robot=joints))
-    bank = cmg_jax.build_bank(tiny_model, jax.random.key(9), 17, 20, draw)
-    return tiny_model.replace(bank=bank, initial_motion=bank.frames[3])
+    bank = cmg_jax.build_bank(tiny_root_model, jax.random.key(9), 17, 20, draw)
+    return tiny_root_model.replace(bank=bank, initial_motion=bank.frames[3])
 
 
 def calls(generator, through=lambda tree: tree):

@@ -39,9 +39,9 @@ NAMES = {
     """,
     "cmg_jax.generators": """
         CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MirroredState
-        MotionFrame PregeneratedState ReplayState ResetFn RollingState SetCommandFn StepFn TickState at_time
+        MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn TickState at_time
         build_bank compilation_cache compile_ahead generate_sharded guarded mesh mirrored on_tick pregenerated
-        realtime replay replicate shard_rows sharded standing_frame streaming switch
+        realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
     """,
     "cmg_jax.model": """
         CMG CMGConfig CMGModel MotionBank MotionStats Precision apply apply_normalized default_model

@@ -15,126 +15,22 @@ from brax.training.agents.ppo import train as ppo
 
 import cmg_jax
 from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
-from tests.tiny_envs import JOINTS, OFFSETS, TinyBrax, TinyMjx, randomized
+from tests.tiny_envs import OFFSETS, TinyBrax, TinyMjx, randomized
 from tests.wrapper_tools import (
     BATCH,
     EPISODE,
-    HOLD,
     KEYS,
     RAMP,
-    RANGE,
+    Row,
     actions_of,
     draw,
+    simulate,
     summary,
     unroll,
     wrapped,
 )
 
 pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
-
-
-class Row:
-    """The expected course of one environment, in plain Python."""
-
-    def __init__(self, model, command):
-        self.first = np.asarray(model.stats.motion_mean)
-        self.fps = model.config.fps
-        self.begin(command)
-
-    def begin(self, command):
-        self.frame = self.first
-        self.requested = self.smoothed = self.active = self.start = command
-        self.elapsed, self.held, self.steps = 0, 0, 0
-        self.x = self.y = self.yaw = 0.0
-
-    def step_root(self):
-        """One frame of the root, on an arc."""
-        vx, vy, rate = self.active.astype(float)
-        turn = rate / self.fps
-        chord = (np.sin(turn / 2) / (turn / 2) if turn else 1.0) / self.fps
-        heading = self.yaw + turn / 2
-        self.x += chord * (vx * np.cos(heading) - vy * np.sin(heading))
-        self.y += chord * (vx * np.sin(heading) + vy * np.cos(heading))
-        self.yaw += turn
-
-    def step_command(self, drawn):
-        """One step of holding and smoothing; returns whether it took the command `drawn`."""
-        self.held += 1
-        if changed := self.held == HOLD:
-            self.requested, self.start, self.elapsed, self.held = drawn, self.smoothed, 0, 0
-        self.elapsed += 1
-        weight = min(self.elapsed / RAMP, 1.0)
-        self.smoothed = (self.start + (self.requested - self.start) * weight).astype(np.float32)
-        return changed
-
-
-def simulate(model, first, actions, records, repeat=1, tick=0):
-    """Check the records of a rollout, leaves [T, B, ...], against one `Row` for each environment.
-
-    tick: frames between two ticks, on which smoothed commands become active; 0 where they do at once.
-    """
-    follow = jax.jit(cmg_jax.apply)
-    rows = [Row(model, command) for command in np.asarray(first["reference"].requested)]
-    commands = lambda name="active": np.stack([getattr(row, name) for row in rows])  # noqa: E731
-    until_tick = 0
-    x = np.asarray(first["obs"])[:, :2]
-    first_x, draws, frames = x, 0, np.zeros(0)
-    for now in range(len(actions)):
-        step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), records)
-        for _ in range(repeat):
-            if tick:
-                for row in rows if until_tick == 0 else ():
-                    row.active = row.smoothed
-                until_tick = (until_tick or tick) - 1
-            frames = np.asarray(follow(model, np.stack([row.frame for row in rows]), commands()))
-            for row, frame in zip(rows, frames, strict=True):
-                row.step_root()
-                row.frame = frame
-        arrived = commands()
-        np.testing.assert_allclose(step["reward"], repeat * frames[:, :JOINTS].sum(-1), atol=1e-3)
-        for index, row in enumerate(rows):
-            row.steps += repeat
-            done = actions[now, index, 2] > 0 or row.steps >= EPISODE
-            assert step["done"][index] == done
-            assert step["steps"][index] == row.steps
-            requested = step["reference"].requested[index]
-            if done:
-                row.begin(requested)
-            if done or row.step_command(requested):
-                draws += 1
-                assert (requested >= RANGE.low).all()
-                assert (requested <= RANGE.high).all()
-                assert now == 0 or (requested != records["reference"].requested[now - 1][index]).all()
-            np.testing.assert_array_equal(requested, row.requested)
-            if not tick:
-                row.active = row.smoothed
-            if not done:
-                np.testing.assert_allclose(step["arrived"][index], arrived[index], atol=1e-6)
-        done = step["done"].astype(bool)[:, None]
-        x = np.where(done, step["obs"][:, :2], x + repeat * actions[now, :, :2])
-        np.testing.assert_allclose(step["obs"][:, :2], x, atol=1e-4)
-        yield done[:, 0], first_x, x
-        ahead, frames = [], np.stack([row.frame for row in rows])
-        np.testing.assert_allclose(step["reference"].joint_vel, frames[:, JOINTS:], atol=1e-4)
-        following = frames
-        for offset in range(1, max(OFFSETS) + 1):
-            following = np.asarray(follow(model, following, commands()))
-            ahead += [following] if offset in OFFSETS else []
-        ahead = np.stack(ahead, axis=1)
-        np.testing.assert_allclose(step["reference"].ahead.joint_vel, ahead[..., JOINTS:], atol=1e-3)
-        expected = [frames[:, :JOINTS], ahead[..., :JOINTS].reshape(len(rows), -1), commands()]
-        np.testing.assert_allclose(step["obs"][:, 2:], np.concatenate(expected, axis=-1), atol=1e-3)
-        np.testing.assert_allclose(step["reference"].command, commands(), atol=1e-6)
-        np.testing.assert_allclose(step["reference"].smoothed, commands("smoothed"), atol=1e-6)
-        root = step["reference"].root
-        np.testing.assert_allclose(root.position, [(row.x, row.y) for row in rows], atol=1e-4)
-        turned = root.yaw - np.array([row.yaw for row in rows])
-        np.testing.assert_allclose(np.sin(turned), 0, atol=1e-4)
-        vx, vy = commands()[:, :2].T
-        cos, sin = np.cos(root.yaw), np.sin(root.yaw)
-        velocity = np.stack([vx * cos - vy * sin, vx * sin + vy * cos], axis=-1)
-        np.testing.assert_allclose(step["reference"].root_velocity, velocity, atol=1e-4)
-    assert draws >= len(rows) * (len(actions) // HOLD)
 
 
 @pytest.fixture(scope="module", params=["brax", "playground", "playground full_reset"])
@@ -235,7 +131,7 @@ def test_with_a_bank_the_reference_has_the_command_of_the_motion_that_plays(tiny
     for now in range(len(actions)):
         reference = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), seen["reference"])
         for index, row in enumerate(rows):
-            row.step_root()
+            row.step_root(row.active)
             row.steps += 1
             if actions[now, index, 2] > 0 or row.steps >= EPISODE:
                 row.begin(reference.requested[index])
@@ -249,12 +145,12 @@ def test_with_a_bank_the_reference_has_the_command_of_the_motion_that_plays(tiny
                     jumps, row.active = jumps + (active != row.active).any(), active
             np.testing.assert_array_equal(reference.command[index], row.active)
             np.testing.assert_allclose(reference.smoothed[index], row.smoothed, atol=1e-6)
-            np.testing.assert_allclose(reference.root.position[index], (row.x, row.y), atol=1e-4)
+            np.testing.assert_allclose(reference.root.position[index, :2], (row.x, row.y), atol=1e-4)
             motion = frames[:, (made == row.active).all(axis=-1).argmax()]
             frame = np.concatenate([reference.joint_pos[index], reference.joint_vel[index]])
             assert np.abs(motion - frame).max(axis=-1).min() < 1e-4, "a frame of another motion"
             speed = np.linalg.norm(row.active[:2])
-            np.testing.assert_allclose(np.linalg.norm(reference.root_velocity[index]), speed, atol=1e-4)
+            np.testing.assert_allclose(np.linalg.norm(reference.root.linear_velocity[index]), speed, atol=2e-3)
     assert jumps > 30
 
 

@@ -97,7 +97,9 @@ ARM = """<mujoco><worldbody><body name="upper"><joint name="a" axis="0 1 0"/><ge
 class WithBodies(TinyMjx):
     def reset(self, rng):
         state = super().reset(rng)
-        state.info["reference"] = empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS), key_bodies=2)
+        state.info["reference"] = empty_reference(
+            num_joints=JOINTS, lookahead=len(OFFSETS), key_bodies=2, contacts=False
+        )
         return state
 
 

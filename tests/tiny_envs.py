@@ -27,12 +27,14 @@ class _Tiny:
     """
 
     gain: Any
+    contacts = False
+    """Whether the feet of the model's robot are known."""
     seen: tuple[str, ...] = ()
     """Keys of the info in the last step."""
 
     def first(self, rng: jax.Array) -> tuple[Any, ...]:
         x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
-        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS))}
+        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS), contacts=self.contacts)}
         info |= {"count": jnp.zeros(()), "arrived": jnp.zeros(3, jnp.float32)}
         return {"x": x}, self.observe(x), info
 
@@ -55,9 +57,38 @@ class _Tiny:
         return 3
 
 
+class BeginsOnReference:
+    """A mixin: the hook moves x by the planar velocity of the reference, and keeps its root and its frame."""
+
+    contacts = True
+
+    def first(self, rng):
+        data, obs, info = super().first(rng)  # pyright: ignore
+        data |= {"joints": jnp.zeros(2 * JOINTS), "root": jnp.zeros(13), "feet": jnp.zeros(2, bool)}
+        return data, obs, info
+
+    def move(self, data, info, action):
+        moved, *rest = super().move(data, info, action)  # pyright: ignore
+        return data | moved, *rest
+
+    def begin_on_reference(self, state, reference):
+        begun = {
+            "x": self._data(state)["x"] + reference.root.linear_velocity[:2],
+            "joints": jnp.concatenate([reference.joint_pos, reference.joint_vel]),
+            "root": jnp.concatenate(reference.root),
+            "feet": reference.contacts,
+        }
+        changes = {self.data_name: begun, "obs": self.observe(begun["x"])}  # pyright: ignore
+        return state.replace(**changes)
+
+    def _data(self, state):
+        return getattr(state, self.data_name)  # pyright: ignore
+
+
 class TinyBrax(_Tiny, Env):
     observation_size = 14
     backend = "none"
+    data_name = "pipeline_state"
 
     def __init__(self):
         self.sys = {"gain": jnp.ones(())}
@@ -77,6 +108,8 @@ class TinyBrax(_Tiny, Env):
 
 
 class TinyMjx(_Tiny, MjxEnv):
+    data_name = "data"
+
     def __init__(self, dt: float = 0.02):
         self._ctrl_dt = self._sim_dt = dt
         self._mjx_model = {"gain": jnp.ones(())}
@@ -105,6 +138,14 @@ class TinyMjx(_Tiny, MjxEnv):
     @property
     def mjx_model(self):
         return self._mjx_model
+
+
+class BeginsBrax(BeginsOnReference, TinyBrax):
+    pass
+
+
+class BeginsMjx(BeginsOnReference, TinyMjx):
+    pass
 
 
 def randomized(model: Any, rng: jax.Array) -> tuple[Any, Any]:

@@ -10,14 +10,16 @@ An environment must provide two things:
     info["reference"] = empty_reference(lookahead=...)   in reset: the slot, which its step may read
     write_reference(self, obs, reference) -> obs         the observation with the reference's part written
 
+It may have a third one, in which an episode begins in the pose and with the velocity of its reference:
+
+    begin_on_reference(self, state, reference) -> state  the state, its observation too, at the reference's first frame
+
 In its step, `info["reference"]` holds the frame that the robot should have reached when the step ends, and the
 command which that frame obeys; the frames to come are those that its policy saw. The state that leaves the wrapper
 holds the same frame, the frames that follow it, and the command which those obey.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import jax
@@ -29,12 +31,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, UInt
 
 from cmg_jax._errors import InputError
-from cmg_jax.commands import CommandSampler, HeldCommand, Smoother, SmootherState, ramp
+from cmg_jax.commands import HeldCommand, SmootherState
 from cmg_jax.commands._sampler import hold, next_held
+from cmg_jax.envs._beginning import HOOK, BeginOnReference, begin_rows
 from cmg_jax.envs._reference import KeyBodies, Reference
-from cmg_jax.generators._base import Generator, GeneratorState, MotionFrame
+from cmg_jax.envs._source import ReferenceSource
+from cmg_jax.generators import RootAhead, root_ahead, standing_frame
+from cmg_jax.generators._base import GeneratorState, MotionFrame
 from cmg_jax.model._model import CMGModel
-from cmg_jax.robot import Kinematics, Robot, RootPose, commanded_velocity, init_root, kinematics, reset_root, step_root
+from cmg_jax.robot import RootPose, init_root, place_root, reset_root, root_motion, step_root
+from cmg_jax.robot._root import planar_velocity
 
 SLOT = "reference"
 STATE = "reference_state"
@@ -47,56 +53,6 @@ RandomizationFn = Callable[..., tuple[object, object]]
 
 EnvState = TypeVar("EnvState")
 """A state of Brax or of Playground, which have the same fields for all that is used here."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class ReferenceSource:
-    """The motion that the wrapper serves, the commands that it follows, and what an environment sees of it.
-
-    Args:
-      model: the model.
-      generator: any mode; `on_tick` and a bank make changes of command and resets cheap.
-      command_sampler: draws commands, as `lambda key, n: commands.uniform(key, range, n)`. None: the model's bank
-        draws them, and they are held for the episode.
-      smoother: from requested to smoothed commands, a step per control step.
-      hold_interval: control steps that a command is held, drawn for each one; both ends included.
-      lookahead: offsets [L] in frames of the frames to come, up to the generator's horizon.
-      key_bodies: names of bodies whose poses and velocities are wanted; they need MJX.
-      robot: the robot of `key_bodies`; the model's by default.
-
-    Raises:
-      InputError: an offset beyond the generator's horizon, an impossible interval, or a body that the robot lacks.
-    """
-
-    model: CMGModel
-    generator: Generator
-    command_sampler: CommandSampler | None
-    smoother: Smoother = dataclasses.field(default_factory=ramp)
-    _: dataclasses.KW_ONLY
-    hold_interval: tuple[int, int] = (150, 300)
-    lookahead: Sequence[int] = (1,)
-    key_bodies: Sequence[str] = ()
-    robot: Robot | None = None
-
-    def __post_init__(self) -> None:
-        lookahead, horizon = tuple(self.lookahead), self.generator.horizon
-        if min(lookahead, default=0) < 0:
-            raise InputError(f"lookahead {lookahead}: offsets count frames ahead and are not negative")
-        if (farthest := max(lookahead, default=0)) > horizon:
-            raise InputError(
-                f"lookahead {lookahead}: offset {farthest} lies beyond the {horizon:g} frames that the generator knows "
-                "ahead; make one that knows more, streaming(lookahead_frames=...) for instance, or give smaller offsets"
-            )
-        if not 1 <= self.hold_interval[0] <= self.hold_interval[1]:
-            raise InputError(f"hold_interval {self.hold_interval}: at least 1 step, the shorter one first")
-        _ = self.kinematics  # raises its errors here
-
-    @cached_property
-    def kinematics(self) -> Kinematics | None:
-        """Of the key bodies; None if there are none."""
-        if not self.key_bodies:
-            return None
-        return kinematics(self.robot or self.model.config.robot, bodies=self.key_bodies)
 
 
 class ReferenceState(NamedTuple):
@@ -199,6 +155,7 @@ class ReferenceMotionWrapper(Wrapper):
                 "reference's part written (or obs unchanged, if the policy does not see the reference)"
             )
         self._write_reference: Callable[[Observation, Reference], Observation] = write_reference
+        self._begin_on_reference: BeginOnReference | None = getattr(self.unwrapped, HOOK, None)
         self._source = source
         self._offsets = np.array([0, *source.lookahead], np.int32)
         self._frames_per_step = _frames_per_step(env, action_repeat, source.model.config.fps)
@@ -212,22 +169,26 @@ class ReferenceMotionWrapper(Wrapper):
         model = jax.tree.map(jnp.copy, source.model)
         drawn = None if source.command_sampler is None else source.command_sampler(command_key, num_envs)
         generated = source.generator.init(model, motion_key, drawn, num_envs=num_envs)
-        command = generated.command  # a bank may have replaced the drawn command by that of a motion
+        everyone = jnp.ones(num_envs, bool)
+        if source.standing_fraction:
+            generated = self._reset_motion(model, generated, everyone, motion_key, drawn)
+        command = generated.command  # a bank may have put a motion's own in place of the drawn one
         held = hold(hold_key, command, source.hold_interval)
         reference_state = ReferenceState(
             model, generated, held, source.smoother.init(command), init_root(num_envs), key
         )
         reference = self._reference(reference_state)
         self._check_slot(state, reference)
-        return self._with_reference(state, reference_state, reference)
+        return self._with_reference(state, reference_state, reference, everyone)
 
     def step(self, state: State, action: jax.Array) -> State:
         info = dict(state.info)
         reference_state = self._advance(info.pop(STATE))
         info[SLOT] = self._arriving(reference_state, info[SLOT])
         state = self.env.step(_replace(state, info=info), action)
-        reference_state = self._handle_events(reference_state, state.done)
-        return self._with_reference(state, reference_state, self._reference(reference_state))
+        done = state.done.astype(bool)
+        reference_state = self._handle_events(reference_state, done)
+        return self._with_reference(state, reference_state, self._reference(reference_state), done)
 
     def set_command(self, state: EnvState, command: ArrayLike) -> EnvState:
         """Request `command` [num_envs, C] in all rows from the next step on, until their interval is over."""
@@ -244,9 +205,10 @@ class ReferenceMotionWrapper(Wrapper):
 
         def frame(_: ArrayLike, moving: tuple[GeneratorState, RootPose]) -> tuple[GeneratorState, RootPose]:
             generated, root = moving
-            generated = self._source.generator.step(model, generated)[0]
-            # By the command of the frame that was made: a step may activate a waiting command.
-            return generated, step_root(root, generated.command[:, :3], model.config.fps)
+            generated, served = self._source.generator.step(model, generated)
+            # By the command of the frame that was made: a step may put a waiting command in force.
+            moved = planar_velocity(root_motion(served, generated.command, model.config.robot))
+            return generated, step_root(root, moved, model.config.fps)
 
         moving = reference_state.generator, reference_state.root
         if self._frames_per_step == 1:
@@ -257,7 +219,7 @@ class ReferenceMotionWrapper(Wrapper):
 
     def _handle_events(self, reference_state: ReferenceState, done: jax.Array) -> ReferenceState:
         """Resets where `done` [num_envs], changes of command elsewhere."""
-        source, done = self._source, done.astype(bool)
+        source = self._source
         key, command_key, motion_key, hold_key = jax.random.split(reference_state.key, 4)
         old, model = reference_state.held, reference_state.model
         drawn = None if source.command_sampler is None else source.command_sampler(command_key, len(done))
@@ -267,58 +229,84 @@ class ReferenceMotionWrapper(Wrapper):
         smoother = source.smoother.step(smoother)
         moved = (smoother.smoothed != reference_state.smoother.smoothed).any(axis=-1) & ~done
 
-        generated = source.generator.reset(model, reference_state.generator, done, motion_key, drawn)
+        generated = self._reset_motion(model, reference_state.generator, done, motion_key, drawn)
         held = held._replace(requested=jnp.where(done[:, None], generated.command, held.requested))
         smoother = source.smoother.reset(smoother, done, held.requested)
         generated = source.generator.set_command(model, generated, smoother.smoothed, moved)
         return ReferenceState(model, generated, held, smoother, reset_root(reference_state.root, done), key)
 
+    def _reset_motion(
+        self, model: CMGModel, generated: GeneratorState, done: jax.Array, key: jax.Array, command: jax.Array | None
+    ) -> GeneratorState:
+        """New episodes where `done` [num_envs], `standing_fraction` of them standing."""
+        reset, fraction = self._source.generator.reset, self._source.standing_fraction
+        if fraction == 0:
+            return reset(model, generated, done, key, command)
+        key, draw_key, standing_key = jax.random.split(key, 3)
+        standing = jax.random.uniform(draw_key, done.shape, jnp.float32) < fraction
+        motion = jnp.broadcast_to(standing_frame(model), (len(done), model.config.motion_dim))
+        generated = reset(model, generated, done & standing, standing_key, command, motion)
+        return generated if fraction == 1 else reset(model, generated, done & ~standing, key, command)
+
+    def _ahead(self, reference_state: ReferenceState, offsets: np.ndarray) -> tuple[RootAhead, KeyBodies | None]:
+        ahead = root_ahead(self._source.generator, reference_state.model, reference_state.generator, offsets)
+        return ahead, self._key_bodies(ahead.frames)
+
     def _arriving(self, reference_state: ReferenceState, last: Reference) -> Reference:
         """The `last` reference, with the frame that the generator has just served, its command and its root."""
-        frames = self._source.generator.lookahead(reference_state.model, reference_state.generator, (0,))
-        frame: MotionFrame = jax.tree.map(lambda leaf: leaf[:, 0], frames)
-        root, command = reference_state.root, reference_state.generator.command
+        (frame, root, contacts), bodies = jax.tree.map(
+            lambda leaf: leaf[:, 0], self._ahead(reference_state, self._offsets[:1])
+        )
         return last._replace(
-            **frame._asdict(),
-            root=root,
-            root_velocity=commanded_velocity(root, command),
-            command=command,
-            bodies=self._key_bodies(frame),
+            joint_pos=frame.joint_pos,
+            joint_vel=frame.joint_vel,
+            root=place_root(root, reference_state.root),
+            contacts=contacts,
+            command=reference_state.generator.command,
+            bodies=bodies,
         )
 
     def _reference(self, reference_state: ReferenceState) -> Reference:
-        frames = self._source.generator.lookahead(reference_state.model, reference_state.generator, self._offsets)
-        bodies, command = self._key_bodies(frames), reference_state.generator.command
-        (now, bodies_now), (ahead, bodies_ahead) = (
-            jax.tree.map(lambda leaf, part=part: leaf[:, part], (frames, bodies)) for part in (0, slice(1, None))
+        seen = self._ahead(reference_state, self._offsets)
+        (now, bodies), (ahead, ahead_bodies) = (
+            jax.tree.map(lambda leaf, part=part: leaf[:, part], seen) for part in (0, slice(1, None))
         )
         return Reference(
-            joint_pos=now.joint_pos,
-            joint_vel=now.joint_vel,
-            ahead=ahead,
-            root=reference_state.root,
-            root_velocity=commanded_velocity(reference_state.root, command),
-            command=command,
+            joint_pos=now.frames.joint_pos,
+            joint_vel=now.frames.joint_vel,
+            root=place_root(now.root, reference_state.root),
+            contacts=now.contacts,
+            ahead=ahead.frames._replace(root=None),
+            ahead_root=ahead.root,
+            ahead_contacts=ahead.contacts,
+            command=reference_state.generator.command,
             smoothed=reference_state.smoother.smoothed,
             requested=reference_state.held.requested,
-            bodies=bodies_now,
-            ahead_bodies=bodies_ahead,
+            bodies=bodies,
+            ahead_bodies=ahead_bodies,
         )
 
     def _key_bodies(self, frames: MotionFrame) -> KeyBodies | None:
         robot = self._source.kinematics
         return None if robot is None else KeyBodies(*robot.body_velocities(frames.joint_pos, frames.joint_vel))
 
-    def _with_reference(self, state: State, reference_state: ReferenceState, reference: Reference) -> State:
+    def _with_reference(
+        self, state: State, reference_state: ReferenceState, reference: Reference, begin: jax.Array
+    ) -> State:
+        """The state that leaves the wrapper; episodes begin in the rows where `begin` [num_envs]."""
+        state = _replace(state, info=state.info | {SLOT: reference})
+        if self._begin_on_reference is not None:
+            state = begin_rows(self._begin_on_reference, state, reference, begin, type(self.unwrapped).__name__)
         obs = jax.vmap(self._write_reference)(state.obs, reference)
         _check_obs(type(self.unwrapped).__name__, state.obs, obs)
-        return _replace(state, obs=obs, info=state.info | {SLOT: reference, STATE: reference_state})
+        return _replace(state, obs=obs, info=state.info | {STATE: reference_state})
 
     def _check_slot(self, state: State, reference: Reference) -> None:
         name, config = type(self.unwrapped).__name__, self._source.model.config
         remedy = (
             f'info["{SLOT}"] = empty_reference(num_joints={config.num_joints}, lookahead={len(self._offsets) - 1}, '
-            f"key_bodies={len(self._source.key_bodies)}, command_dim={config.command_dim})"
+            f"key_bodies={len(self._source.key_bodies)}, command_dim={config.command_dim}"
+            f"{'' if config.robot.walks else ', contacts=False'})"
         )
         where = f"to the info of {name}.reset (from cmg_jax.envs import empty_reference)"
         if SLOT not in state.info:

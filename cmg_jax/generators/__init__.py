@@ -12,6 +12,8 @@ A mode (`pregenerated`, `realtime`, `streaming`, `replay`) or a wrapper around o
     state = generator.init(model, jax.random.key(0), command)
     state, frame = generator.step(model, state)  # frame.joint_pos and frame.joint_vel, [64, 29]
     ahead = generator.lookahead(model, state, (1, 5, 20))  # [64, 3, 29]
+
+`root_ahead` adds the whole root and the contacts to frames, of any mode and any model.
 """
 
 from cmg_jax.generators._base import (
@@ -35,6 +37,7 @@ from cmg_jax.generators._on_tick import TickState, on_tick
 from cmg_jax.generators._pregenerated import PregeneratedState, pregenerated
 from cmg_jax.generators._replay import ReplayState, replay
 from cmg_jax.generators._rolling import RollingState, realtime, streaming
+from cmg_jax.generators._root_ahead import RootAhead, root_ahead
 from cmg_jax.generators._sharded import generate_sharded, mesh, replicate, shard_rows, sharded
 from cmg_jax.generators._stateful import CMGMotionGenerator
 
@@ -52,6 +55,7 @@ __all__ = [
     "ReplayState",
     "ResetFn",
     "RollingState",
+    "RootAhead",
     "SetCommandFn",
     "StepFn",
     "TickState",
@@ -68,6 +72,7 @@ __all__ = [
     "realtime",
     "replay",
     "replicate",
+    "root_ahead",
     "shard_rows",
     "sharded",
     "standing_frame",

@@ -221,7 +221,7 @@ def checked(
         return set_command(model, state, command, None if changed is None else check_mask("changed", changed, num_envs))
 
     def checked_lookahead(model: CMGModel, state: S, offsets: Sequence[int] | ArrayLike) -> MotionFrame:
-        offsets, known = _check_offsets(offsets, horizon)
+        offsets, known = check_offsets(offsets, horizon)
         frames = lookahead(as_arrays(model), as_arrays(state), offsets)
         if known is None:
             return frames
@@ -375,7 +375,7 @@ _MAX_OFFSET = 2**30
 """Clocks are int32."""
 
 
-def _check_offsets(
+def check_offsets(
     offsets: Sequence[int] | ArrayLike, horizon: float
 ) -> tuple[jax.Array | np.ndarray, jax.Array | None]:
     """Offsets [n] int32, and which of them [n] are valid, if that can only be known later."""

@@ -97,6 +97,8 @@ class RunConfig:
     """L of the `streaming` generator; at least the largest offset of env.lookahead."""
     tick: int = 5
     """Steps between two ticks; changes of command take effect on a tick (`on_tick`)."""
+    standing_fraction: float = 1.0
+    """Of the episodes that begin standing; the others begin at a frame of the model's pool."""
     hidden_layers: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of policy and value network."""
     noise_std: float = 0.2

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 from ml_collections import config_dict
 from mujoco import mjx
@@ -22,9 +23,10 @@ from mujoco_playground import step as physics_steps
 from cmg_jax._errors import InputError
 from cmg_jax.envs import Reference, empty_reference
 from cmg_jax.rl import _g1_model, _rewards
-from cmg_jax.robot import G1, G1_29_JOINTS, indices
+from cmg_jax.robot import G1, G1_29_JOINTS, RootState, indices
 from cmg_jax.robot._g1 import MJCF_PATH
-from cmg_jax.robot._rotation import inverse, rotate, rotate_planar, yaw_of
+from cmg_jax.robot._root import gravity_of, turn
+from cmg_jax.robot._rotation import inverse, rotate, yaw_of
 
 KEY_BODIES = (
     "left_knee_link",
@@ -38,7 +40,13 @@ KEY_BODIES = (
     "right_wrist_yaw_link",
 )
 
+ROOT_TERMS = ("root_height", "tilt", "linear_velocity", "angular_velocity", "contacts")
+"""Terms of the reward that only a floating base has."""
+
 LAST_ACTION = "last_action"
+
+TOUCHING = 0.005
+"""m above the floor, up to which a sole touches it."""
 
 VELOCITY_SCALE = 0.1
 """Factor of joint velocities in observations: in a walk they [rad/s] are about ten times the angles [rad]."""
@@ -53,13 +61,16 @@ def default_config() -> config_dict.ConfigDict:
         residual=True,  # False: the PD target is the standing pose plus the action's
         action_scale=1.0,  # rad
         lookahead=(1, 4, 10),  # frames
-        reset_noise=0.05,  # rad, of the joints at reset
+        reset_noise=0.05,  # rad, of the joints at the start of an episode
         rewards=config_dict.create(
             joint_pos=2.0,
             joint_vel=0.5,
             key_bodies=1.0,  # at 0 their poses are not computed
-            command=1.0,  # floating only, as is upright
-            upright=0.5,
+            root_height=0.5,  # floating only, down to contacts
+            tilt=0.5,
+            linear_velocity=1.0,
+            angular_velocity=0.5,
+            contacts=0.25,
             action_rate=-0.05,
             effort=-0.2,
             limits=-1.0,
@@ -69,13 +80,15 @@ def default_config() -> config_dict.ConfigDict:
             joint_pos=0.1,  # rad
             joint_vel=1.5,  # rad/s
             key_bodies=0.05,  # m
-            command=0.4,  # m/s, rad/s
-            upright=0.3,
+            root_height=0.1,  # m
+            tilt=0.3,  # of the unit vector down
+            linear_velocity=0.4,  # m/s
+            angular_velocity=1.5,  # rad/s
         ),
         termination=config_dict.create(
             joint_error=1.0,  # rad, root mean square
-            height=0.45,  # m, of the pelvis; floating only, as is the tilt
-            tilt=1.0,  # rad
+            height=0.3,  # m between the pelvis and its reference; floating only, as is the tilt
+            tilt=1.0,  # rad between them
         ),
     )
 
@@ -84,9 +97,13 @@ class G1Tracking(MjxEnv):
     """Follow `info["reference"]` with a G1.
 
     Observation: for a floating base the angular velocity and the direction of gravity in the pelvis; joint positions
-    (relative to standing), joint velocities, the last action; then the reference's joint positions and velocities, the
-    joint positions to come, and the command. The environment never reads its observation back, so a wrapper may change
-    it.
+    (relative to standing), joint velocities, the last action; then the reference: its joint positions and velocities,
+    the joint positions to come, the command, and for a floating base the height, the lean, the velocities (in the
+    heading frame) and the contacts. The environment never reads its observation back, so a wrapper may change it.
+
+    Under our wrapper an episode begins in the pose and with the velocity of its reference. Of a floating base, rewards
+    and termination compare the root with the reference's, but for its place on the floor and its heading: drift of the
+    path is not counted.
     """
 
     def __init__(
@@ -124,8 +141,8 @@ class G1Tracking(MjxEnv):
         self._torque_limits = jnp.asarray(G1.torque_limits, jnp.float32)
         self._key_bodies = KEY_BODIES if settings.rewards.key_bodies else ()
         self._bodies = np.array([self._mj_model.body(name).id for name in self._key_bodies], np.int32)
-        self._pelvis = self._mj_model.body("pelvis").id
-        self._root = 7 if settings.floating else 0  # number of values of qpos before the joints'
+        self._soles = np.array([_soles(self._mj_model, name) for name in G1.feet], np.int32)
+        self._root = 7 if settings.floating else 0  # numbers of qpos before the joints'
 
     @property
     def wrapping(self) -> dict[str, Any]:
@@ -149,6 +166,25 @@ class G1Tracking(MjxEnv):
         metrics = {f"reward/{name}": zero for name in self._config.rewards} | {"joint_error": zero}
         return State(data, obs, zero, zero, metrics, {"reference": reference, LAST_ACTION: last_action})
 
+    def begin_on_reference(self, state: State, reference: Reference) -> State:
+        """The state in the pose and with the velocity of the reference, and with the noise of `reset` on the joints."""
+        data = state.data
+        noise = data.qpos[self._root :] - self._standing
+        joint_pos = self._standing.at[self._driven].set(reference.joint_pos) + noise
+        joint_pos = jnp.clip(joint_pos, self._limits[:, 0], self._limits[:, 1])
+        qpos, qvel = [joint_pos], [jnp.zeros_like(self._standing).at[self._driven].set(reference.joint_vel)]
+        if self._config.floating:
+            root = reference.root
+            qpos = [root.position, root.rotation, *qpos]
+            # MuJoCo has the angular velocity of a free joint in the frame of its body.
+            qvel = [root.linear_velocity, rotate(inverse(root.rotation), root.angular_velocity), *qvel]
+        dtype = data.qpos.dtype
+        qpos, qvel = (jnp.concatenate(parts).astype(dtype) for parts in (qpos, qvel))
+        data = data.replace(qpos=qpos, qvel=qvel, ctrl=joint_pos.astype(dtype))
+        data = mjx.kinematics(self._mjx_model, data)
+        obs = self._observe(data, jnp.zeros(self.action_size, jnp.float32), reference)
+        return state.replace(data=data, obs=obs)  # pyright: ignore
+
     def step(self, state: State, action: jax.Array) -> State:
         reference: Reference = state.info["reference"]
         # Auto-reset restores the data of an episode's start but not the info, so only the time shows a first step.
@@ -159,7 +195,7 @@ class G1Tracking(MjxEnv):
         error = self._joint_pos(data) - reference.joint_pos
         rms = jnp.sqrt(jnp.mean(jnp.square(error)))
         finite = jnp.isfinite(data.qpos).all() & jnp.isfinite(data.qvel).all()
-        failed = ~finite | (rms > self._config.termination.joint_error) | self._fallen(data)
+        failed = ~finite | (rms > self._config.termination.joint_error) | self._fallen(data, reference)
         terms = {name: jnp.where(finite, term, 0.0).astype(float) for name, term in terms.items()}
         terms["termination"] = failed.astype(float)
         terms = {name: self._config.rewards[name] * term for name, term in terms.items()}
@@ -185,9 +221,7 @@ class G1Tracking(MjxEnv):
         return obs.at[obs.shape[-1] - len(part) :].set(part)
 
     def _observe(self, data: mjx.Data, action: jax.Array, reference: Reference) -> jax.Array:
-        parts = []
-        if self._config.floating:
-            parts = [data.qvel[3:6], rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, -1.0]))]
+        parts = [data.qvel[3:6], _down(data.qpos[3:7])] if self._config.floating else []
         parts += [self._joint_pos(data) - self._standing[self._driven], self._joint_vel(data) * VELOCITY_SCALE, action]
         return jnp.concatenate([part.astype(jnp.float32) for part in (*parts, self._reference_part(reference))])
 
@@ -195,7 +229,12 @@ class G1Tracking(MjxEnv):
         standing = self._standing[self._driven]
         ahead = (reference.ahead.joint_pos - standing[None]).reshape(-1)
         velocity = reference.joint_vel * VELOCITY_SCALE
-        return jnp.concatenate([reference.joint_pos - standing, velocity, ahead, reference.command])
+        parts = [reference.joint_pos - standing, velocity, ahead, reference.command]
+        if self._config.floating:
+            root = reference.root
+            parts += [root.position[2:], gravity_of(root.rotation), *root.in_heading()]
+            parts.append(jnp.asarray(reference.contacts, jnp.float32))
+        return jnp.concatenate(parts)
 
     def _joint_pos(self, data: mjx.Data) -> jax.Array:
         return data.qpos[self._root :][self._driven]
@@ -203,38 +242,58 @@ class G1Tracking(MjxEnv):
     def _joint_vel(self, data: mjx.Data) -> jax.Array:
         return data.qvel[max(self._root - 1, 0) :][self._driven]
 
-    def _fallen(self, data: mjx.Data) -> jax.Array:
+    def _fallen(self, data: mjx.Data, reference: Reference) -> jax.Array:
+        """Whether the root is far from the reference's."""
         if not self._config.floating:
             return jnp.zeros((), bool)
-        up = rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, 1.0]))
-        return (data.qpos[2] < self._config.termination.height) | (up[2] < np.cos(self._config.termination.tilt))
+        limits, root = self._config.termination, reference.root
+        cosine = jnp.dot(_down(data.qpos[3:7]), _down(root.rotation))
+        return (jnp.abs(data.qpos[2] - root.position[2]) > limits.height) | (cosine < np.cos(limits.tilt))
 
     def _terms(
         self, data: mjx.Data, reference: Reference, action: jax.Array, last_action: jax.Array
     ) -> dict[str, jax.Array]:
-        widths = self._config.widths
-        command = upright = key_bodies = jnp.zeros((), jnp.float32)
-        if reference.bodies is not None:
-            pelvis = data.xpos[self._pelvis], data.xquat[self._pelvis]
-            position = jax.vmap(lambda place: rotate(inverse(pelvis[1]), place - pelvis[0]))(data.xpos[self._bodies])
-            key_bodies = _rewards.tracking_reward(position - reference.bodies.poses.position, widths.key_bodies)
-        if self._config.floating:
-            up = rotate(inverse(data.qpos[3:7]), jnp.array([0.0, 0.0, 1.0]))
-            upright = _rewards.tracking_reward(up[:2], widths.upright)
-            planar = rotate_planar(data.qvel[:2], -yaw_of(data.qpos[3:7]))
-            velocity = jnp.append(planar, data.qvel[5])
-            command = _rewards.tracking_reward(velocity - reference.command, widths.command)
+        widths, tracked = self._config.widths, _rewards.tracking_reward
         torque = data.actuator_force
-        return {
-            "joint_pos": _rewards.tracking_reward(self._joint_pos(data) - reference.joint_pos, widths.joint_pos),
-            "joint_vel": _rewards.tracking_reward(self._joint_vel(data) - reference.joint_vel, widths.joint_vel),
-            "key_bodies": key_bodies,
-            "command": command,
-            "upright": upright,
+        return self._root_terms(data, reference) | {
+            "joint_pos": tracked(self._joint_pos(data) - reference.joint_pos, widths.joint_pos),
+            "joint_vel": tracked(self._joint_vel(data) - reference.joint_vel, widths.joint_vel),
+            "key_bodies": self._key_body_term(data, reference),
             "action_rate": _rewards.action_rate(action, last_action),
             "effort": _rewards.effort(torque, self._torque_limits),
             "limits": _rewards.beyond_limits(data.qpos[self._root :], self._limits),
         }
+
+    def _root_terms(self, data: mjx.Data, reference: Reference) -> dict[str, jax.Array]:
+        """Of a floating base; zero for a fixed one."""
+        if not self._config.floating:
+            return dict.fromkeys(ROOT_TERMS, jnp.zeros((), jnp.float32))
+        widths, tracked, root = self._config.widths, _rewards.tracking_reward, reference.root
+        rotation, sole_radius = data.qpos[3:7], self._mj_model.geom_size[self._soles, 0]
+        moving = RootState(data.qpos[:3], rotation, data.qvel[:3], rotate(rotation, data.qvel[3:6]))
+        linear, angular = (one - other for one, other in zip(moving.in_heading(), root.in_heading(), strict=True))
+        touching = (data.geom_xpos[self._soles, 2] - sole_radius < TOUCHING).any(axis=-1)
+        terms = (
+            tracked(data.qpos[2:3] - root.position[2:], widths.root_height),
+            tracked(_down(rotation) - _down(root.rotation), widths.tilt),
+            tracked(linear, widths.linear_velocity),
+            tracked(angular, widths.angular_velocity),
+            jnp.mean(touching == reference.contacts),
+        )
+        return dict(zip(ROOT_TERMS, terms, strict=True))
+
+    def _key_body_term(self, data: mjx.Data, reference: Reference) -> jax.Array:
+        """Of a floating base, key bodies in the world, each seen from where its root is on the floor and faces."""
+        if reference.bodies is None:
+            return jnp.zeros((), jnp.float32)
+        position, expected = data.xpos[self._bodies], reference.bodies.poses.position
+        if self._config.floating:
+            position = _from_heading(position, data.qpos[:3], data.qpos[3:7])
+            in_world: Any = reference.bodies_in_world
+            expected = _from_heading(in_world.poses.position, reference.root.position, reference.root.rotation)
+        else:
+            position = position - np.array([0.0, 0.0, _g1_model.HANGING_HEIGHT], np.float32)
+        return _rewards.tracking_reward(position - expected, self._config.widths.key_bodies)
 
     @property
     def xml_path(self) -> str:
@@ -251,6 +310,24 @@ class G1Tracking(MjxEnv):
     @property
     def mjx_model(self) -> mjx.Model:
         return self._mjx_model
+
+
+def _down(rotation: jax.Array) -> jax.Array:
+    """The unit vector down [3] in the frame of a rotation [4]."""
+    return rotate(inverse(rotation), jnp.array([0.0, 0.0, -1.0], rotation.dtype))
+
+
+def _from_heading(position: jax.Array, root: jax.Array, rotation: jax.Array) -> jax.Array:
+    """Positions [N, 3] m in the world, seen from the place on the floor of a root [3] and its heading."""
+    origin = root.at[2].set(0.0)
+    return turn(position - origin[None], -jnp.broadcast_to(yaw_of(rotation), position.shape[:1]))
+
+
+def _soles(model: Any, foot: str) -> list[int]:
+    """Ids of the spheres under a foot."""
+    body = model.body(foot)
+    geoms = range(body.geomadr[0], body.geomadr[0] + body.geomnum[0])
+    return [geom for geom in geoms if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_SPHERE]  # pyright: ignore
 
 
 def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:

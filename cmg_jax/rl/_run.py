@@ -29,7 +29,7 @@ from cmg_jax.envs import ReferenceSource, WrapEnvFn, make_wrap_env_fn
 from cmg_jax.motion_files import Motion
 from cmg_jax.rl._config import RunConfig, config_text, read_config
 from cmg_jax.rl._g1_tracking import G1Tracking, domain_randomize
-from cmg_jax.robot import G1, indices, root_on_floor
+from cmg_jax.robot import G1, indices
 from cmg_jax.training._metrics import MetricsLog
 
 PICTURE_HEIGHT = 0.85
@@ -64,7 +64,6 @@ def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
     model.config.check_robot(G1, "a run")
-    model = dataclasses.replace(model, initial_motion=None)  # the motion begins as the robot does: standing
     env = G1Tracking(config_overrides=_flat(config.env), joint_names=model.config.joint_names)
     if (farthest := max(env.wrapping["lookahead"], default=0)) > config.lookahead_frames:
         raise InputError(
@@ -79,6 +78,7 @@ def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
         lambda key, num_envs: uniform(key, commands, num_envs),
         ramp(config.commands.ramp),
         hold_interval=hold_interval,
+        standing_fraction=config.standing_fraction,
         **env.wrapping,
     )
     factory = functools.partial(
@@ -194,6 +194,7 @@ def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -
     config = read_config(directory / "config.yaml") if directory.is_dir() else None
     if config is None:
         raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
+    config = dataclasses.replace(config, standing_fraction=1.0)
     setup, repeat = set_up(config, command=np.asarray(commands[0], np.float32)), config.ppo.action_repeat
     fps = 1 / (setup.env.dt * repeat)  # control steps a second
     held = hold_each(commands, seconds, fps)
@@ -210,12 +211,14 @@ def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -
         state = env.step(env.set_command(state, command[None]), action)
         reference = state.info["reference"]
         figures = state.reward, state.metrics["joint_error"], state.done, state.data.qpos
-        return state, (*figures, reference.joint_pos, reference.joint_vel, reference.command)
+        return state, (*figures, reference.joint_pos, reference.joint_vel, reference.command, reference.root)
 
     _, steps = jax.jit(lambda state, commands: jax.lax.scan(step, state, commands))(state, jnp.asarray(held))
-    reward, error, done, qpos, joint_pos, joint_vel, active = (np.asarray(array)[:, 0] for array in steps)
+    reward, error, done, qpos, joint_pos, joint_vel, active, root = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[:, 0], steps
+    )
     return PlayResult(
-        *_motions(setup, fps, qpos, joint_pos, joint_vel, active),
+        *_motions(setup, fps, qpos, joint_pos, joint_vel, active, root),
         float(reward.mean()),
         float(np.sqrt(np.mean(np.square(error)))),
         int(done.sum()),
@@ -224,21 +227,21 @@ def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -
 
 
 def _motions(
-    setup: RunSetup, fps: float, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any
+    setup: RunSetup, fps: float, qpos: np.ndarray, joint_pos: Any, joint_vel: Any, commands: Any, root: Any
 ) -> tuple[Motion, Motion]:
     robot = setup.model.config.robot
     upright = np.tile(np.array([1.0, 0, 0, 0], np.float32), (len(qpos), 1))
     lifted = np.tile(np.array([0, 0, PICTURE_HEIGHT], np.float32), (len(qpos), 1))
     at = indices(robot.joint_names, G1.joint_names)
     if qpos.shape[-1] == G1.num_joints:  # a fixed base
-        policy_root = root = (lifted, upright)
+        policy_root = reference_root = (lifted, upright)
         policy_joints = qpos[:, at]
     else:
         policy_root, policy_joints = (qpos[:, :3], qpos[:, 3:7]), qpos[:, 7:][:, at]
-        root = root_on_floor(joint_pos, robot, commands[1:], fps)
+        reference_root = root.position, root.rotation
     velocity = np.gradient(policy_joints, 1 / fps, axis=0)
     policy = Motion(fps, robot, policy_joints, velocity, commands[1:], *policy_root)
-    return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *root)
+    return policy, Motion(fps, robot, joint_pos, joint_vel, commands[1:], *reference_root)
 
 
 def _save_policy(directory: Path, step: int, params: Any) -> None:

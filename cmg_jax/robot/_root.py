@@ -182,21 +182,25 @@ def foot_contacts(
     """Whether the feet are on the floor: whether a point of a sole is low and slow.
 
     Args:
-      joint_pos: of n successive frames [..., n, J] rad, at least 2.
+      joint_pos: of n successive frames [..., n, J] rad.
       root: of these frames, leaves [..., n, k].
       robot: the robot.
       fps: frames per second.
 
     Returns:
       [..., n, 2] bool, left foot first. A frame's speeds lead to the next one; the last frame repeats those before it.
+      A single frame has contacts by height alone.
 
     Raises:
       InputError: the robot's feet are not known.
     """
     points = soles_in_world(joint_pos, root, robot)
+    low = points[..., 2] < CONTACT_HEIGHT
+    if points.shape[-4] == 1:
+        return low.any(axis=-1)
     speed = jnp.linalg.norm(jnp.diff(points, axis=-4), axis=-1) * fps
     speed = jnp.concatenate([speed, speed[..., -1:, :, :]], axis=-3)
-    return ((points[..., 2] < CONTACT_HEIGHT) & (speed < CONTACT_SPEED)).any(axis=-1)
+    return (low & (speed < CONTACT_SPEED)).any(axis=-1)
 
 
 def soles_in_world(joint_pos: Float[Array, "*batch J"], root: RootState, robot: Robot) -> Float[Array, "*batch 2 P 3"]:

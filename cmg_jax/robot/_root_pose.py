@@ -61,9 +61,10 @@ def integrate_command(
       position [m] and yaw [rad], which is not wrapped.
     """
     yaw = jnp.cumsum(commands[..., 2] / fps, axis=-1)
-    yaw = jnp.concatenate([jnp.zeros_like(yaw[..., :1]), yaw], axis=-1)
+    start = jnp.zeros((*yaw.shape[:-1], 1), yaw.dtype)
+    yaw = jnp.concatenate([start, yaw], axis=-1)
     position = jnp.cumsum(_arc(commands, yaw[..., :-1], fps)[0], axis=-2)
-    return jnp.concatenate([jnp.zeros_like(position[..., :1, :]), position], axis=-2), yaw
+    return jnp.concatenate([jnp.stack([start, start], axis=-1), position], axis=-2), yaw
 
 
 def _arc(command: jax.Array, yaw: jax.Array, fps: float) -> tuple[jax.Array, jax.Array]:
