@@ -12,7 +12,7 @@ from cmg_jax.generators import _rolling
 
 pytestmark = [
     pytest.mark.skipif(gpu_programs.missing() is not None, reason=str(gpu_programs.missing())),
-    pytest.mark.usefixtures("host_rules"),
+    pytest.mark.usefixtures("allow_mixed_dtypes"),
 ]
 
 ENVS = 4096
