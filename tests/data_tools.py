@@ -4,7 +4,8 @@ import numpy as np
 
 from cmg_jax.data._dataset import RIGHT, Dataset
 from cmg_jax.motion_files import Clip
-from cmg_jax.robot import G1, _odometry
+from cmg_jax.robot import G1, _odometry, _rotation
+from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.robot._g1 import G1_29_JOINTS
 
 FPS = 50.0
@@ -50,3 +51,19 @@ def strides(frames: int = 150, hertz: float = 1.5, fps: float = FPS) -> Clip:
         joint_pos[:, G1_29_JOINTS.index(f"{side}_elbow_joint")] = 1.3 + 0.2 * phase * swing
     root_pos, root_quat = _odometry.root_from_feet(joint_pos, G1, fps)
     return Clip("walk", fps, G1, joint_pos, None, root_pos.astype(float), root_quat.astype(float))
+
+
+def recorded(frames: int = 150, fps: float = FPS) -> Clip:
+    """`strides` with the root of a body: it leans forward, sways and turns with each stride, bobs with each step."""
+    clip = strides(frames, fps=fps)
+    stride = 2 * np.pi * 1.5 * np.arange(frames) / fps
+    lean = np.stack([0.04 * np.sin(stride), 0.06 + 0.02 * np.cos(2 * stride)], axis=-1) / 2  # roll, pitch
+    zero = np.zeros(frames)
+    lean = np.stack([np.sqrt(1 - np.square(lean).sum(axis=-1)), lean[:, 0], lean[:, 1], zero], axis=-1)
+    yaw = 0.1 * np.sin(stride) / 2
+    turn = np.stack([np.cos(yaw), zero, zero, np.sin(yaw)], axis=-1)
+    bob = np.stack([zero, 0.02 * np.sin(stride), 0.008 * np.cos(2 * stride)], axis=-1)
+    root_quat = _rotation.multiply(clip.root_quat, _rotation.multiply(turn, lean))
+    clip = clip._replace(root_pos=clip.root_pos + bob, root_quat=root_quat)
+    floor = foot_figures(clip.joint_pos, clip.root_pos, clip.root_quat, G1, fps).floating
+    return clip._replace(root_pos=clip.root_pos - np.array([0, 0, floor]))

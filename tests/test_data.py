@@ -10,8 +10,8 @@ import pytest
 
 from cmg_jax import InputError, motion_files
 from cmg_jax.data import _build, _dataset
-from cmg_jax.data._build import Options
 from cmg_jax.data._dataset import LEFT, RIGHT
+from cmg_jax.data._prepared import Options, first_feet
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips
 from cmg_jax.robot import G1, Robot, _odometry, mirror_motion
 from cmg_jax.robot._g1 import G1_29_JOINTS
@@ -63,7 +63,7 @@ def test_slerp_rotates_evenly_along_the_shorter_arc():
 
 
 def test_the_velocity_of_a_root_is_that_of_its_yaw_frame():
-    velocity = _clips.yaw_frame_velocity(_clips.resample(circle(), 50.0), smoothing=0.6)
+    velocity = _clips.yaw_frame_velocity(_clips.resample(circle(), 50.0), 0.6)
     np.testing.assert_allclose(velocity[5:-5], np.tile([0.8, 0.0, 0.5], (len(velocity) - 10, 1)), atol=0.01)
 
 
@@ -169,7 +169,7 @@ def test_a_generated_file_can_be_trained_on(tmp_path):
     result = run_program("cmg-jax", "generate", "--command", 0.9, 0, 0.3, "--seconds", 2, "--out", out)
     assert result.returncode == 0, result.stderr
     command = np.float32([0.9, 0, 0.3])
-    made, rows = _build.build([out], _build.Options(measure_commands=False))
+    made, rows = _build.build([out], Options(measure_commands=False))
     assert rows[0].kept == 101
     np.testing.assert_allclose(made.command, np.tile(command, (101, 1)))
     measured, _ = _build.build([out])
@@ -189,7 +189,7 @@ def test_commands_become_the_velocity_that_is_measured_under_them():
     command[440:] = [0.7, 0.0, 0.0]
     quat = np.tile([1.0, 0, 0, 0], (450, 1))
     clip = Clip("steps", 50.0, G1, joint_pos, None, np.zeros((450, 3)), quat, command)
-    measured = _clips.measured_command(clip, smoothing=0.6)
+    measured = _clips.measured_command(clip, 0.6, by_root=False)
     velocity = np.asarray(_odometry.stance_velocity(joint_pos, G1, 50.0))
     np.testing.assert_array_equal(measured[:150], 0)
     # 200 frames: 4 strides of 30 in the latter two thirds; 90 frames: 2 of them. The first step is left out.
@@ -256,7 +256,7 @@ def test_velocities_beyond_the_percentiles_are_cut_out(tmp_path):
     whole, _ = _build.build([tmp_path / "lafan.csv"], Options(percentiles=(0, 100)))
     part, rows = _build.build([tmp_path / "lafan.csv"], Options(percentiles=(5, 95)))
     assert 0 < len(part.motion) < len(whole.motion)
-    assert rows[0].reason == "velocity beyond the percentiles"
+    assert rows[0].reason.endswith("frames cut at velocities beyond --percentiles 5 95")
     _, rows = _build.build([tmp_path / "rollouts.npz"], Options(percentiles=(5, 95)))
     assert rows[0].reason == ""
 
@@ -266,10 +266,10 @@ def test_starts_are_found_with_their_foot():
     for clip in range(3):
         rows = slice(120 * clip, 120 * clip + 120)
         pose = Clip("", 50.0, G1, made.motion[rows, :29], None, np.zeros((120, 3)), np.zeros((120, 4)))
-        found = _build.first_feet(pose._replace(command=made.command[rows]), recorded=True)
+        found = first_feet(pose._replace(command=made.command[rows]), recorded=True)
         np.testing.assert_array_equal(found != 0, made.first_foot[rows] != 0)
         image = np.asarray(mirror_motion(jnp.asarray(made.motion[rows]), G1))[:, :29]
-        other = _build.first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
+        other = first_feet(pose._replace(command=made.command[rows], joint_pos=image), recorded=True)
         np.testing.assert_array_equal(other, np.where(found == 0, 0, LEFT + RIGHT - found))
 
 

@@ -6,13 +6,16 @@ from PIL import Image
 
 from cmg_jax import InputError, motion_files
 from cmg_jax.motion_files import Motion
-from cmg_jax.motion_files._inspection import ASK, OK, UNKNOWN, WRONG
+from cmg_jax.motion_files._check import ASK, OK, UNKNOWN, WRONG
 from cmg_jax.robot import G1, Robot
 from cmg_jax.robot._bodies import breadth_first
 from cmg_jax.robot._g1 import G1_23_JOINTS, G1_29_JOINTS
+from cmg_jax.robot._rotation import multiply
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_program
+from tests.data_tools import recorded
 
 NAMES = ("numbers", "fps", "units", "joint order", "limits", "quaternion order", "body order")
+ROOT = ("floor", "sliding", "lean")
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +32,11 @@ def motion() -> Motion:
     return Motion(50.0, G1, joint_pos, joint_vel, np.zeros((119, 3)), root, quat)
 
 
-def verdicts(path, **options) -> dict[str, str]:
-    found = motion_files.inspect(path, **options).checks
-    assert tuple(check.name for check in found) == NAMES
-    return {check.name: check.verdict for check in found}
+def verdicts(path, names=NAMES) -> dict[str, str]:
+    """Those of the file, or, of `ROOT`, of whether its root fits its legs."""
+    found = motion_files.inspect(path).checks
+    assert tuple(check.name for check in found) == NAMES + ROOT
+    return {check.name: check.verdict for check in found if check.name in names}
 
 
 def reason(path, name: str) -> str:
@@ -161,6 +165,45 @@ def test_an_unknown_robot_is_inspected_without_checks_of_its_body(motion, tmp_pa
     assert "paw, tail" in reason(tmp_path / "walk.npz", "joint order")
 
 
+def test_a_root_that_does_not_fit_its_legs(tmp_path):
+    clip = recorded()
+    frames = np.arange(len(clip.joint_pos))[:, None]
+    lean = np.array([np.cos(0.08), np.sin(0.08), 0, 0])  # 9 degrees to the right
+    shift = np.array([0, 0, 0.07])
+    roots = {
+        "fits": (clip.root_pos, clip.root_quat),
+        "floats": (clip.root_pos + shift, clip.root_quat),
+        "sinks": (clip.root_pos - shift, clip.root_quat),
+        "glides": (clip.root_pos * [0, 0, 1] + 0.02 * frames * [0, 1, 0], clip.root_quat),
+        "askew": (clip.root_pos, multiply(clip.root_quat, np.tile(lean, (150, 1)))),
+        "still": (0 * clip.root_pos + 0.75, clip.root_quat),
+        "upright": (clip.root_pos, np.tile([1.0, 0, 0, 0], (150, 1))),
+        "lies": (clip.root_pos, multiply(clip.root_quat, np.tile([np.cos(0.5), 0, np.sin(0.5), 0], (150, 1)))),
+    }
+    found = {}
+    for name, (root_pos, root_quat) in roots.items():
+        path = save(tmp_path / f"{name}.npz", {"qpos": np.hstack([root_pos, root_quat, clip.joint_pos]), "fps": 50})
+        found[name] = tuple(verdicts(path, ROOT).values())
+    assert found == {
+        "fits": (OK, OK, OK),
+        "floats": (WRONG, OK, OK),
+        "sinks": (WRONG, OK, OK),
+        "glides": (OK, WRONG, OK),
+        "askew": (OK, OK, WRONG),
+        "still": (UNKNOWN, UNKNOWN, UNKNOWN),
+        "upright": (OK, OK, UNKNOWN),
+        "lies": (UNKNOWN, UNKNOWN, UNKNOWN),
+    }
+    assert reason(tmp_path / "floats.npz", "floor") == (
+        "feet come down 0.070 m above height 0; cmg-jax data takes heights from there"
+    )
+    assert "the root moves at 1.00 m/s: it does not follow the legs" in reason(tmp_path / "glides.npz", "sliding")
+    assert reason(tmp_path / "fits.npz", "lean").startswith("3.4 degrees forward")
+    assert "9.5 degrees to the right" in reason(tmp_path / "askew.npz", "lean")
+    assert reason(tmp_path / "still.npz", "floor") == "its root never moves"
+    assert "upright in every frame, as if made up" in reason(tmp_path / "upright.npz", "lean")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -210,6 +253,10 @@ def test_wrong_metadata_of_real_files_is_recognised():
         assert (found["joint order"], found["quaternion order"], found["body order"]) == (OK, OK, OK)
         assert reason(path, "quaternion order").startswith("xyzw: the pelvis tilts")
         assert (found["numbers"] == WRONG) == (path.stem in ("walk_004", "walk_009", "walk_010"))
-    assert set(verdicts(SHARED / "amp_g1" / "G1_walk.npz").values()) == {OK}
-    rollouts = verdicts(SHARED / "rollouts" / "g1_velocity_policy_20x60s_50hz.npz")
-    assert WRONG not in rollouts.values()
+    assert set(verdicts(SHARED / "amp_g1" / "G1_walk.npz", NAMES + ROOT).values()) == {OK}
+    rollouts = SHARED / "rollouts" / "g1_velocity_policy_20x60s_50hz.npz"
+    assert WRONG not in verdicts(rollouts).values()
+    for path in (rollouts, *(SHARED / "lafan1_g1").glob("*1_subject2.csv")):
+        assert set(verdicts(path, ROOT).values()) == {OK}
+    slides = verdicts(SHARED / "twist2_walks" / "walk_006.pkl", ROOT)
+    assert slides == {"floor": OK, "sliding": WRONG, "lean": OK}

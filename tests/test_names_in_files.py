@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cmg_jax import motion_files
-from cmg_jax.motion_files import Assume, Clip, MotionFileError, _inspection
+from cmg_jax.motion_files import Assume, Clip, MotionFileError, _check, _inspection
 from cmg_jax.robot import G1, _bodies
 from cmg_jax.robot._bodies import breadth_first
 from cmg_jax.robot._g1 import G1_29_JOINTS
@@ -151,7 +151,7 @@ def test_exchanged_legs_are_refused(named, clip, tracking, tmp_path):
         with pytest.raises(MotionFileError, match=r"and 0\.0 mm with left and right legs exchanged"):
             motion_files.read(path)
         (check,) = [each for each in _inspection.inspect(path).checks if each.name == "joint order"]
-        assert check.verdict in (_inspection.WRONG, _inspection.ASK)
+        assert check.verdict in (_check.WRONG, _check.ASK)
 
 
 def test_bodies_of_another_model_of_the_robot_fit(clip, tracking, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from cmg_jax import motion_files
 from cmg_jax.cli.main import main
-from cmg_jax.motion_files import MotionFileError, _inspection
+from cmg_jax.motion_files import MotionFileError, _check, _inspection
 from tests.conftest import refused_line
 from tests.data_tools import strides
 
@@ -97,12 +97,12 @@ def test_a_root_whose_height_is_its_y_is_questioned(clip, content, tmp_path):
         checks = _inspection.inspect(save(tmp_path / "walk.pkl", {**content, "root_pos": root_pos})).checks
         return next(check for check in checks if check.name == "units")
 
-    assert units(clip.root_pos).verdict == _inspection.OK
+    assert units(clip.root_pos).verdict == _check.OK
     for turned in (clip.root_pos[:, [0, 2, 1]], clip.root_pos[:, [0, 2, 1]] * [1, -1, 1]):
-        assert units(turned).verdict == _inspection.ASK
-        assert "its y seems to be the root's height, where z is expected" in units(turned).reason
+        assert units(turned).verdict == _check.ASK
+        assert "is the root's height its y, where z belongs?" in units(turned).reason
     upstairs = units(clip.root_pos + np.array([0, 0, 2]))
-    assert upstairs.verdict == _inspection.OK
+    assert upstairs.verdict == _check.OK
     assert "the soles are 2.0" in upstairs.reason
 
 

@@ -11,6 +11,7 @@ import pytest
 from cmg_jax import InputError, motion_files
 from cmg_jax.cli.main import main
 from cmg_jax.data import _build
+from cmg_jax.data._prepared import Options
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, _clips, _pace, _reading
 from cmg_jax.robot import G1, _bodies, _g1
 from cmg_jax.robot._bodies import breadth_first
@@ -329,7 +330,7 @@ def test_files_with_the_same_stem_have_separate_rows(clip, tmp_path):
     first, second = save(tmp_path / "walk.pkl", twist(clip)), save(tmp_path / "day" / "walk.pkl", twist(clip))
     third = save(tmp_path / "walk.npz", twist(clip))
     assert _build.labels([first, second, third]) == [f"{tmp_path.name}/walk.pkl", "day/walk.pkl", "walk.npz"]
-    _, rows = _build.build([first, second, third], _build.Options(percentiles=(0, 100)))
+    _, rows = _build.build([first, second, third], Options(percentiles=(0, 100)))
     assert [row.frames for row in rows] == [150, 150, 150]
 
 

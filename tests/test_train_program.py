@@ -15,8 +15,10 @@ import pytest
 
 import cmg_jax
 from cmg_jax.data import _dataset
-from tests.conftest import XLA_FLAGS, refused_line, run_program
-from tests.data_tools import walking
+from cmg_jax.data._dataset import Dataset
+from cmg_jax.robot import G1, root_channel
+from tests.conftest import XLA_FLAGS, refused_line, run_in_process, run_program
+from tests.data_tools import recorded, walking
 
 RECIPE = ["--steps", 400, "--validate-every", 200, "--batch-size", 8, "--window", 4, "--width", 8, "--experts", 2]
 
@@ -122,3 +124,25 @@ def test_mistakes_are_one_clear_line(whole, data, tmp_path, capsys):
     ):
         assert word in refused_line(capsys, "train", *arguments)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_data_says_whether_the_model_has_a_root(whole, tmp_path, capsys):
+    clip = recorded(120)
+    motion = [clip.joint_pos, np.gradient(clip.joint_pos, 1 / clip.fps, axis=0)]
+    motion = np.concatenate([*motion, *root_channel(clip.root_pos, clip.root_quat, clip.fps)], axis=-1)
+    rest = np.zeros(120, np.int32), np.zeros(120, np.int8), ("walk",), G1, clip.fps
+    rooted = tmp_path / "rooted.npz"
+    _dataset.save(rooted, Dataset(motion.astype(np.float32), motion[:, -3:].astype(np.float32), *rest))
+    recipe = ["--steps", 100, "--validate-every", 100, *RECIPE[4:]]
+    result = run_in_process(capsys, "cmg-jax", "train", "--data", rooted, "--out", tmp_path / "run", *recipe)
+    assert result.returncode == 0, result.stderr
+    model = cmg_jax.load(tmp_path / "run" / "model")
+    assert model.config.has_root
+    assert model.initial_motion is not None
+    assert model.initial_motion.shape[1] == 64
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["slide_m_s"]) > 0
+    line = refused_line(
+        capsys, "train", "--data", rooted, "--out", tmp_path / "tuned", "--init", whole[0] / "model", *RECIPE[:-4]
+    )
+    assert "the model has no root channel, the data has a root channel" in line

@@ -12,15 +12,16 @@ import pytest
 from jax.sharding import Mesh
 
 from cmg_jax import InputError
+from cmg_jax.data._dataset import Dataset
 from cmg_jax.data._windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
 from cmg_jax.model._model import CMGConfig
 from cmg_jax.model._networks import pack_experts
-from cmg_jax.robot import G1, Robot, _odometry
+from cmg_jax.robot import G1, Robot, RootState, _odometry, root_channel, soles_in_world, split_frame
 from cmg_jax.robot._g1 import G1_29_JOINTS
 from cmg_jax.training import TrainConfig, _trainer
-from cmg_jax.training._loss import feet_losses, frame_loss, predict
+from cmg_jax.training._loss import feet_losses, frame_loss, predict, root_losses
 from tests.conftest import DATA
-from tests.data_tools import walking
+from tests.data_tools import recorded, walking
 
 SMALL = CMGConfig(58, 3, 2, (16,), (24, 24), G1)
 QUICK = TrainConfig(steps=40, learning_rate=3e-3, batch_size=16, window=6, warmup_steps=3, teacher_steps=20, stride=2)
@@ -93,14 +94,84 @@ def test_feet_losses_are_the_errors_at_the_feet():
     assert loss(slower - step) < value < loss(slower + step)
 
 
+def with_root(clips):
+    """A data set of clips with their roots, each under its mean velocity."""
+    channels = [root_channel(clip.root_pos, clip.root_quat, clip.fps) for clip in clips]
+    motion = [
+        np.concatenate([clip.joint_pos, np.gradient(clip.joint_pos, 1 / clip.fps, axis=0), *channel], axis=-1)
+        for clip, channel in zip(clips, channels, strict=True)
+    ]
+    command = [np.tile(frames[:, -3:].mean(axis=0), (len(frames), 1)) for frames in motion]
+    motion, command = (np.concatenate(arrays).astype(np.float32) for arrays in (motion, command))
+    clip = np.repeat(np.arange(len(clips)), len(motion) // len(clips)).astype(np.int32)
+    return Dataset(motion, command, clip, np.zeros(len(motion), np.int8), tuple("abcd"[: len(clips)]), G1, 50.0)
+
+
+@pytest.fixture(scope="module")
+def rooted():
+    return with_root([recorded(120), recorded(120)._replace(joint_pos=recorded(120).joint_pos * 0.9)])
+
+
+def test_root_losses_are_the_errors_of_soles_in_the_world(rooted):
+    target = split_frame(jnp.asarray(rooted.motion.reshape(2, 120, 64).swapaxes(0, 1)[:31]), 29)
+    np.testing.assert_allclose(root_losses(target, target, G1, 50.0), 0, atol=1e-8)
+
+    # A root that is 3 cm too high and 0.2 m/s too fast, which is the slide of every foot on the floor.
+    root = target.root
+    assert root is not None
+    root = root._replace(height=root.height + 0.03, velocity=root.velocity + jnp.array([[[0.2, 0.0]]]))
+    faster = target._replace(root=root)
+    place, slide, velocity = root_losses(faster, target, G1, 50.0)
+    assert place == pytest.approx(0.03**2, rel=1e-3)
+    assert velocity == pytest.approx(0.2**2, rel=1e-3)
+    clips = [recorded(120), recorded(120)._replace(joint_pos=recorded(120).joint_pos * 0.9)]
+    height = [soles_in_world(clip.joint_pos[1:31], in_world(clip), G1)[..., 2] for clip in clips]
+    low = 1 / (1 + np.exp((np.array(height) - 0.05) / 0.01))
+    assert slide == pytest.approx(low.mean() * 0.2**2, rel=1e-2)
+
+    # Legs that stand still under the root of the walk slide, however well the root goes.
+    gliding = target._replace(joint_pos=jnp.broadcast_to(target.joint_pos[:1], target.joint_pos.shape))
+    _, slide, velocity = root_losses(gliding, target, G1, 50.0)
+    assert velocity < 1e-9
+    assert slide > 0.05
+
+
+def in_world(clip):
+    """The recorded root of frames 1 to 30."""
+    position, rotation = (jnp.asarray(array[1:31], jnp.float32) for array in (clip.root_pos, clip.root_quat))
+    return RootState(position, rotation, jnp.zeros_like(position), jnp.zeros_like(position))
+
+
+def test_the_gradient_of_root_losses_is_finite_even_where_a_root_lies(rooted):
+    target = split_frame(jnp.asarray(rooted.motion.reshape(2, 120, 64).swapaxes(0, 1)[:9]), 29)
+    random = np.random.default_rng(0)
+    wild = jax.tree.map(lambda leaf: leaf + jnp.asarray(random.normal(size=leaf.shape), jnp.float32), target)
+    gradient = jax.grad(lambda frames: sum(root_losses(frames, target, G1, 50.0)))(wild)
+    assert np.abs(wild.root.gravity).max() > 1
+    assert all(np.isfinite(leaf).all() and np.abs(leaf).max() > 0 for leaf in (gradient.joint_pos, *gradient.root))
+
+
+def test_a_frame_with_a_root_trains_and_its_root_weighs_more(rooted):
+    config = dataclasses.replace(SMALL, motion_dim=64)
+    _, losses = run_steps(rooted, QUICK, 20, model_config=config)
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    error = np.zeros((5, 64), np.float32)
+    joints, root = error.copy(), error.copy()
+    joints[:, 3], root[:, 60] = 1, 1
+    weight = _trainer._frame_weight(config)
+    assert frame_loss(root, error, weight) == pytest.approx(3 * frame_loss(joints, error, weight))
+    assert frame_loss(joints, error, weight) == pytest.approx(float(frame_loss(joints, error)))
+    assert _trainer._frame_weight(SMALL) is None
+
+
 @pytest.fixture(scope="module")
 def dataset():
     return walking(clips=4, frames=120)
 
 
-def run_steps(dataset, config, steps, mesh=None, chunk=10):
-    functions = _trainer.make_trainer(config, SMALL, jax.tree.map(jnp.asarray, dataset.stats()), mesh)
-    state = functions.init(_trainer.initial_params(SMALL, jax.random.key(0)))
+def run_steps(dataset, config, steps, mesh=None, chunk=10, model_config=SMALL):
+    functions = _trainer.make_trainer(config, model_config, jax.tree.map(jnp.asarray, dataset.stats()), mesh)
+    state = functions.init(_trainer.initial_params(model_config, jax.random.key(0)))
     windows = make_windows(dataset, config.window, stride=config.stride)
     frames, windows = _trainer.replicate((_trainer.to_device(dataset), windows), mesh)
     losses = []

@@ -10,7 +10,7 @@ from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import beside_the_result
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.data import _build, _dataset, _report, _sources
-from cmg_jax.data._build import Options
+from cmg_jax.data._prepared import HUMAN_STRIDE, POLICY_STRIDE, ROOTS, Options
 from cmg_jax.motion_files import SUFFIXES
 from cmg_jax.robot import _feet
 from cmg_jax.viz import _plot
@@ -37,25 +37,33 @@ def add_options(parser: Any) -> None:
     )
     _assume.add_options(parser)
     parser.add_argument(
+        "--root",
+        choices=ROOTS,
+        default=defaults.root,
+        help="height, lean and velocity of the root in each frame; auto: kept if every clip has a recorded root",
+    )
+    parser.add_argument(
         "--smoothing-seconds",
         type=float,
-        default=defaults.smoothing,
         metavar="S",
-        help="time in seconds over which the velocity of a recording is averaged to serve as its command",
+        help="time in seconds over which the velocity of a recording, and the heading in which it is seen, are "
+        f"averaged to serve as its command: a stride (default: {HUMAN_STRIDE:g}, under recorded commands "
+        f"{POLICY_STRIDE:g})",
     )
     parser.add_argument(
         "--commands",
         choices=("recorded", "walked"),
         default="walked",
-        help="walked: recorded commands are replaced by the velocity that the feet walk at under each of them",
+        help="walked: recorded commands are replaced by the velocity that the root, or without one the feet, walk at "
+        "under each of them",
     )
     parser.add_argument(
         "--percentiles",
         type=float,
         nargs=2,
-        default=defaults.percentiles,
         metavar=("LOW", "HIGH"),
-        help="frames whose velocity is outside these percentiles, in percent, are cut out; 0 100 keeps all",
+        help="cut out frames whose velocity is outside these percentiles, in percent, which are the fastest ones "
+        "(default: keep all)",
     )
     parser.add_argument(
         "--min-seconds",
@@ -77,9 +85,10 @@ def run(
     csv_fps: float | None,
     joint_names: str | None,
     assume: Sequence[str],
-    smoothing_seconds: float,
+    root: str,
+    smoothing_seconds: float | None,
     commands: str,
-    percentiles: Sequence[float],
+    percentiles: Sequence[float] | None,
     min_seconds: float,
     robot: Path | None,
     feet: Sequence[str] | None,
@@ -91,8 +100,8 @@ def run(
     if plot:
         _plot.require_target("--plot", picture)
     elif picture.exists() and not out.exists():
-        raise InputError(f"{picture}: exists and is not a plot of {out}; choose another name with --plot")
-    low, high = percentiles
+        raise InputError(f"{picture}: exists, and is no plot of {out}; name another one with --plot")
+    low, high = percentiles or (0.0, 100.0)
     if not 0 <= low < high <= 100:
         raise InputError(f"--percentiles {low:g} {high:g}: they must rise from 0 to 100")
     files = _sources.list_files(sources)
@@ -103,9 +112,10 @@ def run(
     options = Options(
         fps=fps,
         assume=_assume.from_options(assume, csv_fps, joint_names, chosen),
+        root=root,
         smoothing=smoothing_seconds,
         measure_commands=commands == "walked",
-        percentiles=(low, high),
+        percentiles=(low, high) if percentiles else None,
         min_seconds=min_seconds,
     )
     with progress_reports(PROGRAM) as progress:

@@ -7,6 +7,7 @@ from typing import Any
 from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import beside_the_result
 from cmg_jax.motion_files import SUFFIXES, _inspection, _inspection_text
+from cmg_jax.motion_files._check import ASK, WRONG
 from cmg_jax.viz import _inspection_page, _plot
 
 PROGRAM = "cmg-jax inspect"
@@ -43,4 +44,4 @@ def run(
         with beside_the_result(PROGRAM, plot):
             _inspection_page.plot_clip(plot, found.clips[0], found.checks, str(file))
             print(f"wrote {plot}")
-    return int(any(check.verdict in (_inspection.WRONG, _inspection.ASK) for check in found.checks))
+    return int(any(check.verdict in (WRONG, ASK) for check in found.checks))

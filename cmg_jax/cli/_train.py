@@ -31,7 +31,8 @@ HELP = {
     "teacher_end": "the same probability from 0 to 1 after --teacher-steps",
     "teacher_steps": "number of steps in which that probability changes",
     "through_predictions": "let gradients pass through the network's own predictions",
-    "feet_weight": "weight of the squared error of the feet's positions, in units of (5 cm)^2",
+    "feet_weight": "weight of the squared error of the feet's positions, in units of (5 cm)^2, and with a root channel "
+    "of their velocity on the floor, in (0.7 m/s)^2",
     "walk_weight": "weight of the squared error of the walked velocity, in units of (0.1 m/s)^2 and (0.1 rad/s)^2",
     "agreement_weight": "weight of the squared difference of joint velocities and position differences, in (rad/s)^2",
     "noise": "standard deviation of the noise on a window's first frame, normalized (no unit)",
@@ -138,4 +139,8 @@ def run(
 def _fine_tuned(initial: CMGModel, dataset: _dataset.Dataset, message: str) -> CMGConfig:
     if initial.config.robot != dataset.robot or initial.config.fps != dataset.fps:
         raise InputError(message)
+    if initial.config.motion_dim != dataset.motion.shape[1]:
+        has = ("has no root channel", "has a root channel")
+        remedy = "make the data with cmg-jax data --root drop" if dataset.has_root else "train a new network"
+        raise InputError(f"the model {has[initial.config.has_root]}, the data {has[dataset.has_root]}; {remedy}")
     return initial.config

@@ -5,8 +5,9 @@ data.save(Path("walks.npz"), dataset)
 windows = data.make_windows(dataset, length=20)
 """
 
-from cmg_jax.data._build import Options, Row, build
+from cmg_jax.data._build import Row, build
 from cmg_jax.data._dataset import LEFT, RIGHT, Dataset, load, save
+from cmg_jax.data._prepared import Options
 from cmg_jax.data._windows import ALWAYS, MAYBE, NEVER, Windows, make_windows
 
 __all__ = [

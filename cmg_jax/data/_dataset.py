@@ -19,12 +19,15 @@ STD_FLOOR = 0.1
 """Least standard deviation that normalizes, as in the PyTorch original: a joint that hardly moves would
 otherwise turn its noise into large numbers."""
 
+ROOT_STD_FLOORS = {"root height": 0.02, "root gravity x, y": 0.02}
+"""Those of parts that vary less than joints do: a walker's height by 1 to 3 cm, its lean by 0.05."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """N frames of clips that follow one another; no clip is interrupted."""
 
-    motion: np.ndarray  # [N, D] float32, joint positions [rad] and velocities [rad/s]
+    motion: np.ndarray  # [N, D] float32, joint positions [rad], velocities [rad/s] and, if `has_root`, the root channel
     command: np.ndarray  # [N, 3] float32, vx, vy [m/s] and yaw rate [rad/s]; command[i] leads from frame i to i+1
     clip: np.ndarray  # [N] int32, ascending
     first_foot: np.ndarray  # [N] int8: LEFT or RIGHT where a start from standing begins, else 0
@@ -32,6 +35,11 @@ class Dataset:
     robot: Robot
     fps: float
     """Frames per second."""
+
+    @property
+    def has_root(self) -> bool:
+        """Whether the frames have a root channel."""
+        return _frame.has_root(self.motion.shape[-1], self.robot.num_joints)
 
     @property
     def seconds(self) -> float:
@@ -52,7 +60,9 @@ class Dataset:
         # A command that never varies would divide by zero.
         low, high = np.append(low[:1], -sideways), np.append(high[:1], sideways)
         high = np.maximum(high, low + 1e-3)
-        mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), STD_FLOOR)
+        parts = _frame.frame_parts(self.robot.num_joints, root=self.has_root)
+        floors = np.repeat([ROOT_STD_FLOORS.get(part.name, STD_FLOOR) for part in parts], [part.size for part in parts])
+        mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), floors)
         return MotionStats(*(np.asarray(array, np.float32) for array in (mean, std, low, high)))  # pyright: ignore
 
 
@@ -108,11 +118,13 @@ def load(path: Path) -> Dataset:
         raise InputError(f"{path}: not a data set: {first_line(error)}; make one with cmg-jax data") from None
     if not (frames and np.isfinite(dataset.fps) and dataset.fps > 0):
         raise InputError(f"{path}: {frames} frames at {dataset.fps:g} a second; make a data set with cmg-jax data")
-    shapes = {"motion": (frames, 2 * dataset.robot.num_joints), "command": (frames, 3)}
+    sizes = [_frame.frame_size(dataset.robot.num_joints, root=root) for root in (False, True)]
+    shapes = {"motion": [(frames, size) for size in sizes], "command": [(frames, 3)]}
     for name in _ARRAYS:
-        array, shape = getattr(dataset, name), shapes.get(name, (frames,))
-        if array.shape != shape:
-            raise InputError(f"{path}: {name} has shape {array.shape}; it must be {shape}")
+        array, allowed = getattr(dataset, name), shapes.get(name, [(frames,)])
+        if array.shape not in allowed:
+            words = " or, with a root, ".join(map(str, allowed))
+            raise InputError(f"{path}: {name} has shape {array.shape}; it must be {words}")
         if array.dtype.kind not in "fiu":
             raise InputError(f"{path}: {name} is of {array.dtype}; it must be numbers")
         bad = ~np.isfinite(array).reshape(frames, -1).all(axis=-1)

@@ -3,7 +3,9 @@
     report = cmg_jax.evaluation.evaluate(cmg_jax.default_model())
     print(cmg_jax.evaluation.report_text(report))
 
-The velocity of the robot is measured at its stance foot, so the robot's feet must be known.
+The velocity of a robot is measured at its stance foot. With a root channel it is the root's own, over legs that may
+not walk: the report then has the velocity of the feet, their slip and a verdict beside it. The robot's feet must be
+known.
 """
 
 from cmg_jax.evaluation._evaluate import STAGES, evaluate

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.evaluation import _gait
 from cmg_jax.evaluation._measure import (
     DEFAULT_GRID,
     STILL,
@@ -44,13 +45,15 @@ def changes(model: CMGModel, trajectory: np.ndarray, commands: np.ndarray, setti
 
 
 def start_stop(model: CMGModel) -> dict[str, Any]:
-    """Seconds from standing to half of each forward speed, and from that speed back to standing."""
+    """Seconds from standing to half of each forward speed, and from that speed back to standing, at the feet."""
     fps = model.config.fps
     speeds = np.arange(0.2, 1.51, 0.1, dtype=np.float32)
     walk, stop = round(4 * fps), round(4 * fps)
     commands = np.zeros((len(speeds), walk + stop, 3), np.float32)
     commands[:, :walk, 0] = speeds[:, None]
-    velocity = measured_velocity(model, generate(model, commands))
+    trajectory = generate(model, commands)
+    by = _gait.feet_velocity if model.config.has_root else measured_velocity  # a root obeys at once, its legs do not
+    velocity = by(model, trajectory)
     velocity = _odometry.smooth(velocity, round(STRIDE_SECONDS * fps))
     reached = velocity[:, :walk, 0] >= 0.5 * speeds[:, None]
     moving = np.linalg.norm(velocity[:, walk:], axis=-1) > STILL

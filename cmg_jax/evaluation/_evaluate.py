@@ -1,5 +1,6 @@
 """All figures of a model in one report."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation import _changes, _drift, _held, _quality
+from cmg_jax.evaluation import _changes, _drift, _gait, _held, _quality
 from cmg_jax.evaluation._measure import DEFAULT_GRID, Settings, generate
 from cmg_jax.model._model import CMGModel
 
@@ -35,7 +36,8 @@ def evaluate(
     Returns:
       the report, of the types that JSON has; figures of a motion that is not finite are NaN (`report_json` writes
       null). Its keys are "tracking" (held commands), "quality", "switching" (changing commands), "start_stop",
-      "gate" (use of the experts), "drift" and, with `data`, "data".
+      "gate" (use of the experts), "drift", for a model with a root channel "gait" (held commands again: how the feet
+      carry the root, by command and by band of speed) and, with `data`, "data".
 
     Raises:
       InputError: the model's robot or commands cannot be measured, the data is of another robot or frame rate, or
@@ -47,8 +49,8 @@ def evaluate(
         raise InputError(f"seed {settings.seed} is not a number from 0 to {2**32 - 1}")
     if settings.num_frames < settings.settle_seconds * model.config.fps + 50:
         raise InputError(f"frames {settings.num_frames} are too few to measure after {settings.settle_seconds:g} s")
-    if data is not None and (data.robot, data.fps) != (model.config.robot, model.config.fps):
-        raise InputError("the data's joints or frame rate are not those of the model")
+    if data is not None:
+        data = _comparable(data, model)
     data_segments = None if data is None else _quality.segments(data, settings.num_frames)
     commands = np.asarray(grid, np.float32).reshape(-1, 3)
     progress(STAGES[0])
@@ -64,9 +66,21 @@ def evaluate(
         "start_stop": _changes.start_stop(model),
         "gate": _held.gate_usage(model, held, commands),
     }
+    if model.config.has_root:
+        report["gait"] = _gait.held(model, held, commands, settings)
     progress(STAGES[3])
     report["drift"] = _drift.drift(model, commands, settings)
     if data is not None and data_segments is not None:
         quality = _quality.quality(data_segments[0], data.robot, data.fps)
-        report["data"] = quality | {"rmse": _quality.data_tracking(data, *data_segments)}
+        bands = {"bands": _gait.of_data(data)} if data.has_root else {}
+        report["data"] = quality | {"rmse": _quality.data_tracking(data, *data_segments)} | bands
     return report
+
+
+def _comparable(data: Dataset, model: CMGModel) -> Dataset:
+    """The data, without its root channel where the model has none."""
+    if (data.robot, data.fps) != (model.config.robot, model.config.fps):
+        raise InputError("the data's joints or frame rate are not those of the model")
+    if model.config.has_root and not data.has_root:
+        raise InputError("the model has a root channel and the data has none; pass the data that the model learnt from")
+    return dataclasses.replace(data, motion=data.motion[:, : model.config.motion_dim])

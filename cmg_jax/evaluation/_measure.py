@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from cmg_jax import _rollout
 from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel
-from cmg_jax.robot import _odometry
+from cmg_jax.robot import Robot, _odometry, split_frame
 
 COMPONENTS = ("vx", "vy", "yaw")
 """Names of the components of a velocity: forward and left [m/s], and yaw rate [rad/s]."""
@@ -57,9 +57,16 @@ _generate = jax.jit(_rollout.generate)
 
 
 def measured_velocity(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
-    """Velocity [..., T, 3] of trajectories [..., T+1, D], measured at the stance foot, frame by frame."""
-    joint_pos = trajectory[..., : model.config.num_joints]
-    return np.asarray(_odometry.stance_velocity(joint_pos, model.config.robot, model.config.fps))
+    """Velocity [..., T, 3] of trajectories [..., T+1, D], frame by frame: see `velocity_of`."""
+    return velocity_of(trajectory, model.config.robot, model.config.fps)
+
+
+def velocity_of(motion: np.ndarray, robot: Robot, fps: float) -> np.ndarray:
+    """Velocity [..., T, 3] of motion [..., T+1, D]: of its root channel, or else measured at the stance foot."""
+    frames = split_frame(motion, robot.num_joints)
+    if frames.root is not None:
+        return np.concatenate([frames.root.velocity, frames.root.yaw_rate], axis=-1)[..., 1:, :]
+    return np.asarray(_odometry.stance_velocity(frames.joint_pos, robot, fps))
 
 
 def by_component(values: np.ndarray) -> dict[str, float]:

@@ -4,26 +4,31 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation._measure import STRIDE_SECONDS, by_component
+from cmg_jax.evaluation import _gait
+from cmg_jax.evaluation._measure import STRIDE_SECONDS, by_component, velocity_of
 from cmg_jax.robot import Robot, _odometry, split_frame
 
 
 def quality(motion: np.ndarray, robot: Robot, fps: float) -> dict[str, float]:
     """Joint limits, agreement of velocities with positions, sliding of feet, jerk and steps of motions [B, T, D]."""
-    position, velocity, _ = split_frame(motion, robot.num_joints)
+    position, velocity, root = split_frame(motion, robot.num_joints)
     low, high = robot.joint_limits.T
     beyond = np.maximum(position - high, low - position)
     central = (position[:, 2:] - position[:, :-2]) * (fps / 2)
     jerk = np.diff(position, n=3, axis=1) * fps**3
-    contact = _odometry.contacts(position, robot, fps)
+    if root is None:
+        sliding, steps = _odometry.contacts(position, robot, fps)
+    else:
+        found = _gait.figures_of(motion, robot, fps)
+        sliding, steps = found["slip_m_s"], found["steps_per_second"]
     return {
         "frames_beyond_limits": float((beyond > 0).any(axis=-1).mean()),
         "furthest_beyond_limits_rad": max(float(beyond.max()), 0.0),
         "velocity_disagreement_rad_s": float(np.sqrt(np.square(central - velocity[:, 1:-1]).mean())),
         "jerk_rms_rad_s3": float(np.sqrt(np.square(jerk).mean())),
         "largest_step_rad": float(np.abs(np.diff(position, axis=1)).max()),
-        "foot_sliding_m_s": contact.sliding,
-        "steps_per_second": contact.steps_per_second,
+        "foot_sliding_m_s": sliding,
+        "steps_per_second": steps,
     }
 
 
@@ -42,11 +47,11 @@ def segments(data: Dataset, num_frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def data_tracking(data: Dataset, motion: np.ndarray, command: np.ndarray) -> dict[str, float]:
-    """RMSE between the data's velocity, measured at the stance foot and averaged over a stride, and its commands.
+    """RMSE between the data's velocity (`velocity_of`), averaged over a stride, and its commands.
 
     Where it is large, so is the error of a model that has learnt the data perfectly: pelvises tilt, feet slide,
     commands change.
     """
-    velocity = _odometry.stance_velocity(motion[..., : data.robot.num_joints], data.robot, data.fps)
-    error = _odometry.smooth(np.asarray(velocity), round(STRIDE_SECONDS * data.fps)) - command[:, :-1]
+    velocity = velocity_of(motion, data.robot, data.fps)
+    error = _odometry.smooth(velocity, round(STRIDE_SECONDS * data.fps)) - command[:, :-1]
     return by_component(np.sqrt(np.square(error).mean(axis=(0, 1))))

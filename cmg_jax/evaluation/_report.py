@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 
@@ -17,13 +18,16 @@ def report_text(report: dict[str, Any]) -> str:
     stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]
     count = len(report["start_stop"]["speeds"])
     zero = tracking["speed_at_zero"]
+    gait = report.get("gait")
     lines = [
         ("error of the walked velocity (RMSE)", _errors(tracking["rmse"])),
+        *([("the same at the feet", _errors(gait["feet_rmse"]))] if gait else []),
         *([("the same of the data, by stride", _errors(report["data"]["rmse"]))] if "data" in report else []),
         ("its mean (bias)", _errors(tracking["bias"])),
         ("after changes of command (RMSE)", _errors(changes["rmse"])),
         ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),
-        ("speed under a zero command", "not in the grid" if zero is None else f"{zero:.3f}"),
+        *([("commands under which it does not walk", _not_walking(gait))] if gait else []),
+        ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
         *quality_lines(report),
@@ -36,7 +40,50 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append((f"over {drift['frames']} frames", f"{finite}, {amplitudes}"))
         lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
     width = max(len(name) for name, _ in lines)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+    text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
+    return f"{text}\n\n{bands_text(report)}" if gait else text
+
+
+def bands_text(report: dict[str, Any]) -> str:
+    """A table of the gait by band of commanded speed, with that of the training data where it is known."""
+    table: list[tuple[str, ...]] = [
+        ("commanded speed", "", "root", "feet", "slip", "flight", "steps", "duty", "pitch", "height", "does not walk"),
+        ("", "", "m/s", "m/s", "m/s", "%", "1/s", "%", "deg", "m", "commands"),
+    ]
+    data = report.get("data", {}).get("bands", {})
+    for band, values in report["gait"]["bands"].items():
+        table.append((band, "model", *_gait_cells(values), "{do_not_walk} of {commands}".format(**values)))
+        if band in data:
+            table.append(("", "data", *_gait_cells(data[band]), ""))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    rows = [
+        "  ".join(f"{cell:<{width}}" if index < 2 else f"{cell:>{width}}" for index, (cell, width) in enumerate(row))
+        for row in (zip(cells, widths, strict=True) for cells in table)
+    ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def _gait_cells(values: dict[str, Any]) -> tuple[str, ...]:
+    """Cells of `bands_text` for the figures of one band; velocities are forward."""
+    low, mean, high = (math.degrees(values["pitch_rad"][name]) for name in ("low", "mean", "high"))
+    return (
+        f"{values['root']['vx']:.2f}",
+        f"{values['feet']['vx']:.2f}",
+        f"{values['slip_m_s']:.3f}",
+        f"{100 * values['flight']:.0f}",
+        f"{values['steps_per_second']:.2f}",
+        f"{100 * values['duty_factor']:.0f}",
+        f"{mean:.0f} ({low:.0f} to {high:.0f})",
+        f"{values['height_m']:.3f}",
+    )
+
+
+def _not_walking(gait: dict[str, Any]) -> str:
+    reasons = Counter(reason for row in gait["rows"] for reason in row["reasons"])
+    text = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+    return "{rows_that_do_not_walk} of {rows_that_move} whose root moves".format(**gait) + (
+        f" ({text})" if text else ""
+    )
 
 
 def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ which is written, is complete, and may be of many environments.
 """
 
 from cmg_jax.motion_files._assume import Assume
+from cmg_jax.motion_files._check import Check
 from cmg_jax.motion_files._clips import Clip, MotionFileError
 from cmg_jax.motion_files._formats import FORMATS, SUFFIXES, format_name, is_motion_file, write
 from cmg_jax.motion_files._group import Note
-from cmg_jax.motion_files._inspection import Check, Inspection, inspect
+from cmg_jax.motion_files._inspection import Inspection, inspect
 from cmg_jax.motion_files._motion import ROOTS, Motion, of_trajectory
 from cmg_jax.motion_files._reading import Reading, read
 

@@ -20,6 +20,9 @@ FPS_TOLERANCE = 0.15
 ROOT_JUMP_SPEED = 8.0
 """Speed in m/s above which a root has jumped from one frame to the next."""
 
+STILL, UPRIGHT = 1e-6, 1e-4
+"""m that a recorded root moves at least while the joints do, and rad that it leans at least in some frame."""
+
 
 class Clip(NamedTuple):
     """One uninterrupted recording of T frames and J joints."""
@@ -145,6 +148,12 @@ def cut(clip: Clip, first: int, last: int) -> Clip:
     return clip._replace(**arrays)
 
 
+def runs(mask: np.ndarray, least: float) -> list[tuple[int, int]]:
+    """The stretches of at least `least` frames in which `mask` [T] holds: first frame, and the one after the last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
+    return [(first, last) for first, last in edges.reshape(-1, 2).tolist() if last - first >= least]
+
+
 def resample(clip: Clip, fps: float) -> Clip:
     """The clip at another rate, interpolated linearly between frames and along great circles between rotations.
 
@@ -192,36 +201,78 @@ def yaw(root_quat: np.ndarray) -> np.ndarray:
     return np.unwrap(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
 
 
-def yaw_frame_velocity(clip: Clip, smoothing: float) -> np.ndarray:
-    """vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [T, 3], averaged over `smoothing` seconds.
+def unrecorded_root(clip: Clip) -> str:
+    """What shows that the root of a clip was made up, and not recorded; empty where it was recorded."""
+    if root_is_still(clip):
+        return "its root never moves"
+    if tilt(clip.root_quat).max() < UPRIGHT:
+        return "its root is exactly upright in every frame, as if made up"
+    return ""
 
-    The average is needed because velocities vary far more within a stride than any command does.
+
+def root_is_still(clip: Clip) -> bool:
+    """Whether the root never moves while the joints do."""
+    return bool(np.ptp(clip.root_pos, axis=0).max() < STILL < np.ptp(clip.joint_pos, axis=0).max())
+
+
+def tilt(root_quat: np.ndarray) -> np.ndarray:
+    """Angle [T] rad between the vertical and the z axis of rotations [T, 4] wxyz."""
+    # By the sine of half of it, which loses nothing near upright.
+    return 2 * np.arcsin(np.clip(np.linalg.norm(root_quat[:, 1:3], axis=-1), 0, 1))
+
+
+def yaw_frame_velocity(clip: Clip, seconds: float) -> np.ndarray:
+    """Velocity of the root in its smoothed heading: vx, vy [m/s] and yaw rate [rad/s], [T, 3].
+
+    Within a stride the root sways and turns far more than any command does. So both the heading and the velocity in it
+    are averaged over `seconds`, centred on each frame.
     """
-    heading = yaw(clip.root_quat)
+    return _odometry.smooth(_root_velocity(clip, seconds), max(round(seconds * clip.fps), 1))
+
+
+def _root_velocity(clip: Clip, seconds: float) -> np.ndarray:
+    """Velocity of the root from frame to frame, [T, 3], in its heading averaged over `seconds`."""
+    heading, width = yaw(clip.root_quat), round(seconds * clip.fps) | 1  # odd, and so symmetric
     vx, vy = np.gradient(clip.root_pos[:, :2], 1 / clip.fps, axis=0).T
-    cos, sin = np.cos(heading), np.sin(heading)
     turn = np.gradient(heading, 1 / clip.fps)
-    velocity = np.stack([vx * cos + vy * sin, vy * cos - vx * sin, turn], axis=-1)
-    return _odometry.smooth(velocity, max(round(smoothing * clip.fps), 1))
+    # Continued at its ends as it is turning there.
+    heading = np.pad(heading, width // 2, mode="reflect", reflect_type="odd")
+    heading = np.convolve(heading, np.full(width, 1 / width), mode="valid")
+    cos, sin = np.cos(heading), np.sin(heading)
+    return np.stack([vx * cos + vy * sin, vy * cos - vx * sin, turn], axis=-1)
 
 
-def measured_command(clip: Clip, smoothing: float) -> np.ndarray:
+def walked_velocity(clip: Clip, seconds: float) -> np.ndarray:
+    """As `yaw_frame_velocity`, of the stance feet instead of the root: for a clip whose root never moves."""
+    return _odometry.smooth(_stance_velocity(clip), max(round(seconds * clip.fps), 1))
+
+
+def _stance_velocity(clip: Clip) -> np.ndarray:
+    velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
+    return np.concatenate([velocity, velocity[-1:]])
+
+
+def measured_command(clip: Clip, stride: float, *, by_root: bool) -> np.ndarray:
     """The recorded command [T, 3], replaced by the measured velocity wherever it is held for two strides or more.
 
-    A robot does not follow its command exactly. A network trained on the recorded command would make the same error;
-    one trained on the measured velocity follows its command. The velocity is measured by the stance feet
-    (`odometry.stance_velocity`): its mean over the last whole strides of `smoothing` seconds, after the robot has
-    picked up speed. Commands of zero, and commands held for less than two strides, are kept.
+    A robot does not quite walk as it is commanded, and a network that learns the recorded command would make the same
+    error; a network that learns the measured velocity obeys. The measured velocity is the mean over the last whole
+    strides of `stride` seconds, once the robot has got under way. A command of zero stays, and so does one that is held
+    for less than two strides.
+
+    Args:
+      clip: the clip.
+      stride: seconds.
+      by_root: whether the velocity is that of the root, or that of the stance feet (`odometry.stance_velocity`).
     """
     assert clip.command is not None
-    velocity = np.asarray(_odometry.stance_velocity(clip.joint_pos, clip.robot, clip.fps))
-    velocity = np.concatenate([velocity, velocity[-1:]])
+    velocity = _root_velocity(clip, stride) if by_root else _stance_velocity(clip)
     changes = np.flatnonzero((np.diff(clip.command, axis=0) != 0).any(axis=-1)) + 1
-    stride = max(round(smoothing * clip.fps), 1)
+    frames = max(round(stride * clip.fps), 1)
     out = clip.command.copy()
     for first, last in pairwise([0, *changes.tolist(), len(clip.command)]):
-        if clip.command[first].any() and last - first >= 2 * stride:
-            settled = (last - first) * 2 // 3 // stride * stride
+        if clip.command[first].any() and last - first >= 2 * frames:
+            settled = (last - first) * 2 // 3 // frames * frames
             out[first:last] = velocity[last - settled : last].mean(axis=0)
     return out
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cmg_jax.motion_files import _clips
 from cmg_jax.motion_files._assume import ISAACLAB, MUJOCO, Assume
 from cmg_jax.motion_files._clips import Clip
 from cmg_jax.motion_files._columns import Bodies
@@ -358,5 +359,4 @@ def excess(joint_pos: np.ndarray, robot: Robot) -> str:
 
 def tilt(quat: np.ndarray) -> float:
     """Mean angle in degrees between the pelvis' axis and the vertical."""
-    up = 1 - 2 * np.square(quat[:, 1:3]).sum(axis=-1)
-    return float(np.degrees(np.arccos(np.clip(up, -1, 1))).mean())
+    return float(np.degrees(_clips.tilt(quat)).mean())

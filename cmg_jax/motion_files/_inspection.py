@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.motion_files import _clips, _evidence
+from cmg_jax.motion_files import _clips, _evidence, _root_checks
 from cmg_jax.motion_files._assume import ISAACLAB, Assume
+from cmg_jax.motion_files._check import ASK, OK, UNKNOWN, WRONG, Check
 from cmg_jax.motion_files._clips import Clip, MotionFileError
 from cmg_jax.motion_files._columns import Bodies
 from cmg_jax.motion_files._format import Content
@@ -17,20 +18,8 @@ from cmg_jax.motion_files._reading import Reading, examine
 from cmg_jax.robot._bodies import breadth_first
 from cmg_jax.robot._joints import indices
 
-OK, WRONG, UNKNOWN, ASK = "ok", "wrong", "unknown", "ask"
-
 OFF_FLOOR = 0.3
 """Largest mean distance in m of the soles from the floor; a robot that climbs, jumps or lies may exceed it."""
-
-
-class Check(NamedTuple):
-    """One question about a motion file, and its answer."""
-
-    name: str
-    verdict: str
-    """OK ("ok"), WRONG ("wrong"), UNKNOWN ("unknown") if nothing in the file answers the question, or ASK ("ask") if
-    the user has to answer it."""
-    reason: str
 
 
 class Inspection(NamedTuple):
@@ -65,11 +54,10 @@ def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008 
 def _checks(reading: Reading, assume: Assume) -> list[Check]:
     """All checks; those of orders and limits use the first group of motions with the same joints."""
     group, found = reading.groups[0], reading.clips
-    bodies = group.bodies if len(reading.groups) == 1 else None
-    numbers = check_numbers(found, bodies)
-    if _invalid_numbers(found, bodies) or group.poses is None:
-        skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order")
-        return [numbers, *(Check(name, UNKNOWN, "not checked: the numbers are wrong") for name in skipped)]
+    numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
+    if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
+        skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order", *_root_checks.NAMES)
+        return [numbers, *(Check(name, UNKNOWN, "not while the numbers are wrong") for name in skipped)]
     checks = [
         numbers,
         check_fps(group, found),
@@ -79,7 +67,8 @@ def _checks(reading: Reading, assume: Assume) -> list[Check]:
         check_quaternion_order(group, assume),
         check_body_order(group),
     ]
-    return [_with_notes(check, reading) for check in checks]
+    checks = [_with_notes(check, reading) for check in checks]
+    return [*checks, *_root_checks.check_root(group.clips, doubted=any(check.verdict == ASK for check in checks))]
 
 
 def _with_notes(check: Check, reading: Reading) -> Check:

@@ -204,3 +204,30 @@ def soles_in_world(joint_pos: Float[Array, "*batch J"], root: RootState, robot: 
     points = _feet.sole_points(joint_pos, robot)
     rotation = jnp.broadcast_to(root.rotation[..., None, None, :], (*points.shape[:-1], 4))
     return rotate(rotation, points) + root.position[..., None, None, :]
+
+
+def soles_in_heading(frames: MotionFrame, robot: Robot) -> Float[Array, "... 2 P 3"]:
+    """Lowest points [m] under each foot of frames with a root channel, in their heading frames."""
+    assert frames.root is not None
+    height, gravity = frames.root.height, frames.root.gravity
+    origin = jnp.concatenate([jnp.zeros_like(gravity), height], axis=-1)
+    lean = rotation_of(jnp.zeros_like(height[..., 0]), gravity)
+    return soles_in_world(frames.joint_pos, RootState(origin, lean, origin, origin), robot)
+
+
+def sole_velocity(
+    soles: Float[Array, "n *batch 2 P 3"], motion: RootMotion, fps: float
+) -> Float[Array, "n-1 *batch 2 P 2"]:
+    """Horizontal velocity [m/s] in the world between n successive frames, exact for their arcs.
+
+    Args:
+      soles: `soles_in_heading` of the frames.
+      motion: their root channel, leaves [n, ..., k].
+      fps: frames per second.
+
+    Returns:
+      velocities along the heading half-way between two frames.
+    """
+    half = (motion.yaw_rate[1:, ..., 0] / (2 * fps))[..., None, None]
+    chord = jnp.sinc(half / jnp.pi)[..., None] * motion.velocity[1:, ..., None, None, :]
+    return (rotate_planar(soles[1:, ..., :2], half) - rotate_planar(soles[:-1, ..., :2], -half)) * fps + chord

@@ -6,7 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from cmg_jax.model._model import CMGConfig
-from cmg_jax.robot import Robot, _feet, _odometry
+from cmg_jax.robot import MotionFrame, Robot, _feet, _odometry, _root
+
+ROOT_WEIGHT = 3.0
+"""Weight of the root channel's numbers in the error of a frame: six of them would be lost among those of the joints."""
+
+SLIDE = 0.7
+"""m/s; so large an error of a foot's velocity on the floor counts as one of 5 cm of its place."""
+
+STEEPEST = 0.6
+"""Sine of the lean beyond which the feet are no longer followed: the derivative is infinite where a root lies."""
 
 
 def predict(
@@ -44,9 +53,10 @@ def predict(
     return jax.lax.scan(step, motion[0], (motion[1:], command, teacher))[1]
 
 
-def frame_loss(predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean squared error of normalized frames."""
-    return jnp.square(predicted - target).mean()
+def frame_loss(predicted: jax.Array, target: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean squared error of normalized frames [..., D], where some numbers may weigh [D] more than others."""
+    error = jnp.square(predicted - target)
+    return error.mean() if weight is None else jnp.einsum("...d,d->...", error, weight).mean() / weight.size
 
 
 def disagreement(joint_pos: jax.Array, joint_vel: jax.Array, fps: float) -> jax.Array:
@@ -73,3 +83,41 @@ def feet_losses(predicted: jax.Array, target: jax.Array, robot: Robot, fps: floa
     stance = _odometry.stance_foot(target_soles)
     error = _odometry.root_velocity(soles, stance, fps) - _odometry.root_velocity(target_soles, stance, fps)
     return jnp.square(soles - target_soles).sum(axis=-1).mean(), jnp.square(error.mean(axis=1)).sum(axis=-1).mean()
+
+
+def root_losses(
+    predicted: MotionFrame, target: MotionFrame, robot: Robot, fps: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The errors at the feet of frames with a root channel, whose height, lean and velocity they follow from.
+
+    The root alone would go as commanded from the first steps of a training, over legs that stand still: its command is
+    its own smoothed velocity. That feet on the floor have the velocity of the data's makes the legs walk.
+
+    Args:
+      predicted: frames of windows, leaves [n, b, k].
+      target: those of the data.
+      robot: with known feet.
+      fps: frames per second.
+
+    Returns:
+      The mean squared distance [m2] of points under the feet from their targets in the heading frame; the mean squared
+      error [m2/s2] of the horizontal velocity of points that are low in the data; and the mean over windows of the
+      squared error of the root's mean velocity (m/s and rad/s alike, summed).
+    """
+    (soles, velocity, planar), (target_soles, target_velocity, target_planar) = (
+        _on_floor(frames, robot, fps) for frames in (predicted, target)
+    )
+    low = jax.nn.sigmoid((0.05 - target_soles[1:, ..., 2]) / 0.01)
+    return (
+        jnp.square(soles - target_soles).sum(axis=-1).mean(),
+        (low * jnp.square(velocity - target_velocity).sum(axis=-1)).mean(),
+        jnp.square((planar - target_planar).mean(axis=0)).sum(axis=-1).mean(),
+    )
+
+
+def _on_floor(frames: MotionFrame, robot: Robot, fps: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of frames [n, ...]: soles in the heading frame, their velocities in the world, and the root's [n, ..., 3]."""
+    assert frames.root is not None
+    root = frames.root._replace(gravity=jnp.clip(frames.root.gravity, -STEEPEST, STEEPEST))
+    soles = _root.soles_in_heading(frames._replace(root=root), robot)
+    return soles, _root.sole_velocity(soles, root, fps), _root.planar_velocity(root)

@@ -27,7 +27,7 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, atomic_path, clear_write_errors
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.data._windows import make_windows
-from cmg_jax.evaluation import _held, _measure
+from cmg_jax.evaluation import _gait, _held, _measure
 from cmg_jax.model import _checkpoint
 from cmg_jax.model._model import CMGConfig, CMGModel
 from cmg_jax.robot import _saved
@@ -132,11 +132,18 @@ def train(
 
 
 def validate(model: CMGModel) -> dict[str, float]:
-    """Errors (RMSE) of a model's velocity over half of the evaluation's grid, and their score (smaller is better)."""
+    """Errors (RMSE) of a model's velocity over half of the evaluation's grid, and their score (smaller is better).
+
+    Of a model with a root channel both velocities count, the root's and the one that its feet carry it at: a root that
+    glides over standing legs obeys every command.
+    """
     settings = _measure.Settings()
     commands = np.asarray(VALIDATION_GRID, np.float32)
     trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
     errors = _held.tracking(model, trajectory, commands, settings)["rmse"]
+    if model.config.has_root:
+        feet = _gait.held(model, trajectory, commands, settings)["feet_rmse"]
+        errors = {name: float(np.sqrt((errors[name] ** 2 + feet[name] ** 2) / 2)) for name in errors}
     return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()]))}
 
 

@@ -20,7 +20,7 @@ from cmg_jax.model import _normalization
 from cmg_jax.model._model import CMGConfig
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import _frame, _joints, split_frame
-from cmg_jax.training._loss import disagreement, feet_losses, frame_loss, predict
+from cmg_jax.training._loss import ROOT_WEIGHT, SLIDE, disagreement, feet_losses, frame_loss, predict, root_losses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +59,11 @@ class TrainConfig:
     through_predictions: bool = True
     """Let gradients flow through the network's predictions."""
     feet_weight: float = 0.2
-    """Weight, beside the error of the frames, of the squared distance of the feet from their targets, in (5 cm)2."""
+    """Weight, beside the error of the frames, of the squared distance of the feet from their targets, in (5 cm)2, and
+    with a root channel of the squared error of their velocity on the floor, in (0.7 m/s)2."""
     walk_weight: float = 0.05
-    """Weight of the squared error of a window's mean velocity, in units of (0.1 m/s)2 or (0.1 rad/s)2."""
+    """Weight of the squared error of a window's mean velocity, in units of (0.1 m/s)2 or (0.1 rad/s)2: of the stance
+    feet, or of the root channel where there is one."""
     agreement_weight: float = 1.0
     """Weight of the squared difference between joint velocities and position differences, in (rad/s)2."""
     noise: float = 0.1
@@ -136,6 +138,7 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
       mesh: devices along one axis, `BATCH_AXIS`, that divide every batch; everything else is copied to all of them.
     """
     optimizer = make_optimizer(config)
+    frame_weight = _frame_weight(model_config)
 
     def init(params: Any) -> TrainState:
         params, ema_params = jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params)
@@ -169,18 +172,24 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         through = config.through_predictions
         predicted = predict(params, model_config, motion, command, teacher, through_predictions=through)
-        loss = frame_loss(predicted, motion[1:])
+        loss = frame_loss(predicted, motion[1:], frame_weight)
         metrics = {"frame_loss": loss}
         robot, fps = model_config.robot, model_config.fps
-        physical = _normalization.denormalize_motion(stats, predicted)
-        joint_pos, joint_vel, _ = split_frame(physical, robot.num_joints)
+        frames, target = (
+            split_frame(_normalization.denormalize_motion(stats, values), robot.num_joints)
+            for values in (predicted, motion[1:])
+        )
         if config.feet_weight or config.walk_weight:
-            target = _normalization.denormalize_motion(stats, motion[1:])[..., : robot.num_joints]
-            place, velocity = feet_losses(joint_pos, target, robot, fps)
+            if model_config.has_root:
+                place, slide, velocity = root_losses(frames, target, robot, fps)
+                metrics |= {"slide_m_s": jnp.sqrt(slide)}
+                loss += config.feet_weight * slide / SLIDE**2
+            else:
+                place, velocity = feet_losses(frames.joint_pos, target.joint_pos, robot, fps)
             metrics |= {"feet_m": jnp.sqrt(place), "walk_error": jnp.sqrt(velocity)}
             loss += config.feet_weight * place / 0.05**2 + config.walk_weight * velocity / 0.1**2
         if config.agreement_weight:
-            difference = disagreement(joint_pos, joint_vel, fps)
+            difference = disagreement(frames.joint_pos, frames.joint_vel, fps)
             metrics |= {"disagreement_rad_s": jnp.sqrt(difference)}
             loss += config.agreement_weight * difference
         return loss, metrics
@@ -208,6 +217,14 @@ def make_trainer(config: TrainConfig, model_config: CMGConfig, stats: MotionStat
         return jax.lax.scan(lambda state, _: step(state, data, windows), state, None, length=length)
 
     return Trainer(init, run)
+
+
+def _frame_weight(config: CMGConfig) -> jax.Array | None:
+    """The weight [D] of a frame's numbers in its error, for a model with a root channel."""
+    if not config.has_root:
+        return None
+    joints = _frame.frame_size(config.num_joints, root=False)
+    return jnp.where(jnp.arange(config.motion_dim) < joints, 1.0, ROOT_WEIGHT)
 
 
 BATCH_AXIS = "batch"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from cmg_jax.commands import COMMAND_LABELS
-from cmg_jax.motion_files import Clip, _clips
-from cmg_jax.motion_files._inspection import OK, WRONG, Check
+from cmg_jax.motion_files import Check, Clip, _clips
+from cmg_jax.motion_files._check import OK, WRONG
 from cmg_jax.viz import _plot
 
 COLOURS = {OK: "tab:green", WRONG: "tab:red"}
@@ -28,7 +28,7 @@ def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> No
     axes[0].set(xlabel="x [m]", ylabel="root: y [m]")
     axes[0].set_aspect("equal", adjustable="datalim")
     for row, check in enumerate(checks):
-        at = 0.95 - 0.15 * row
+        at = 0.98 - 0.1 * row
         axes[0].text(1.02, at, f"{check.name}: {check.verdict}", color=COLOURS.get(check.verdict, "0.4"),
                      transform=axes[0].transAxes, va="top", fontsize=9)  # fmt: skip
     if clip.fps > 0 and np.isfinite(clip.root_pos).all():
