@@ -29,13 +29,19 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-import cmg_jax
-from cmg_jax.generators import standing_frame
-from cmg_jax.model._model import CMGConfig, CMGModel
-from cmg_jax.model._normalization import MotionStats
-from cmg_jax.robot import G1, Robot
-from cmg_jax.robot._g1 import robot_of
-from tests.generator_tools import sampler
+from tests.shape_checks import check_shapes
+
+# Every call of a function in these packages is checked against the shapes in its annotations.
+SHAPE_CHECKED = [f"cmg_jax.{name}" for name in ("_rollout", "commands", "envs", "generators", "model", "robot")]
+install_import_hook(SHAPE_CHECKED, f"{check_shapes.__module__}.{check_shapes.__name__}")
+
+import cmg_jax  # noqa: E402
+from cmg_jax.generators import standing_frame  # noqa: E402
+from cmg_jax.model._model import CMGConfig, CMGModel  # noqa: E402
+from cmg_jax.model._normalization import MotionStats  # noqa: E402
+from cmg_jax.robot import G1, Robot  # noqa: E402
+from cmg_jax.robot._g1 import robot_of  # noqa: E402
+from tests.generator_tools import sampler  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

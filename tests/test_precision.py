@@ -9,7 +9,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
-from cmg_jax.export import onnx_model
+from cmg_jax.export import onnx_model, stablehlo
 from cmg_jax.model import _networks
 from cmg_jax.model._precision import with_precision
 from tests.generator_tools import commands, first, play
@@ -91,6 +91,13 @@ def test_on_other_platforms_float32_is_the_highest_precision(default, model):
         traced = jax.jit(cmg_jax.apply).trace(model, first(1, 64), commands(2, 64))
         text = traced.lower(lowering_platforms=("tpu",)).as_text()
     assert text.count("dot_general") == text.count("precision = [HIGHEST, HIGHEST]") == 5
+
+
+def test_a_program_for_several_platforms_names_the_highest_precision(model):
+    text = str(stablehlo(model).mlir_module())
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
 def test_three_passes_of_tf32_hold_what_float32_promises(bundled, monkeypatch):

@@ -18,7 +18,7 @@ from tests.test_generator_arrays import arrays_in
 from tests.tiny_envs import JOINTS, BeginsBrax, BeginsMjx
 from tests.wrapper_tools import BATCH, KEYS, actions_of, draw, simulate, summary, unroll, wrapped
 
-pytestmark = pytest.mark.usefixtures("host_rules")
+pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
 
 
 def pooled(model):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from cmg_jax.generators._base import MotionFrame
 from cmg_jax.robot import BodyPoses, BodyVelocities, RootState
@@ -42,20 +42,20 @@ class Reference(NamedTuple):
     waits for its tick before it is active, and a bank plays the motion of the nearest command that it has.
     """
 
-    joint_pos: jax.Array  # [B, J] rad
-    joint_vel: jax.Array  # [B, J] rad/s
+    joint_pos: Float[Array, "... J"]  # rad
+    joint_vel: Float[Array, "... J"]  # rad/s
     root: RootState
     """In the world, leaves [B, k]; an episode begins above the origin and faces along x."""
-    contacts: jax.Array | None
+    contacts: Bool[Array, "... 2"] | None
     """Whether the feet are on the floor, [B, 2] bool, left foot first; None where the robot's feet are unknown."""
     ahead: MotionFrame
     """Frames to come, at the offsets `lookahead` of the source, leaves [B, L, J]; their roots are `ahead_root`."""
     ahead_root: RootState
     """In the heading frame of the root at the state's time, leaves [B, L, k]; heights are above the floor."""
-    ahead_contacts: jax.Array | None  # [B, L, 2] bool
-    command: jax.Array  # [B, C] active: what the frames obey
-    smoothed: jax.Array  # [B, C] the latest that the generator received
-    requested: jax.Array  # [B, C] the target of the smoothed command
+    ahead_contacts: Bool[Array, "... L 2"] | None
+    command: Float[Array, "... C"]  # active: what the frames obey
+    smoothed: Float[Array, "... C"]  # the latest that the generator received
+    requested: Float[Array, "... C"]  # the target of the smoothed command
     bodies: KeyBodies | None
     """Key bodies in the frame of the root, leaves [B, N, k]; None where the source has no `key_bodies`."""
     ahead_bodies: KeyBodies | None

@@ -6,6 +6,7 @@ from jax import export, lax
 
 from cmg_jax._errors import InputError
 from cmg_jax.model._model import CMGModel, apply
+from cmg_jax.model._networks import for_any_platform
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -40,4 +41,5 @@ def stablehlo(model: CMGModel, *, num_frames: int | None = None) -> export.Expor
         return jnp.concatenate([motion[None], frames]).swapaxes(0, 1)
 
     function = jax.jit(step if num_frames is None else trajectory)
-    return export.export(function, platforms=PLATFORMS)(motion, command)
+    with for_any_platform():
+        return export.export(function, platforms=PLATFORMS)(motion, command)
