@@ -32,8 +32,8 @@ from jaxtyping import install_import_hook
 from tests.shape_checks import check_shapes
 
 # Every call of a function in these packages is checked against the shapes in its annotations.
-SHAPE_CHECKED = [f"cmg_jax.{name}" for name in ("_rollout", "commands", "envs", "generators", "model", "robot")]
-install_import_hook(SHAPE_CHECKED, f"{check_shapes.__module__}.{check_shapes.__name__}")
+SHAPE_CHECKED = ("_rollout", "commands", "envs", "generators", "robot", "model._model", "model._networks")
+install_import_hook([f"cmg_jax.{name}" for name in SHAPE_CHECKED], f"{check_shapes.__module__}.{check_shapes.__name__}")
 
 import cmg_jax  # noqa: E402
 from cmg_jax.generators import standing_frame  # noqa: E402

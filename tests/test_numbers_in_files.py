@@ -100,7 +100,7 @@ def test_a_root_whose_height_is_its_y_is_questioned(clip, content, tmp_path):
     assert units(clip.root_pos).verdict == _check.OK
     for turned in (clip.root_pos[:, [0, 2, 1]], clip.root_pos[:, [0, 2, 1]] * [1, -1, 1]):
         assert units(turned).verdict == _check.ASK
-        assert "is the root's height its y, where z belongs?" in units(turned).reason
+        assert "its y seems to be the root's height, where z is expected" in units(turned).reason
     upstairs = units(clip.root_pos + np.array([0, 0, 2]))
     assert upstairs.verdict == _check.OK
     assert "the soles are 2.0" in upstairs.reason

@@ -29,7 +29,7 @@ def run(over, generator, model, rows):
         return jax.lax.scan(lambda state, _: generator.step(model, state), state, None, length=STEPS)[1]
 
     frames = rollout(model, command, other, done)
-    local = [np.concatenate([part.data for part in _by_row(leaf)], axis=1) for leaf in frames]
+    local = [np.concatenate([part.data for part in _by_row(leaf)], axis=1) for leaf in jax.tree.leaves(frames)]
     return flat(jax.tree.unflatten(jax.tree.structure(frames), local))
 
 

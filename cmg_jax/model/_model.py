@@ -162,7 +162,7 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array
 
 
 def apply_normalized(
-    model: CMGModel, motion: Float[Array, "*batch D"], command: Float[Array, "*batch C"]
+    model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
