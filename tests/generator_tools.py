@@ -1,5 +1,7 @@
 """Helpers for the generators' tests: inputs that differ from row to row, and ways to play a generator."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,19 @@ def first(seed, batch=BATCH):
 
 def flat(frame: MotionFrame) -> np.ndarray:
     return np.concatenate(jax.tree.leaves(frame), axis=-1)
+
+
+def arrays_in(jaxpr, inside: tuple[str, ...] = ()) -> Iterator[tuple[tuple[int, ...], tuple[str, ...]]]:
+    """Shape of every intermediate array, and the names of the loops and branches around it."""
+    for equation in jaxpr.eqns:
+        for variable in equation.outvars:
+            yield getattr(variable.aval, "shape", ()), inside
+        for part in jax.tree.leaves(
+            equation.params, is_leaf=lambda leaf: hasattr(leaf, "eqns") or hasattr(leaf, "jaxpr")
+        ):
+            nested = getattr(part, "jaxpr", part)
+            if hasattr(nested, "eqns"):
+                yield from arrays_in(nested, (*inside, equation.primitive.name))
 
 
 def jitted(generator):

@@ -9,7 +9,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.generators import _sharded, root_ahead
-from cmg_jax.robot import G1, integrate_root, mirror_motion, split_frame
+from cmg_jax.robot import G1, integrate_root, mirror_command, mirror_motion, split_frame
 from tests.generator_tools import commands, flat, play, reference, sampler
 from tests.test_generators import ALL, MODES
 
@@ -98,10 +98,10 @@ def test_between_frames_the_root_is_linear_and_a_switch_keeps_it(banked):
 
 def test_the_mirror_image_of_a_motion_has_the_mirrored_root(banked):
     plain, image = cmg_jax.streaming(3), cmg_jax.mirrored(cmg_jax.streaming(3), 1.0)
-    motion, across = banked.initial_motion[np.arange(ROWS) % 7], np.array([1.0, -1, -1], np.float32)
+    motion = banked.initial_motion[np.arange(ROWS) % 7]
     states = [
         plain.init(banked, jax.random.key(0), commands(2, ROWS), motion),
-        image.init(banked, jax.random.key(0), commands(2, ROWS) * across, mirror_motion(motion, G1)),
+        image.init(banked, jax.random.key(0), mirror_command(commands(2, ROWS)), mirror_motion(motion, G1)),
     ]
     served = [play(mode, banked, state, 5)[1] for mode, state in zip((plain, image), states, strict=True)]
     np.testing.assert_allclose(served[1], mirror_motion(jnp.asarray(served[0]), G1), atol=1e-5)

@@ -31,14 +31,26 @@ class OnG1(TinyMjx):
         return obs.at[2:5].set(reference.joint_pos[:3])
 
 
+def runs_if_needed(equation):
+    """Whether it is a conditional, or a loop with a number of turns that is found as it runs, none where none is due.
+
+    A loop of a known number of turns is a `scan`; one under `vmap` runs while any row needs it.
+    """
+    if equation.primitive.name == "while":
+        condition = equation.params["cond_jaxpr"].jaxpr
+        return all(inner.primitive.name != "reduce_or" for inner in condition.eqns)
+    # Of the branches for several platforms, one is compiled.
+    return equation.primitive.name == "cond" and equation.params.get("branches_platforms") is None
+
+
 def network_calls(jaxpr, inside=False):
     """Number of matrix products outside of conditionals, and of predicates that are not scalars."""
     outside, wide = 0, 0
     for equation in jaxpr.eqns:
-        is_cond = equation.primitive.name == "cond"
+        is_cond = runs_if_needed(equation)
         if equation.primitive.name == "dot_general" and not inside:
             outside += 1
-        if is_cond:
+        if equation.primitive.name == "cond":
             wide += equation.invars[0].aval.shape != ()
         for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")):
             sub = getattr(value, "jaxpr", value)
@@ -58,7 +70,6 @@ def test_the_network_runs_only_in_branches_and_its_weights_are_arguments(model):
     weights = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(model.params))
     assert len(lowered.as_text()) < weights / 4, "weights are written into the program"
     compiled: Any = lowered.compile()
-    assert " conditional(" in compiled.as_text()
     memory = compiled.memory_analysis()
     assert memory.argument_size_in_bytes > weights
     assert memory.temp_size_in_bytes < 5 * weights, "weights are copied for every row"

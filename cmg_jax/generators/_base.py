@@ -276,6 +276,7 @@ def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S,
       state: the state of `generator`.
       key: consumed.
     """
+    model, state = as_arrays((model, state))
     served = generator.lookahead(model, state, (0,))
     return to.init(model, key, state.command, join_frame(served)[:, 0])
 
