@@ -37,8 +37,7 @@ def runs_if_needed(equation):
     A loop of a known number of turns is a `scan`; one under `vmap` runs while any row needs it.
     """
     if equation.primitive.name == "while":
-        condition = equation.params["cond_jaxpr"].jaxpr
-        return all(inner.primitive.name != "reduce_or" for inner in condition.eqns)
+        return equation.params["cond_jaxpr"].jaxpr.outvars[0].aval.shape == ()
     # Of the branches for several platforms, one is compiled.
     return equation.primitive.name == "cond" and equation.params.get("branches_platforms") is None
 
