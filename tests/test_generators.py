@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import cmg_jax
 from cmg_jax import InputError, at_time
+from cmg_jax.robot import join_frame
 from tests.generator_tools import BATCH, commands, first, flat, jitted, play, reference, sampler
 
 MODES = {
@@ -80,8 +81,9 @@ def test_state_keeps_its_structure_shapes_and_dtypes(generator, model):
     ):
         assert later == expected
     float32 = jnp.dtype("float32")
-    assert frame == (((BATCH, 29), float32),) * 2
-    assert described(lambda *given: generator.lookahead(*given, (0, 1, 3)), state) == (((BATCH, 3, 29), float32),) * 2
+    assert frame[:2] == (((BATCH, 29), float32),) * 2
+    ahead = described(lambda *given: generator.lookahead(*given, (0, 1, 3)), state)
+    assert ahead[:2] == (((BATCH, 3, 29), float32),) * 2
 
 
 def rollout_body(generator):
@@ -149,7 +151,7 @@ def scenario(generator):
         state = generator.set_command(model, state, -sampler(key, BATCH), touched)
         state, frame = generator.step(model, state)
         ahead = generator.lookahead(model, state, (1, 3))
-        return jnp.concatenate([jnp.concatenate(frame, -1)[:, None], jnp.concatenate(ahead, -1)], axis=1)
+        return jnp.concatenate([join_frame(frame)[:, None], join_frame(ahead)], axis=1)
 
     return jax.jit(run)
 

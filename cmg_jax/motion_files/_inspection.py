@@ -54,8 +54,9 @@ def inspect(path: Path, assume: Assume = Assume()) -> Inspection:  # noqa: B008 
 def _checks(reading: Reading, assume: Assume) -> list[Check]:
     """All checks; those of orders and limits use the first group of motions with the same joints."""
     group, found = reading.groups[0], reading.clips
-    numbers = check_numbers(found, group.bodies if len(reading.groups) == 1 else None)
-    if (numbers.verdict == WRONG and "jumps" not in numbers.reason) or group.poses is None:
+    bodies = group.bodies if len(reading.groups) == 1 else None
+    numbers = check_numbers(found, bodies)
+    if _invalid_numbers(found, bodies) or group.poses is None:
         skipped = ("fps", "units", "joint order", "limits", "quaternion order", "body order", *_root_checks.NAMES)
         return [numbers, *(Check(name, UNKNOWN, "not while the numbers are wrong") for name in skipped)]
     checks = [

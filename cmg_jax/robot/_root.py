@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from cmg_jax.robot import _feet
@@ -203,7 +204,9 @@ def foot_contacts(
     return (low & (speed < CONTACT_SPEED)).any(axis=-1)
 
 
-def soles_in_world(joint_pos: Float[Array, "*batch J"], root: RootState, robot: Robot) -> Float[Array, "*batch 2 P 3"]:
+def soles_in_world(
+    joint_pos: Float[ArrayLike, "*batch J"], root: RootState, robot: Robot
+) -> Float[Array, "*batch 2 P 3"]:
     """Lowest points under each foot [..., 2, P, 3] m of poses [..., J], the root at leaves [..., k]."""
     points = _feet.sole_points(joint_pos, robot)
     rotation = jnp.broadcast_to(root.rotation[..., None, None, :], (*points.shape[:-1], 4))
