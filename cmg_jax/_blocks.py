@@ -48,7 +48,7 @@ def over_blocks(
     """`carry` after block(carry, start [], size) of one block of rows after the other.
 
     Blocks have at most `block_rows` rows; by default `CPU_BLOCK_ROWS` on a CPU and all rows elsewhere. Which of the two
-    is decided when the program is lowered, so that one exported for a GPU is a GPU's wherever it was made.
+    is decided when the program is lowered: an export for a GPU takes all rows, even if the exporting host has none.
     """
 
     def blocks_of(block_rows: int, carry: Carry) -> Carry:

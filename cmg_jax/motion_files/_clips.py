@@ -149,7 +149,7 @@ def cut(clip: Clip, first: int, last: int) -> Clip:
 
 
 def runs(mask: np.ndarray, least: float) -> list[tuple[int, int]]:
-    """The stretches of at least `least` frames in which `mask` [T] holds: first frame, and the one after the last."""
+    """First frame, and frame after the last, of each run of at least `least` frames in which `mask` [T] is true."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(int)))
     return [(first, last) for first, last in edges.reshape(-1, 2).tolist() if last - first >= least]
 
