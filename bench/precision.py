@@ -36,7 +36,7 @@ def main() -> None:
     low, high = np.asarray(model.stats.command_min), np.asarray(model.stats.command_max)
     command = jnp.asarray(rng.uniform(low, high, size=(arguments.envs, len(low))).astype(np.float32))
     held = jnp.broadcast_to(command[:, None], (arguments.envs, arguments.steps, len(low)))
-    grid = np.asarray(_measure.DEFAULT_GRID, np.float32)
+    grid = _measure.default_grid(model)
     grid_commands = np.repeat(grid[:, None], settings.num_frames, axis=1)
     one_frame, generate = jax.jit(cmg_jax.apply), jax.jit(cmg_jax.generate, static_argnames="time_major")
 

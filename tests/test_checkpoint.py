@@ -268,3 +268,14 @@ def test_a_killed_save_leaves_the_old_directory_or_the_new_one(moment, tiny_mode
     # Remains under a hidden name do not block the next save.
     cmg_jax.save(tiny_model, tmp_path / "model", overwrite=True)
     np.testing.assert_array_equal(cmg_jax.load(tmp_path / "model").stats.motion_mean, tiny_model.stats.motion_mean)
+
+
+def test_the_region_of_commands_comes_back(small_model, tmp_path):
+    region = np.array([[-0.5, 0.3, 0.8], [1.0, 0.2, 0.5], [3.0, 0.05, 0.1]], np.float32)[
+        :, : small_model.config.command_dim
+    ]
+    model = small_model.replace(stats=small_model.stats._replace(command_region=jax.numpy.asarray(region)))
+    cmg_jax.save(model, tmp_path / "model")
+    assert_same(cmg_jax.load(tmp_path / "model"), model)
+    content = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert content["region_knots"] == 3

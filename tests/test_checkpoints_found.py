@@ -22,6 +22,7 @@ import pytest
 from cmg_jax import InputError
 from cmg_jax.cli import _options
 from converters import _safetensors_file, _source, load_model
+from converters._stats import FIELDS
 from converters.cli import main
 from tests.conftest import DATA
 from tests.torch_files import Tensor, write, write_older
@@ -61,7 +62,7 @@ def assert_same_model(path, expected=None, stats=STATS, chosen=None):
     assert set(found) == set(expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, strict=True)
-    for name, array in model.stats._asdict().items():
+    for name, array in zip(FIELDS, model.stats, strict=False):
         np.testing.assert_array_equal(array, np.asarray(stats[name], np.float32).reshape(-1))
 
 

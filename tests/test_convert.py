@@ -13,6 +13,7 @@ import cmg_jax
 from cmg_jax.model._model import apply_normalized
 from cmg_jax.model._networks import pack_experts, unpack_experts
 from converters import _reference, _torch_file, check, load_model
+from converters._stats import FIELDS
 from tests.conftest import DATA, SHARED, assert_one_clear_line, needs_shared, run_program
 from tests.kill_tools import MOMENTS, kill_at
 from tests.torch_files import Tensor, read_tensors, write, write_pickle
@@ -50,7 +51,7 @@ def test_every_format_computes_the_frames_of_pytorch(source, expected):
     np.testing.assert_allclose(output, expected["y"], rtol=1e-5, atol=1e-5)
     independent = _reference.forward(tensors, expected["x"][:, :4], expected["x"][:, 4:])
     np.testing.assert_allclose(independent, expected["y"], rtol=1e-4, atol=1e-4)
-    for name, array in model.stats._asdict().items():
+    for name, array in zip(FIELDS, model.stats, strict=False):
         np.testing.assert_array_equal(array, expected[name])
     assert len(rows) == 4 + 2 * 3 * 3
 
@@ -363,7 +364,7 @@ def test_the_real_checkpoints_convert(source):
     print(f"{source}: {error:.1e}")
     assert error < 1e-5
     data_set = _torch_file.load(folder / "cmg_training_data.pt")["stats"]
-    for name, array in model.stats._asdict().items():
+    for name, array in zip(FIELDS, model.stats, strict=False):
         np.testing.assert_array_equal(array, data_set[name])
 
 

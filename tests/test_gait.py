@@ -12,14 +12,13 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation import Settings, _gait, evaluate
+from cmg_jax.evaluation import Settings, _gait, default_grid, evaluate
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.generators import standing_frame
 from cmg_jax.motion_files import Clip
 from cmg_jax.robot import G1, _odometry, foot_contacts, integrate_root, root_channel, split_frame
 from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.training import validate
-from cmg_jax.training._run import VALIDATION_GRID
 from tests.conftest import SHARED, needs_shared, run_in_process
 from tests.data_tools import recorded
 
@@ -163,7 +162,7 @@ def test_a_model_that_only_glides_is_reported_as_not_walking(glider, tmp_path, c
 def test_a_validation_sees_the_feet(glider):
     """Of a robot that stands both velocities are wrong alike; a glider's root does not make up for its feet."""
     still = glider.replace(stats=glider.stats._replace(motion_mean=standing_frame(glider)))
-    commands = np.array(VALIDATION_GRID)
+    commands = default_grid(glider)[::2]
     feet = np.sqrt(np.square(commands).mean(axis=0))
     assert validate(still)["vx"] == pytest.approx(feet[0], abs=0.01)
     root = np.sqrt(np.square(commands[:, 0] - 0.8).mean())

@@ -23,7 +23,7 @@ NAMES = {
         COMMAND_LABELS COMMAND_NAMES COMMAND_UNITS ORIGINAL_PRESETS ORIGINAL_RANGE ORIGINAL_STAGES CommandRange
         CommandSampler HeldCommand Smoother SmootherState clip curriculum forward_only hold hold_each interpolate
         next_held normal presets ramp rate_limit read_schedule sequence stages trained_range truncated_normal uniform
-        with_minimum_speed with_standing
+        with_minimum_speed with_standing within
     """,
     "cmg_jax.data": """
         ALWAYS LEFT MAYBE NEVER RIGHT Dataset Options Row Windows build load make_windows save
@@ -32,7 +32,7 @@ NAMES = {
         KeyBodies Reference ReferenceMotionWrapper ReferenceSource WrapEnvFn empty_reference make_wrap_env_fn
     """,
     "cmg_jax.evaluation": """
-        COMPONENTS DEFAULT_GRID MOVING STAGES STILL STRIDE_SECONDS Settings evaluate report_json report_text
+        COMPONENTS MOVING STAGES STILL STRIDE_SECONDS Settings default_grid evaluate report_json report_text
     """,
     "cmg_jax.export": """
         OPSET PLATFORMS TOLERANCE check_onnx check_stablehlo onnx_model stablehlo state_dict torch_file

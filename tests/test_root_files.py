@@ -29,6 +29,7 @@ from cmg_jax.robot import (
 from cmg_jax.robot._rotation import inverse, multiply, rotate, yaw_of
 from cmg_jax.store import create_store, fill, open_store, read
 from cmg_jax.view import Drive
+from converters._stats import FIELDS
 from tests.conftest import SHARED, assert_one_clear_line, needs_shared, refused_line, run_in_process
 from tests.generator_tools import commands, flat
 
@@ -248,7 +249,7 @@ def test_export_and_convert_are_bit_identical_and_keep_the_root(directory, root_
 
 
 def test_weights_alone_leave_open_whether_there_is_a_root(directory, root_model, tmp_path, capsys):
-    stats = {name: np.asarray(array).tolist() for name, array in root_model.stats._asdict().items()}
+    stats = {name: np.asarray(array).tolist() for name, array in zip(FIELDS, root_model.stats, strict=False)}
     (tmp_path / "stats.yaml").write_text(json.dumps(stats))
     weights = ("--format", "torch", "--weights-only", "--out", tmp_path / "a.pt")
     assert run_in_process(capsys, "cmg-jax", "export", "--model", directory, *weights).returncode == 0

@@ -8,6 +8,7 @@ import pytest
 
 from cmg_jax import InputError
 from cmg_jax.commands import _sampler
+from cmg_jax.commands._region import limits_at, region_of
 from cmg_jax.commands._sampler import ORIGINAL_PRESETS, ORIGINAL_RANGE, ORIGINAL_STAGES, CommandRange
 
 KEY = jax.random.key(4)
@@ -141,7 +142,7 @@ def test_another_shape_is_refused_instead_of_broadcast():
 
 
 def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
-    trained = CommandRange(*map(np.asarray, _sampler.trained_range(bundled)))
+    trained = CommandRange(*map(np.asarray, _sampler.trained_range(bundled)[:2]))
     for ranges, original in ((_sampler.presets, ORIGINAL_PRESETS), (_sampler.stages, ORIGINAL_STAGES)):
         assert ranges(bundled).keys() == original.keys()
         for name, found in ranges(bundled).items():
@@ -178,3 +179,67 @@ def test_draws_are_float32_where_double_precision_is_on():
         ]
         assert {array.dtype.name for array in drawn} == {"float32"}
         assert held.remaining.dtype == jnp.int32
+
+
+def region_commands(rng):
+    """Walking sideways and turning up to 1.5 m/s; faster, nearly straight."""
+    vx = rng.uniform(-0.5, 3.0, 4000)
+    wide = np.where(vx < 1.5, 1.0, 0.1)
+    return np.column_stack([vx, wide * rng.uniform(-0.4, 0.4, 4000), wide * rng.uniform(-0.9, 0.9, 4000)])
+
+
+def test_a_region_holds_its_data_and_narrows_where_they_do():
+    recorded = region_commands(np.random.default_rng(5))
+    region = region_of(recorded)
+    assert (np.diff(region[:, 0]) > 0).all()
+    limits = np.asarray(limits_at(region, jnp.asarray(recorded[:, 0], jnp.float32)))
+    assert (np.abs(recorded[:, 1:]) <= limits + 0.01).mean() > 0.97
+    slow, fast = region[region[:, 0] < 1.2], region[region[:, 0] > 1.8]
+    np.testing.assert_allclose(slow[:, 1:], [[0.4, 0.9]] * len(slow), rtol=0.05)
+    np.testing.assert_allclose(fast[:, 1:], [[0.04, 0.09]] * len(fast), rtol=0.05)
+
+
+def test_speeds_that_were_never_recorded_have_the_limits_of_their_neighbours():
+    command = np.zeros((300, 3))
+    command[:, 0] = np.repeat([0.0, 1.0, 3.0], 100)
+    command[:, 2] = np.repeat([1.0, 0.5, 0.1], 100)
+    region = region_of(command)
+    found = np.asarray(limits_at(region, jnp.array([0.5, 2.0, -1.0, 9.0])))
+    np.testing.assert_allclose(found[:, 1], [0.75, 0.3, 1.0, 0.1], atol=1e-5)
+    few = region_of(command[:3])
+    np.testing.assert_allclose(few[:, 1:], [[0.0, 1.0]] * len(few))
+
+
+@pytest.mark.parametrize("draw", [_sampler.uniform, _sampler.truncated_normal], ids=["uniform", "normal"])
+def test_draws_stay_in_a_region_and_fill_it(draw):
+    region = region_of(region_commands(np.random.default_rng(6)))
+    wide = CommandRange(np.array([-0.5, -0.4, -0.9]), np.array([3.0, 0.4, 0.9]), region)
+    for found in (wide, _sampler.clip(ORIGINAL_RANGE, wide)):
+        drawn = np.asarray(draw(KEY, found, 3000))
+        np.testing.assert_allclose(drawn, np.asarray(_sampler.within(found, drawn)), atol=1e-6)
+    fast = drawn[:, 0] > 2
+    assert np.ptp(drawn[fast, 2]) == pytest.approx(0.18, abs=0.02)
+    assert np.ptp(drawn[~fast, 2]) > 1.3
+
+
+def test_lines_between_draws_stay_in_the_region():
+    region = np.array([[-1.0, 0.5, 1.0], [1.0, 0.0, 0.1], [3.0, 0.5, 1.0]], np.float32)  # narrow in its middle
+    found = CommandRange(np.array([-1.0, -0.5, -1.0]), np.array([3.0, 0.5, 1.0]), region)
+    path = np.asarray(_sampler.sequence(KEY, found, 50, 120))
+    np.testing.assert_allclose(path, np.asarray(_sampler.within(found, path)), atol=1e-6)
+    assert np.abs(path[..., 2]).max() > 0.3
+
+
+def test_the_common_range_lies_in_all_of_its_parts():
+    narrow = np.array([[0.0, 0.1, 0.9], [2.0, 0.4, 0.2]], np.float32)
+    other = np.array([[-1.0, 0.3, 0.5], [1.0, 0.1, 0.5]], np.float32)
+    ranges = [
+        CommandRange(np.array([-1.0, -1, -1]), np.array([1.0, 1, 1]), narrow),
+        CommandRange(np.array([0.0, -2, -1]), np.array([3.0, 0.5, 1]), other),
+        CommandRange(np.array([-3.0, -2, -1]), np.array([3.0, 2, 1])),
+    ]
+    common = _sampler.common_range(ranges)
+    drawn = np.asarray(_sampler.uniform(KEY, common, 500))
+    for one in ranges:
+        np.testing.assert_allclose(drawn, np.asarray(_sampler.within(one, drawn)), atol=1e-6)
+    assert _sampler.common_range(ranges[2:]).region is None

@@ -112,7 +112,7 @@ def test_without_a_smoother_a_command_acts_at_once(drive):
     drive.reset()
     drive.target = np.array([0.5, 0.1, -0.2], np.float32)
     np.testing.assert_array_equal(drive.step()[0].command, np.array([0.5, 0.1, -0.2], np.float32))
-    low, high = drive.command_range
+    low, high, _ = drive.command_range
     assert (low < high).all()
 
 
@@ -130,7 +130,7 @@ def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
 
 
 def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warned_of(drive, bundled, tmp_path, capsys):
-    low, high = drive.command_range
+    low, high, _ = drive.command_range
     for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
         assert lowest <= least < most <= highest
         assert most - least > highest - lowest - 0.1

@@ -22,7 +22,7 @@ SUMMARY = "measure how well a model's motion obeys its commands"
 def add_options(parser: Any) -> None:
     defaults = evaluation.Settings()
     _options.add_model(parser)
-    _options.add_grid(parser, evaluation.DEFAULT_GRID)
+    _options.add_grid(parser)
     _options.add_seconds(parser, "duration of the motion under each command", 10.0)
     parser.add_argument(
         "--drift-seconds",
@@ -42,7 +42,7 @@ def add_options(parser: Any) -> None:
 def run(
     *,
     model: Path | None,
-    grid: Sequence[Sequence[float]],
+    grid: Sequence[Sequence[float]] | None,
     seconds: float,
     drift_seconds: float,
     seed: int,

@@ -34,7 +34,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--format", choices=tuple(motion_files.FORMATS), default="npz", help="format of the motion files"
     )
-    _options.add_grid(parser, _measure.DEFAULT_GRID)
+    _options.add_grid(parser)
     parser.add_argument(
         "--per-command",
         type=_options.count,
@@ -56,7 +56,7 @@ def run(
     out: Path,
     model: Path | None,
     format: str,
-    grid: Sequence[Sequence[float]],
+    grid: Sequence[Sequence[float]] | None,
     per_command: int,
     seconds: float,
     standing: bool,
@@ -78,10 +78,11 @@ def run(
     root = choose_root(loaded.config, root)
     if joints and not is_g1(loaded.config.robot):
         raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
-    number = len(grid) * per_command
+    held = _measure.default_grid(loaded) if grid is None else np.asarray(grid, np.float32)
+    number = len(held) * per_command
     if number * seconds * fps > MAX_FRAMES:
         raise InputError(f"{number} motions of {seconds:g} s are more than {MAX_FRAMES:,} frames; ask for fewer")
-    commands = np.repeat(np.asarray(grid, np.float32), per_command, axis=0)
+    commands = np.repeat(held, per_command, axis=0)
     steps = round(seconds * fps)
     warn_beyond_range(PROGRAM, _sampler.trained_range(loaded), commands)
     with progress_reports(PROGRAM) as progress:
@@ -109,7 +110,7 @@ def run(
     vx, vy, yaw = _motion_set.tracking_error(rows)
     size = sum(path.stat().st_size for path in out.iterdir())
     print(
-        f"{len(rows)} motions of {steps + 1} frames at {fps:g} fps, {len(grid)} commands; "
+        f"{len(rows)} motions of {steps + 1} frames at {fps:g} fps, {len(held)} commands; "
         f"walked velocity against the command (RMSE): vx {vx:.3f} m/s, vy {vy:.3f} m/s, yaw {yaw:.3f} rad/s\n"
         f"wrote {out}: {_motion_set.INDEX} and {len(rows)} files {format} ({size / 1e6:.1f} MB)"
     )

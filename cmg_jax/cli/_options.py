@@ -97,14 +97,15 @@ def add_seconds(parser: Any, what: str, default: float | None, words: str = "") 
     parser.add_argument("--seconds", type=duration, default=default, metavar="S", help=f"{what} in seconds{words}")
 
 
-def add_grid(parser: Any, default: Sequence[Sequence[float]]) -> None:
+def add_grid(parser: Any, default: Sequence[Sequence[float]] | None = None) -> None:
     parser.add_argument(
         "--grid",
         type=checked(_grid.parse, "grid"),
         default=default,
         metavar="VX:VY:YAW",
         help="values of vx and vy in m/s and of the yaw rate in rad/s, separated by commas; every combination is a "
-        f"command, as in --grid=-0.3,0,0.9:0:-0.6,0,0.6 (default: {_grid.text(default)})",
+        "command, as in --grid=-0.3,0,0.9:0:-0.6,0,0.6 (default: "
+        + ("commands within the trained range)" if default is None else f"{_grid.text(default)})"),
     )
 
 

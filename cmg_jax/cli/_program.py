@@ -19,7 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
-from cmg_jax.commands import COMMAND_NAMES, CommandRange
+from cmg_jax.commands import COMMAND_NAMES, CommandRange, within
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -142,13 +142,24 @@ def beside_the_result(name: str, path: Path) -> Iterator[None]:
 
 def warn_beyond_range(name: str, trained: CommandRange, commands: Any, remark: str = "") -> None:
     """Warn in one line of the components of commands [N, 3] that leave the trained range; `remark` ends the line."""
-    low, high = (np.asarray(edge) for edge in trained)
+    commands = np.asarray(commands)
+    low, high = (np.asarray(edge) for edge in trained[:2])
     parts = []
-    for component, values, least, most in zip(COMMAND_NAMES, np.asarray(commands).T, low, high, strict=True):
+    for component, values, least, most in zip(COMMAND_NAMES, commands.T, low, high, strict=True):
         # Rounded to the digits that are printed: +0.84 is not outside of .. +0.84.
         beyond = values[(np.round(values, 2) < np.round(least, 2)) | (np.round(values, 2) > np.round(most, 2))]
         if beyond.size:
             extreme = beyond[np.argmax(np.abs(beyond))]
             parts.append(f"{component} {extreme:+.2f} is outside the trained range {least:+.2f} .. {most:+.2f}")
+    if trained.region is not None:
+        inside = np.clip(commands, low, high)
+        across = np.abs(inside - np.asarray(within(trained, inside)))
+        row, column = np.unravel_index(across.argmax(), across.shape)
+        if across[row, column] >= 0.01:
+            limit = abs(inside[row, column]) - across[row, column]
+            parts.append(
+                f"{COMMAND_NAMES[column]} {inside[row, column]:+.2f} is outside the trained range "
+                f"{-limit:+.2f} .. {limit:+.2f} at vx {inside[row, 0]:+.2f}"
+            )
     if parts:
         warn(name, "; ".join(parts) + remark)

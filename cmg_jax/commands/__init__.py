@@ -36,6 +36,7 @@ from cmg_jax.commands._sampler import (
     uniform,
     with_minimum_speed,
     with_standing,
+    within,
 )
 from cmg_jax.commands._schedule import hold_each, interpolate, read_schedule
 from cmg_jax.commands._smoother import Smoother, SmootherState, ramp, rate_limit
@@ -71,4 +72,5 @@ __all__ = [
     "uniform",
     "with_minimum_speed",
     "with_standing",
+    "within",
 ]

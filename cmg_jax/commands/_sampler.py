@@ -5,7 +5,7 @@ A range is a pytree of two arrays, so it may change (a curriculum) without compi
 the PyTorch original's, which go up to 3 m/s.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,14 +15,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from cmg_jax._errors import InputError, check_shape
+from cmg_jax.commands._region import clip_to_region, common_region
 from cmg_jax.model._model import CMGModel
 
 
 class CommandRange(NamedTuple):
-    """Lowest and highest command: vx, vy [m/s], yaw rate [rad/s]."""
+    """Lowest and highest command: vx, vy [m/s], yaw rate [rad/s], and what goes together."""
 
     low: Any  # [C]
     high: Any  # [C]
+    region: Any = None
+    """[K, 3]: the largest |vy| and |yaw rate| at ascending vx, with straight lines between; None: those of the box."""
 
 
 class CommandSampler(Protocol):
@@ -62,7 +65,8 @@ ORIGINAL_STAGES: dict[str, CommandRange] = {
 
 def trained_range(model: CMGModel) -> CommandRange:
     """The commands that a model was trained on. Outside this range its motion may not follow the command."""
-    return CommandRange(model.stats.command_min, model.stats.command_max)
+    stats = model.stats
+    return CommandRange(stats.command_min, stats.command_max, stats.command_region)
 
 
 def presets(model: CMGModel) -> dict[str, CommandRange]:
@@ -84,9 +88,22 @@ def stages(model: CMGModel) -> dict[str, CommandRange]:
 
 
 def clip(command_range: CommandRange, limits: CommandRange) -> CommandRange:
-    """`command_range` with every edge that lies outside `limits` moved to the nearest one of `limits`."""
+    """`command_range` with every edge outside `limits` moved to the nearest one of `limits`, and with its region."""
     low, high = _edges(limits)
-    return CommandRange(*(jnp.clip(edge, low, high) for edge in _edges(command_range)))
+    return CommandRange(*(jnp.clip(edge, low, high) for edge in _edges(command_range)), region=limits.region)
+
+
+def common_range(ranges: Sequence[CommandRange]) -> CommandRange:
+    """The commands that lie in all of `ranges`, as NumPy arrays."""
+    low, high = np.max([one.low for one in ranges], axis=0), np.min([one.high for one in ranges], axis=0)
+    return CommandRange(low, high, common_region([one.region for one in ranges if one.region is not None]))
+
+
+def within(command_range: CommandRange, command: Float[ArrayLike, "*batch C"]) -> Float[Array, "*batch C"]:
+    """The command of the range that is nearest to each of `command` at its vx."""
+    command = jnp.asarray(command, jnp.float32)
+    low, high = (edge.reshape((1,) * (command.ndim - 1) + edge.shape) for edge in _edges(command_range))
+    return clip_to_region(command_range.region, jnp.clip(command, low, high))
 
 
 def _clipped(ranges: Mapping[str, CommandRange], model: CMGModel) -> dict[str, CommandRange]:
@@ -96,7 +113,7 @@ def _clipped(ranges: Mapping[str, CommandRange], model: CMGModel) -> dict[str, C
 
 def _edges(command_range: CommandRange) -> tuple[jax.Array, jax.Array]:
     """Lowest and highest command, [C] float32."""
-    low, high = command_range
+    low, high, _ = command_range
     size = np.shape(low)[-1:]
     check_shape("the range's lowest command", low, size or ("C",))
     check_shape("the range's highest command", high, size)
@@ -107,19 +124,28 @@ def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRan
     """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d."""
     easiest = jnp.array([0.5, 0.0, 0.3], jnp.float32)
     scale = easiest + (1 - easiest) * jnp.asarray(difficulty, jnp.float32)
-    return CommandRange(*(edge * scale for edge in _edges(command_range)))
+    low, high = (edge * scale for edge in _edges(command_range))
+    return command_range._replace(low=low, high=high)
 
 
 def forward_only(command_range: CommandRange) -> CommandRange:
     """The same range without walking backward, sideways or turning."""
     forward = jnp.array([1.0, 0.0, 0.0], jnp.float32)
-    return CommandRange(*(jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range)))
+    low, high = (jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range))
+    return command_range._replace(low=low, high=high)
 
 
 def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> Float[Array, "{num_envs} C"]:
-    """Commands, uniform over the range."""
+    """Commands, uniform over the range: where it has a region, vy and yaw rate are uniform given vx."""
     low, high = (edge[None] for edge in _edges(command_range))
-    return low + (high - low) * jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
+    part = jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
+    if command_range.region is not None:
+        vx = (low + (high - low) * part)[:, :1]
+        low, high = (
+            clip_to_region(command_range.region, jnp.concatenate([vx, jnp.broadcast_to(edge[:, 1:], (num_envs, 2))], 1))
+            for edge in (low, high)
+        )
+    return low + (high - low) * part
 
 
 def normal(
@@ -151,7 +177,7 @@ def truncated_normal(
     draw = jax.random.truncated_normal(
         key, ((low - mean) / width)[None], ((high - mean) / width)[None], (num_envs, mean.shape[-1]), jnp.float32
     )
-    return jnp.clip(mean[None] + std[None] * draw, low[None], high[None])
+    return within(command_range, mean[None] + std[None] * draw)
 
 
 def _moments(command_range: CommandRange, mean: ArrayLike | None, std: ArrayLike | None) -> tuple[jax.Array, jax.Array]:
@@ -178,7 +204,8 @@ def sequence(
     time = jnp.arange(num_frames, dtype=jnp.int32)
     before = time // change_interval
     weight = ((time % change_interval).astype(jnp.float32) / change_interval)[:, None, None]
-    return (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
+    command = (points[before] * (1 - weight) + points[before + 1] * weight).swapaxes(0, 1)
+    return clip_to_region(command_range.region, command)
 
 
 def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> Float[Array, "B C"]:

@@ -11,6 +11,7 @@ import numpy as np
 from cmg_jax._errors import InputError
 from cmg_jax._file_kinds import file_kind
 from cmg_jax._files import atomic_path, first_line, read_npz
+from cmg_jax.commands._region import region_of
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.motion_files import _evidence
 from cmg_jax.robot import Robot, _frame, _saved
@@ -63,7 +64,8 @@ class Dataset:
         parts = _frame.frame_parts(self.robot.num_joints, root=self.has_root)
         floors = np.repeat([ROOT_STD_FLOORS.get(part.name, STD_FLOOR) for part in parts], [part.size for part in parts])
         mean, std = frames.mean(axis=0), np.maximum(frames.std(axis=0), floors)
-        return MotionStats(*(np.asarray(array, np.float32) for array in (mean, std, low, high)))  # pyright: ignore
+        region = region_of(self.command)
+        return MotionStats(*(np.asarray(array, np.float32) for array in (mean, std, low, high, region)))  # pyright: ignore
 
 
 FEET = LEFT, RIGHT = 1, 2

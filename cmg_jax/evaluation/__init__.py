@@ -9,17 +9,17 @@ known.
 """
 
 from cmg_jax.evaluation._evaluate import STAGES, evaluate
-from cmg_jax.evaluation._measure import COMPONENTS, DEFAULT_GRID, MOVING, STILL, STRIDE_SECONDS, Settings
+from cmg_jax.evaluation._measure import COMPONENTS, MOVING, STILL, STRIDE_SECONDS, Settings, default_grid
 from cmg_jax.evaluation._report import report_json, report_text
 
 __all__ = [
     "COMPONENTS",
-    "DEFAULT_GRID",
     "MOVING",
     "STAGES",
     "STILL",
     "STRIDE_SECONDS",
     "Settings",
+    "default_grid",
     "evaluate",
     "report_json",
     "report_text",

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from cmg_jax.commands._region import clip_to_region
 from cmg_jax.evaluation import _gait
 from cmg_jax.evaluation._measure import (
-    DEFAULT_GRID,
     STILL,
     STRIDE_SECONDS,
     Settings,
     by_component,
+    default_grid,
     generate,
     measured_velocity,
 )
@@ -22,10 +23,11 @@ NUM_ENVS = 64
 
 
 def changing_commands(model: CMGModel, settings: Settings) -> np.ndarray:
-    """Random commands within the range of `DEFAULT_GRID`, each held for `hold_seconds`, [NUM_ENVS, T, 3]."""
+    """Random commands within the range of the default grid, each held for `hold_seconds`, [NUM_ENVS, T, 3]."""
     rng = np.random.default_rng(settings.seed)
-    grid = np.asarray(DEFAULT_GRID)
+    grid = default_grid(model)
     draws = rng.uniform(grid.min(axis=0), grid.max(axis=0), size=(NUM_ENVS, settings.num_holds, 3)).astype(np.float32)
+    draws = np.asarray(clip_to_region(model.stats.command_region, draws))
     return np.repeat(draws, round(settings.hold_seconds * model.config.fps), axis=1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.evaluation import _changes, _drift, _gait, _held, _quality
-from cmg_jax.evaluation._measure import DEFAULT_GRID, Settings, generate
+from cmg_jax.evaluation._measure import Settings, default_grid, generate
 from cmg_jax.model._model import CMGModel
 
 STAGES = ("held commands", "changing commands", "starting and stopping", "drift")
@@ -19,7 +19,7 @@ STAGES = ("held commands", "changing commands", "starting and stopping", "drift"
 def evaluate(
     model: CMGModel,
     *,
-    grid: Sequence[Sequence[float]] = DEFAULT_GRID,
+    grid: Sequence[Sequence[float]] | None = None,
     settings: Settings | None = None,
     data: Dataset | None = None,
     progress: Callable[[str], Any] = lambda _: None,
@@ -28,7 +28,7 @@ def evaluate(
 
     Args:
       model: of a robot whose feet are known, with commands vx, vy [m/s] and yaw rate [rad/s].
-      grid: commands, each held from a standing start.
+      grid: commands, each held from a standing start; by default `default_grid(model)`.
       settings: how long to generate; see `Settings`.
       data: the training data, whose quality is then reported under "data".
       progress: called with the name of each stage before it begins.
@@ -52,7 +52,7 @@ def evaluate(
     if data is not None:
         data = _comparable(data, model)
     data_segments = None if data is None else _quality.segments(data, settings.num_frames)
-    commands = np.asarray(grid, np.float32).reshape(-1, 3)
+    commands = np.asarray(default_grid(model) if grid is None else grid, np.float32).reshape(-1, 3)
     progress(STAGES[0])
     held = generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
     progress(STAGES[1])

@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from cmg_jax import _rollout
+from cmg_jax.commands import trained_range, within
 from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot, _odometry, split_frame
@@ -26,7 +27,26 @@ STRIDE_SECONDS = 0.6
 """Seconds over which changing velocities are averaged: about a stride."""
 
 DEFAULT_GRID = tuple(itertools.product((-0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5), (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6)))
-"""Commands (vx, vy [m/s], yaw rate [rad/s]) that a model is evaluated under by default."""
+"""Commands (vx, vy [m/s], yaw rate [rad/s]) that a model is evaluated under if it knows no region of commands."""
+
+WIDE_VX = (-0.6, -0.3, 0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 2.0, 2.5, 3.0)
+"""m/s; forward speeds of the grid of a model that knows its region."""
+
+SIDEWAYS_BELOW = 1.6
+"""m/s; forward speed above which no command of the grid goes sideways."""
+
+MARGIN = 0.05
+"""m/s and rad/s; commands of the grid lie outside of the region by at most this."""
+
+
+def default_grid(model: CMGModel) -> np.ndarray:
+    """The commands [M, 3] that `evaluate` holds: walking and running as far as the model's region of commands goes."""
+    trained = trained_range(model)
+    if trained.region is None:
+        return np.asarray(DEFAULT_GRID, np.float32)
+    grid = np.array(list(itertools.product(WIDE_VX, (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6))), np.float32)
+    grid = grid[(grid[:, 0] <= SIDEWAYS_BELOW) | (grid[:, 1] == 0)]
+    return grid[(np.abs(np.asarray(within(trained, grid)) - grid) <= MARGIN).all(axis=1)]
 
 
 class Settings(NamedTuple):

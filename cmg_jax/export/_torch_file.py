@@ -61,7 +61,8 @@ def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> byt
     weights = {key: _Tensor(np.ascontiguousarray(array)) for key, array in state_dict(model).items()}
     content: Any = _OrderedDict(weights)
     if stats:
-        arrays = {key: np.asarray(array) for key, array in model.stats._asdict().items()}
+        # The original knows no region of commands.
+        arrays = {key: np.asarray(array) for key, array in model.stats._asdict().items() if key != "command_region"}
         config = model.config
         sizes = {"num_joints": config.num_joints, "motion_dim": config.motion_dim, "command_dim": config.command_dim}
         names = list(config.joint_names)  # which the original leaves out

@@ -81,8 +81,8 @@ def load(path: str | Path) -> CMGModel:
     """
     path = Path(path).absolute()
     content = _read_config(path)
-    config, initial_motions = _parse_config(path, content)
-    expected = _expected_arrays(config, initial_motions)
+    config, *counts = _parse_config(path, content)
+    expected = _expected_arrays(config, *counts)
     if content["format"] == WITHOUT_DIGESTS:
         warnings.warn(
             f"{path} is of an older format, in which damage cannot be detected; "
@@ -113,22 +113,25 @@ def default_model_path() -> Path:
 
 
 def _arrays(model: CMGModel) -> dict[str, Any]:
-    arrays = {"params": model.params, "stats": model.stats._asdict()}
+    stats = {name: array for name, array in model.stats._asdict().items() if array is not None}
+    arrays = {"params": model.params, "stats": stats}
     return arrays if model.initial_motion is None else {**arrays, "initial_motion": model.initial_motion}
 
 
-def _expected_arrays(config: CMGConfig, initial_motions: int) -> dict[str, Any]:
+def _expected_arrays(config: CMGConfig, initial_motions: int, region_knots: int) -> dict[str, Any]:
     """Shapes and dtypes of what `_arrays` returns for a model of this configuration."""
-    sizes = (config.motion_dim, config.motion_dim, config.command_dim, config.command_dim)
-    stats = [jax.ShapeDtypeStruct((size,), jnp.float32) for size in sizes]
-    arrays = {"params": param_shapes(config), "stats": dict(zip(MotionStats._fields, stats, strict=True))}
+    motion, command = config.motion_dim, config.command_dim
+    shapes = [(motion,), (motion,), (command,), (command,)] + ([(region_knots, command)] if region_knots else [])
+    stats = zip(MotionStats._fields, (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes), strict=False)
+    arrays = {"params": param_shapes(config), "stats": dict(stats)}
     pool = jax.ShapeDtypeStruct((initial_motions, config.motion_dim), jnp.float32)
     return {**arrays, "initial_motion": pool} if initial_motions else arrays
 
 
 def _write_config(directory: Path, model: CMGModel) -> None:
     """Write `config.json`; the arrays must be there, because it holds their digests."""
-    header = {"format": FORMAT, "initial_motions": 0 if model.initial_motion is None else len(model.initial_motion)}
+    optional = {"initial_motions": model.initial_motion, "region_knots": model.stats.command_region}
+    header = {"format": FORMAT, **{name: 0 if array is None else len(array) for name, array in optional.items()}}
     fields = {field.name: getattr(model.config, field.name) for field in dataclasses.fields(model.config)}
     robot = _saved.to_json(fields.pop("robot"))
     config = fields | robot | {"provenance": dict(model.config.provenance)}
@@ -179,7 +182,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_config(path: Path, content: dict[str, Any]) -> tuple[CMGConfig, int]:
+def _parse_config(path: Path, content: dict[str, Any]) -> tuple[CMGConfig, int, int]:
+    """The configuration, and the lengths of the pool of first frames and of the command region; 0 is none."""
     robot = _saved.from_json(content, f"{path}/config.json")
     try:
         config = CMGConfig(
@@ -192,7 +196,7 @@ def _parse_config(path: Path, content: dict[str, Any]) -> tuple[CMGConfig, int]:
             fps=float(content["fps"]),
             provenance=tuple((str(key), str(text)) for key, text in content["provenance"].items()),
         )
-        return config, int(content["initial_motions"])
+        return config, int(content["initial_motions"]), int(content.get("region_knots", 0))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
             f"{path}/config.json: {type(error).__name__} {error} in the configuration; convert the model again"

@@ -13,6 +13,8 @@ class MotionStats(NamedTuple):
     motion_std: Float[Array, "D"]
     command_min: Float[Array, "C"]
     command_max: Float[Array, "C"]
+    command_region: Float[Array, "K C"] | None = None
+    """The largest |vy| and |yaw rate| at ascending vx, of models whose training knew it; see `CommandRange`."""
 
 
 def _expand(stat: jax.Array, like: jax.Array) -> jax.Array:

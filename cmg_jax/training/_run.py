@@ -42,9 +42,6 @@ POOL_FRAMES = 512
 SCALE = {"vx": 0.10, "vy": 0.08, "yaw": 0.12}
 """Errors (m/s, m/s, rad/s) that have equal weight in the score of a validation."""
 
-VALIDATION_GRID = _measure.DEFAULT_GRID[::2]
-"""Commands of a validation."""
-
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
@@ -135,16 +132,18 @@ def validate(model: CMGModel) -> dict[str, float]:
     """Errors (RMSE) of a model's velocity over half of the evaluation's grid, and their score (smaller is better).
 
     Of a model with a root channel both velocities count, the root's and the one that its feet carry it at: a root that
-    glides over standing legs obeys every command.
+    glides over standing legs obeys every command. The fraction of commands under which it does not walk is added to
+    the score.
     """
     settings = _measure.Settings()
-    commands = np.asarray(VALIDATION_GRID, np.float32)
+    commands = _measure.default_grid(model)[::2]
     trajectory = _measure.generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
-    errors = _held.tracking(model, trajectory, commands, settings)["rmse"]
+    errors, gliding = _held.tracking(model, trajectory, commands, settings)["rmse"], 0.0
     if model.config.has_root:
-        feet = _gait.held(model, trajectory, commands, settings)["feet_rmse"]
-        errors = {name: float(np.sqrt((errors[name] ** 2 + feet[name] ** 2) / 2)) for name in errors}
-    return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()]))}
+        gait = _gait.held(model, trajectory, commands, settings)
+        errors = {name: float(np.sqrt((errors[name] ** 2 + gait["feet_rmse"][name] ** 2) / 2)) for name in errors}
+        gliding = gait["rows_that_do_not_walk"] / max(gait["rows_that_move"], 1)
+    return errors | {"score": float(np.mean([errors[name] / scale for name, scale in SCALE.items()])) + gliding}
 
 
 def _description(dataset: Dataset, config: TrainConfig, model_config: CMGConfig) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import numpy as np
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path
 from cmg_jax.commands import _sampler, _schedule, _smoother
-from cmg_jax.commands._sampler import CommandRange
 from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel, apply, expert_coefficients
 from cmg_jax.robot import _feet, _odometry, _root, _root_pose, split_frame
@@ -50,7 +49,8 @@ class Drive:
         if len({(model.config.fps, model.config.robot) for model in models}) > 1:
             raise InputError("the models differ in their frame rate or robot; show them one at a time")
         self.models, self.labels = list(models), tuple(labels)
-        low, high = self.command_range
+        self.command_range = _sampler.common_range([_sampler.trained_range(model) for model in models])
+        low, high, _ = self.command_range
         if (low >= high).any():
             raise InputError("the models' trained ranges have no command in common; show them one at a time")
         self.fps, self.robot = models[0].config.fps, models[0].config.robot
@@ -65,12 +65,6 @@ class Drive:
     def finished(self) -> bool:
         """Whether there is no next frame: the end of `commands` is reached."""
         return self.commands is not None and self.frame >= len(self.commands)
-
-    @property
-    def command_range(self) -> CommandRange:
-        """The range of commands that all models were trained on."""
-        low, high = zip(*map(_sampler.trained_range, self.models), strict=True)
-        return CommandRange(np.max(np.array(low), axis=0), np.min(np.array(high), axis=0))
 
     def set_smoothing(self, seconds: float) -> None:
         """Reach a new command after `seconds`. The current command is not changed."""
@@ -108,7 +102,7 @@ class Drive:
     def _next_command(self) -> np.ndarray:
         if self.commands is not None:
             return self.commands[min(self.frame, len(self.commands) - 1)]
-        target = jnp.asarray(self.target, jnp.float32)[None]
+        target = _sampler.within(self.command_range, self.target)[None]
         if self._smooth is None:
             self._command = _smoother.ramp(1).init(target)
         else:

@@ -237,7 +237,7 @@ class Page:
 def slider_bounds(trained: CommandRange) -> list[tuple[float, float]]:
     """Lowest and highest value of each slider: the multiples of its step within the trained range."""
     bounds = []
-    for low, high in zip(*trained, strict=True):
+    for low, high in zip(trained.low, trained.high, strict=True):
         inside = _round(np.ceil(low / SLIDER_STEP) * SLIDER_STEP), _round(np.floor(high / SLIDER_STEP) * SLIDER_STEP)
         bounds.append(inside if inside[0] < inside[1] else (float(low), float(high)))
     return bounds

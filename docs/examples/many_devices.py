@@ -21,7 +21,7 @@ def main(num_envs: int = 4096, steps: int = 100) -> np.ndarray:
     generator = sharded(cmg_jax.streaming(20), devices)
     # Each process has the commands of its own rows; a generator never needs those of another process.
     local_envs = num_envs // jax.process_count()
-    low, high = commands.trained_range(cmg_jax.default_model())
+    low, high, _ = commands.trained_range(cmg_jax.default_model())
     command = np.random.default_rng(jax.process_index()).uniform(low, high, (local_envs, 3)).astype(np.float32)
     command = shard_rows(command, devices)
 
