@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from cmg_jax import _array_files, _digests
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, files_in, first_line, require_parent
-from cmg_jax.model._model import CMGConfig, CMGModel, param_shapes
+from cmg_jax.model._model import CMGConfig, CMGModel, param_shapes, without_kernels
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import _saved
 
@@ -113,7 +113,7 @@ def default_model_path() -> Path:
 
 
 def _arrays(model: CMGModel) -> dict[str, Any]:
-    arrays = {"params": model.params, "stats": model.stats._asdict()}
+    arrays = {"params": without_kernels(model).params, "stats": model.stats._asdict()}
     return arrays if model.initial_motion is None else {**arrays, "initial_motion": model.initial_motion}
 
 
