@@ -69,8 +69,15 @@ def experts_layer(
         out_specs=pl.BlockSpec((tile.rows, tile.outputs), lambda row, out: (row, out)),
         compiler_params=triton.CompilerParams(num_warps=tile.warps, num_stages=tile.stages),
         interpret=interpret,
-        name="experts_layer",
+        name=f"experts_layer_{_label(kernel.dtype, precision)}",
     )(x, coefficients, kernel, bias)
+
+
+def _label(dtype: Any, precision: Precision) -> str:
+    """Of the products of a layer, in the names that profiles show."""
+    if dtype != jnp.float32:
+        return "half"
+    return "tf32" if precision == lax.DotAlgorithmPreset.TF32_TF32_F32 else "float32"
 
 
 def _experts_kernel(x, coefficients, kernel, bias, out, *, tile: Tile, activate: bool, precision: Precision) -> None:
