@@ -52,7 +52,7 @@ def add_options(parser: Any) -> None:
         nargs="+",
         choices=_rollout.MODES,
         metavar="NAME",
-        help=f"generators of the mode rollout: {', '.join(_rollout.MODES)} (default: all)",
+        help=f"generators of the modes rollout and gpu: {', '.join(_rollout.MODES)} (default: all; by mode)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.json", help="write all figures to this file, even if interrupted"
@@ -76,8 +76,8 @@ def run(
 ) -> None:
     if mode == "scaling" and envs:
         raise InputError("--envs: the sizes of --mode scaling are fixed, 512 to 8192")
-    if generators and mode != "rollout":
-        raise InputError("--generators requires --mode rollout")
+    if generators and mode not in ("rollout", "gpu"):
+        raise InputError("--generators requires --mode rollout or gpu")
     _check_targets(save, pictures, profile)
     if mode == "peers":
         _peers.require()
