@@ -53,6 +53,7 @@ FORMS = {
     "ratio": "time / plain float32|.3f",
     "error": "error rad|.1e",
     "compile_seconds": "compile s|.1f",
+    "failed": "does not run|s",
 }
 TILES = {
     "precision": "precision|s",
@@ -64,7 +65,12 @@ TILES = {
     "best": "best|s",
     "failed": "does not run|s",
 }
-NO_KERNELS = "kernels run on NVIDIA's GPUs alone: skipped on this platform"
+NO_KERNELS = (
+    "no NVIDIA GPU here: kernels are skipped, the rest is measured with few environments unless --envs is given"
+)
+SIZES_WITHOUT_GPU = (64,)
+FAILURES = (jax.errors.JaxRuntimeError, NotImplementedError, ValueError)
+"""What a program raises that a GPU has no room or no instructions for. The other figures are still of use."""
 
 
 def runs_kernels() -> bool:
@@ -96,30 +102,41 @@ def forms(
         arguments = _frames_of(model, num_envs)
         reference = compile_program(_rollout.network_steps(FRAMES), model, *arguments)
         expected = _joints_after(model, num_envs)
+
+        def plain(reference: Any = reference, arguments: Any = arguments) -> Any:
+            return reference.call(model, *arguments)
+
         for precision in PRECISIONS:
             changed = with_precision(model, precision)
             made = {"plain": changed} | ({"kernels": with_kernels(changed, interpret=interpret)} if kernels else {})
             for form, each in made.items():
-                program = compile_program(_rollout.network_steps(FRAMES), each, *arguments)
-                pairs = []
-                for repeat in range(repeats + 1):
-                    plain = seconds(lambda a=arguments, r=reference: r.call(model, *a))
-                    own = seconds(lambda a=arguments, p=program, m=each: p.call(m, *a))
-                    pairs += [(own, plain)] * (repeat > 0)  # the first call warms up
-                error = np.abs(_joints_after(each, num_envs) - expected).max()
-                rows.append(
-                    {
-                        "precision": precision,
-                        "form": form,
-                        "envs": num_envs,
-                        "frame_us": 1e6 * statistics.median(own for own, _ in pairs) / FRAMES,
-                        "ratio": statistics.median(own / plain for own, plain in pairs),
-                        "error": float(error),
-                        "compile_seconds": program.seconds,
-                    }
-                )
+                row = {"precision": precision, "form": form, "envs": num_envs}
+                rows.append(row | _time_of_form(each, arguments, expected, plain, repeats))
                 advance(1, section)
     return section
+
+
+def _time_of_form(
+    model: CMGModel,
+    arguments: tuple[jax.Array, jax.Array],
+    expected: np.ndarray,
+    plain: Callable[[], Any],
+    repeats: int,
+) -> dict[str, Any]:
+    """Columns of a form's row: error from `expected`, and time, alternately with that of `plain`."""
+    try:
+        error = np.abs(_joints_after(model, len(arguments[0])) - expected).max()
+        program = compile_program(_rollout.network_steps(FRAMES), model, *arguments)
+        pairs = [(seconds(lambda: program.call(model, *arguments)), seconds(plain)) for _ in range(repeats + 1)]
+    except FAILURES as failure:
+        return {"failed": _first_line(failure)}
+    own, ratios = zip(*((own, own / reference) for own, reference in pairs[1:]), strict=True)  # the first warms up
+    return {
+        "frame_us": 1e6 * statistics.median(own) / FRAMES,
+        "ratio": statistics.median(ratios),
+        "error": float(error),
+        "compile_seconds": program.seconds,
+    }
 
 
 def tiles(
@@ -180,17 +197,25 @@ def _time_of_tile(
         apart = np.abs(np.asarray(jax.jit(apply_normalized)(model, *arguments)) - expected).max()
         program = compile_program(_rollout.network_steps(FRAMES), model, *arguments)
         duration = median_seconds(lambda: program.call(model, *arguments), repeats)
-    except jax.errors.JaxRuntimeError as error:
-        return {"failed": str(error).strip().splitlines()[0][:80]}
+    except FAILURES as failure:
+        return {"failed": _first_line(failure)}
     return {"frame_us": 1e6 * duration / FRAMES, "apart": float(apart)}
 
 
 def rollouts(
     model: CMGModel, names: Sequence[str], sizes: Sequence[int], steps: int, repeats: int, advance: Advance
 ) -> Section:
-    """`_rollout.cost` of the model with kernels, relative to network steps with kernels."""
-    section = _rollout.cost(with_kernels(model), names, sizes, steps, repeats, advance)
-    return section._replace(name="rollout, kernels")
+    """`_rollout.cost` of the model with kernels, in their default tiles, relative to network steps with kernels."""
+    name = "rollout, kernels"
+    try:
+        section = _rollout.cost(with_kernels(model), names, sizes, steps, repeats, advance)
+    except FAILURES as failure:
+        return Section(name, {"failed": TILES["failed"]}, [{"failed": _first_line(failure)}])
+    return section._replace(name=name, notes=(*section.notes, "kernels in both, in their default tiles"))
+
+
+def _first_line(failure: Exception) -> str:
+    return next(iter(str(failure).strip().splitlines()), type(failure).__name__)[:80]
 
 
 def tile_parts() -> int:

@@ -77,6 +77,7 @@ def plan(
         parts = len(sizes) * _rollout.cases(names)
         return [Measurement(parts, lambda advance: _rollout.cost(model, names, sizes, steps, repeats, advance))]
     if mode == "gpu":
+        sizes = sizes if num_envs or _gpu.runs_kernels() else _gpu.SIZES_WITHOUT_GPU
         return _gpu_plan(model, tuple(generators or _gpu.GENERATORS), sizes, steps, repeats)
     return [Measurement(len(_memory.PEAK_CASES), lambda advance: _memory.peaks(sizes[0], steps, advance))]
 

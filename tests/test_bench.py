@@ -73,7 +73,7 @@ def test_gpu_runs_without_one_and_says_what_it_skips(tmp_path):
     options = ("--envs", 3, "--steps", 12, "--repeats", 1, "--generators", "streaming-20", "--save", "a.json")
     result = bench(tmp_path, "--mode", "gpu", *options)
     assert result.returncode == 0, result.stderr
-    assert "kernels run on NVIDIA's GPUs alone: skipped" in result.stdout
+    assert result.stdout.startswith("no NVIDIA GPU here: kernels are skipped")
     content = json.loads((tmp_path / "a.json").read_text())
     assert {"device", "jax", "cmg_jax"} <= set(content)
     tables = {table["name"]: table["rows"] for table in content["sections"]}
@@ -94,6 +94,17 @@ def test_kernels_and_tiles_are_compared_before_they_are_timed(monkeypatch):
     errors = {(row["precision"], row["form"]): row["error"] for row in section.rows}
     assert errors["float32", "plain"] == 0
     assert errors["float32", "kernels"] < 1e-5 < errors["float16", "kernels"]
+
+    def without_room(*arguments):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: shared memory\nmore of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_gpu.generation, "generate", without_room)
+        row = _gpu._time_of_form(model, _gpu._frames_of(model, 5), np.zeros(1), lambda: 0, 1)
+        assert row == {"failed": "RESOURCE_EXHAUSTED: shared memory"}
+        patch.setattr(_gpu._rollout, "cost", without_room)
+        section = _gpu.rollouts(model, ["streaming-20"], [5], 3, 1, lambda *_: None)
+        assert "RESOURCE_EXHAUSTED: shared memory" in _report.table_text(section)
 
     small, broken = Tile(64, 16, 32, 4, 2), Tile(64, 32, 32, 4, 2)
 

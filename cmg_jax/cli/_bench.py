@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bench import _measure, _peers, _plots, _report, _rollout
+from bench import _gpu, _measure, _peers, _plots, _report, _rollout
 from bench._measure import Section
 from bench._plan import MODES, plan
 from cmg_jax._errors import InputError
@@ -84,6 +84,8 @@ def run(
     measurements = plan(
         mode, _options.load_model(model), num_envs=envs, steps=steps, repeats=repeats, generators=generators
     )
+    if mode == "gpu" and not _gpu.runs_kernels():
+        print(_gpu.NO_KERNELS)
     machine = _measure.device()
     peak, bandwidth = _measure.matmul_peak(), _measure.bandwidth()
     print("  ".join(f"{key} {value}" for key, value in machine.items()))
