@@ -65,7 +65,7 @@ TILES = {
     "best": "best|s",
     "failed": "does not run|s",
 }
-NO_KERNELS = (
+NO_KERNELS = "no NVIDIA GPU here: kernels are skipped; few environments are measured unless --envs is given"
     "no NVIDIA GPU here: kernels are skipped, the rest is measured with few environments unless --envs is given"
 )
 SIZES_WITHOUT_GPU = (64,)

@@ -133,7 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
     jax.config.update("jax_platforms", "cpu")  # the plugin for CUDA is to compile, not to run
     if reason := missing():
-        parser.error(reason)
+        parser.exit(2, f"{parser.prog}: error: {reason}\n")
     print(table_text(table(cmg_jax.default_model(), arguments.programs, arguments.envs, arguments.gpu)))
 
 
