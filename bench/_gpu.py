@@ -66,8 +66,6 @@ TILES = {
     "failed": "does not run|s",
 }
 NO_KERNELS = "no NVIDIA GPU here: kernels are skipped; few environments are measured unless --envs is given"
-    "no NVIDIA GPU here: kernels are skipped, the rest is measured with few environments unless --envs is given"
-)
 SIZES_WITHOUT_GPU = (64,)
 FAILURES = (jax.errors.JaxRuntimeError, NotImplementedError, ValueError)
 """What a program raises that a GPU has no room or no instructions for. The other figures are still of use."""

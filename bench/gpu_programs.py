@@ -11,7 +11,6 @@ programs only step; the others reset and change commands too, as in `cmg-jax ben
 
 import argparse
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +23,6 @@ from bench._gpu_compiler import GPUS, Program, compile_for_gpu, missing
 from bench._measure import Section
 from bench._report import table_text
 from cmg_jax._errors import InputError
-from cmg_jax.cli._program import run
 from cmg_jax.generators import _motion_bank
 from cmg_jax.model import with_kernels, with_precision
 from cmg_jax.model._model import CMGModel
