@@ -7,7 +7,10 @@ whether a conditional and a loop without a known trip count go on: it waits for 
 import re
 from collections.abc import Iterator
 from itertools import accumulate
+from math import prod
 from typing import NamedTuple
+
+from bench._roofline import Work
 
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4}
 BYTES |= {"f64": 8, "s64": 8, "u64": 8}
@@ -45,6 +48,7 @@ class Costs(NamedTuple):
     open_loops: int  # without a known trip count
     reads_quiet: int  # by the host, where no conditional or loop without a known trip count does anything
     reads_busy: int  # where each of them runs once
+    work: list[Work]  # of each kernel
 
 
 def loop_costs(text: str) -> Costs:
@@ -58,6 +62,7 @@ def loop_costs(text: str) -> Costs:
 def _costs(computations: dict[str, list[Instruction]], name: str) -> Costs:
     kernels = conditionals = open_loops = quiet = busy = 0
     megabytes = copies = largest = 0.0
+    work: list[Work] = []
     body = computations[name]
     shapes = {step.name: step.shape for step in body}
     for step in body:
@@ -80,14 +85,16 @@ def _costs(computations: dict[str, list[Instruction]], name: str) -> Costs:
                 busy += turns * inside
                 kernels += turns * sum(part.kernels for part in parts)
                 megabytes += turns * sum(part.megabytes for part in parts)
+                work += turns * [kernel for part in parts for kernel in part.work]
             continue
         kernels += 1
         fused = computations[step.called("calls")[0]] if step.operation == "fusion" else None
         read, written = _traffic(step, shapes, fused)
         megabytes += (read + written) / 1e6
+        work.append(Work(read + written, *_products(step, shapes, fused)))
         if _is_copy(step, fused):
             copies, largest = copies + written / 1e6, max(largest, written / 1e6)
-    return Costs(kernels, megabytes, copies, largest, conditionals, open_loops, quiet, busy)
+    return Costs(kernels, megabytes, copies, largest, conditionals, open_loops, quiet, busy, work)
 
 
 def _is_copy(step: Instruction, fused: list[Instruction] | None) -> bool:
@@ -135,6 +142,32 @@ def _traffic(step: Instruction, shapes: dict[str, str], fused: list[Instruction]
     return read, written
 
 
+def _products(step: Instruction, shapes: dict[str, str], fused: list[Instruction] | None) -> tuple[int, str]:
+    """Operations of a kernel's products, and their precision."""
+    if step.operation == "custom-call" and "pallas_call" in step.attributes:
+        # Every row meets every weight once; a weight is what has no rows.
+        rows, *others = (_sizes(shapes[name]) for name in step.operands)
+        weights = sum(prod(sizes) for sizes in others if len(sizes) > 1 and sizes[0] != rows[0])
+        named = re.search(r"experts_layer_(\w+)/", step.attributes)
+        return 2 * rows[0] * weights, named[1] if named else "float32"
+    operations, precision = 0, "float32"
+    shapes = {one.name: one.shape for one in fused} if fused else shapes
+    for product in (one for one in fused or [step] if one.operation == "dot"):
+        left = _sizes(shapes[product.operands[0]])
+        summed = [left[int(axis)] for axis in re.findall(r"\d+", product.attributes.partition("rhs")[0])]
+        operations += 2 * prod(_sizes(product.shape)) * prod(summed)
+        if shapes[product.operands[0]].startswith(("f16", "bf16")):
+            precision = "half"
+        elif "dot_tf32_tf32_f32," in product.attributes:
+            precision = "tf32"
+    return operations, precision
+
+
+def _sizes(shape: str) -> list[int]:
+    """Of the axes of an array."""
+    return [int(size) for size in re.findall(r"\d+", shape.partition("[")[2].partition("]")[0])]
+
+
 def _turns(loop: Instruction) -> int | None:
     known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes)
     return int(known[1]) if known else None
@@ -142,13 +175,8 @@ def _turns(loop: Instruction) -> int | None:
 
 def _size(shape: str) -> int:
     """Bytes of an array, or of all arrays of a tuple."""
-    total = 0
-    for dtype, sizes in re.findall(r"(\w+)\[([\d,]*)\]", shape):
-        count = BYTES.get(dtype, 0)
-        for size in filter(None, sizes.split(",")):
-            count *= int(size)
-        total += count
-    return total
+    arrays = re.findall(r"(\w+\[[\d,]*\])", shape)
+    return sum(BYTES.get(array.partition("[")[0], 0) * prod(_sizes(array)) for array in arrays)
 
 
 def _computations(text: str) -> dict[str, list[Instruction]]:

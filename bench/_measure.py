@@ -1,8 +1,13 @@
 """Times, peak rates and inputs that all benchmarks share."""
 
+import functools
+import importlib.metadata
 import os
 import platform
+import re
+import shutil
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -13,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cmg_jax._version import __version__
 from cmg_jax.commands import _sampler
 from cmg_jax.generators._base import first_frames
 from cmg_jax.model._model import CMGConfig, CMGModel
@@ -80,11 +86,11 @@ def in_turn(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -
 
 
 def matmul_peak(repeats: int = 3) -> float:
-    """Best rate [FLOP/s] of square float32 products, the median of repeats for each size."""
+    """Best rate [FLOP/s] of square products in full float32, the median of repeats for each size."""
     rates = []
     for size in PEAK_SIZES:
         a = jax.random.normal(jax.random.key(size), (size, size))
-        product = jax.jit(jnp.matmul)
+        product = jax.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
         rates.append(2 * size**3 / median_seconds(lambda product=product, a=a: product(a, a), repeats))
     return max(rates)
 
@@ -127,13 +133,32 @@ def device() -> dict[str, Any]:
     """The machine and the versions that figures belong to."""
     first = jax.devices()[0]
     return {
+        "cmg_jax": __version__,
         "device": _processor() if first.platform == "cpu" else first.device_kind,
         "cores": cores(),
         "devices": len(jax.devices()),
         "platform": first.platform,
         "jax": jax.__version__,
         "python": platform.python_version(),
+        **(_gpu_versions() if first.platform == "gpu" else {}),
     }
+
+
+def _gpu_versions() -> dict[str, Any]:
+    """What the figures of a GPU depend on beside the device: its driver, jax's CUDA and the flags of XLA."""
+    first = jax.devices()[0]
+    versions = {"runtime": first.client.platform_version, "compute_capability": first.compute_capability}
+    versions["xla_flags"] = os.environ.get("XLA_FLAGS", "")
+    versions |= {
+        wheel.metadata["Name"]: wheel.version
+        for wheel in importlib.metadata.distributions()
+        if re.match(r"jaxlib|jax-cuda|jax-rocm|nvidia-", wheel.metadata["Name"] or "")
+    }
+    if program := shutil.which("nvidia-smi"):
+        command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+        report = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        versions["driver"] = next(iter(report.stdout.split()), "")
+    return versions
 
 
 def cores() -> int:

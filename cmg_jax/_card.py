@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from cmg_jax.commands._components import COMMAND_LABELS
-from cmg_jax.model._model import CMGModel
+from cmg_jax.model._model import CMGModel, without_kernels
 from cmg_jax.robot import Robot
 from cmg_jax.robot._frame import describe
 
@@ -14,7 +14,7 @@ from cmg_jax.robot._frame import describe
 def card(model: CMGModel, path: Path) -> str:
     """A description of a model in lines of text."""
     config, stats = model.config, model.stats
-    weights = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    weights = sum(leaf.size for leaf in jax.tree.leaves(without_kernels(model).params))
     widths = (config.motion_dim + config.command_dim, *config.hidden_dims, config.motion_dim)
     lines = [
         ("model", str(path)),

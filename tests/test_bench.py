@@ -3,14 +3,16 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bench import _measure, _report
+from bench import _gpu, _measure, _report
 from bench._measure import Section
-from cmg_jax.model import _networks
+from cmg_jax.model import Tile, _networks
 from cmg_jax.model._networks import CMG
 from tests.conftest import refused_line, run_program
+from tests.test_kernels import random_model
 
 
 def bench(tmp_path, *arguments):
@@ -65,6 +67,58 @@ def test_rollout_names_its_bars(tmp_path):
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines() if "streaming-20" in line]
     assert [line[1] for line in lines] == ["no", "yes"]
+
+
+def test_gpu_runs_without_one_and_says_what_it_skips(tmp_path):
+    options = ("--envs", 3, "--steps", 12, "--repeats", 1, "--generators", "streaming-20", "--save", "a.json")
+    result = bench(tmp_path, "--mode", "gpu", *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("no NVIDIA GPU here: kernels are skipped")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert {"device", "jax", "cmg_jax"} <= set(content)
+    tables = {table["name"]: table["rows"] for table in content["sections"]}
+    assert set(tables) == {"precisions", "rollout", "modes"}
+    errors = {row["precision"]: row["error"] for row in tables["precisions"]}
+    assert errors["float32"] == 0 < errors["float16"] < errors["bfloat16"]
+    assert [row["events"] for row in tables["rollout"]] == ["no", "yes"]
+
+
+def test_kernels_and_tiles_are_compared_before_they_are_timed(monkeypatch):
+    model = random_model(2, (7,), (9,)).replace(initial_motion=jnp.zeros((1, 6)))
+    for name, value in {"PRECISIONS": ("float32", "float16"), "FRAMES": 3, "ERROR_FRAMES": 5}.items():
+        monkeypatch.setattr(_gpu, name, value)
+    done = []
+    section = _gpu.forms(model, (5,), 1, lambda part, _=None: done.append(part), kernels=True, interpret=True)
+    assert [row["form"] for row in section.rows] == ["plain", "kernels"] * 2
+    assert sum(done) == 4
+    errors = {(row["precision"], row["form"]): row["error"] for row in section.rows}
+    assert errors["float32", "plain"] == 0
+    assert errors["float32", "kernels"] < 1e-5 < errors["float16", "kernels"]
+
+    def without_room(*arguments):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: shared memory\nmore of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_gpu.generation, "generate", without_room)
+        row = _gpu._time_of_form(model, _gpu._frames_of(model, 5), np.zeros(1), lambda: 0, 1)
+        assert row == {"failed": "RESOURCE_EXHAUSTED: shared memory"}
+        patch.setattr(_gpu._rollout, "cost", without_room)
+        section = _gpu.rollouts(model, ["streaming-20"], [5], 3, 1, lambda *_: None)
+        assert "RESOURCE_EXHAUSTED: shared memory" in _report.table_text(section)
+
+    small, broken = Tile(64, 16, 32, 4, 2), Tile(64, 32, 32, 4, 2)
+
+    def time_of(model, *arguments, original=_gpu._time_of_tile):
+        if model.kernels.tiles[-1] == broken:
+            return {"failed": "no room"}
+        return original(model, *arguments)
+
+    monkeypatch.setattr(_gpu, "_time_of_tile", time_of)
+    section = _gpu.tiles(model, 5, 1, lambda *_: None, wide=[small], last=[broken, small], interpret=True)
+    assert len(section.rows) == 6
+    assert [row.get("best") for row in section.rows] == ["yes", None, "yes"] * 2
+    assert section.rows[1]["failed"] == "no room"
+    assert section.notes[0] == f"float32: with_kernels(model, tiles=[{', '.join([str(tuple(small))] * 2)}])"
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ NAMES = {
         realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
     """,
     "cmg_jax.model": """
-        CMG CMGConfig CMGModel MotionBank MotionStats Precision apply apply_normalized default_model
+        CMG CMGConfig CMGModel MotionBank MotionStats Precision Tile apply apply_normalized default_model
         default_model_path denormalize_command denormalize_motion expert_coefficients load normalize_command
-        normalize_motion param_shapes save with_precision
+        normalize_motion param_shapes save with_kernels with_precision without_kernels
     """,
     "cmg_jax.motion_files": """
         FORMATS ROOTS SUFFIXES Assume Check Clip Inspection Motion MotionFileError Note Reading format_name inspect

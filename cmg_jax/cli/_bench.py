@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bench import _measure, _peers, _plots, _report, _rollout
+from bench import _gpu, _measure, _peers, _plots, _report, _rollout
 from bench._measure import Section
 from bench._plan import MODES, plan
 from cmg_jax._errors import InputError
@@ -52,7 +52,7 @@ def add_options(parser: Any) -> None:
         nargs="+",
         choices=_rollout.MODES,
         metavar="NAME",
-        help=f"generators of the mode rollout: {', '.join(_rollout.MODES)} (default: all)",
+        help=f"generators of the modes rollout and gpu: {', '.join(_rollout.MODES)} (default: all; by mode)",
     )
     parser.add_argument(
         "--save", type=Path, metavar="FILE.json", help="write all figures to this file, even if interrupted"
@@ -76,14 +76,16 @@ def run(
 ) -> None:
     if mode == "scaling" and envs:
         raise InputError("--envs: the sizes of --mode scaling are fixed, 512 to 8192")
-    if generators and mode != "rollout":
-        raise InputError("--generators requires --mode rollout")
+    if generators and mode not in ("rollout", "gpu"):
+        raise InputError("--generators requires --mode rollout or gpu")
     _check_targets(save, pictures, profile)
     if mode == "peers":
         _peers.require()
     measurements = plan(
         mode, _options.load_model(model), num_envs=envs, steps=steps, repeats=repeats, generators=generators
     )
+    if mode == "gpu" and not _gpu.runs_kernels():
+        print(_gpu.NO_KERNELS)
     machine = _measure.device()
     peak, bandwidth = _measure.matmul_peak(), _measure.bandwidth()
     print("  ".join(f"{key} {value}" for key, value in machine.items()))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.model._model import CMGModel
+from cmg_jax.model._model import CMGModel, without_kernels
 from cmg_jax.model._networks import unpack_experts
 
 OPSET = 17
@@ -29,6 +29,7 @@ def onnx_model(model: CMGModel, *, physical: bool = False) -> Any:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError:
         raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[export]'") from None
+    model = without_kernels(model)
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
         raise InputError("only models in float32 become ONNX graphs; export the model as it was loaded")
     config, params, stats = model.config, model.params, model.stats

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import export, lax
 
 from cmg_jax._errors import InputError
-from cmg_jax.model._model import CMGModel, apply
+from cmg_jax.model._model import CMGModel, apply, without_kernels
 from cmg_jax.model._networks import for_any_platform
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -24,6 +24,7 @@ def stablehlo(model: CMGModel, *, num_frames: int | None = None) -> export.Expor
     """
     if num_frames is not None and num_frames < 1:
         raise InputError(f"steps {num_frames}: at least one is needed")
+    model = without_kernels(model)
     (rows,) = export.symbolic_shape("b")
     sizes = (rows, model.config.command_dim) if num_frames is None else (rows, num_frames, model.config.command_dim)
     motion = jax.ShapeDtypeStruct((rows, model.config.motion_dim), jnp.float32)

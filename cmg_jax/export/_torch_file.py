@@ -14,7 +14,7 @@ import numpy as np
 
 from cmg_jax import pickles
 from cmg_jax._errors import InputError
-from cmg_jax.model._model import CMGModel
+from cmg_jax.model._model import CMGModel, without_kernels
 from cmg_jax.model._networks import unpack_experts
 
 ALIGNMENT = 64
@@ -27,6 +27,7 @@ def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
     Raises:
       InputError: the model is in lower precision.
     """
+    model = without_kernels(model)
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
         raise InputError("only models in float32 become PyTorch files; export the model as it was loaded")
     out: dict[str, np.ndarray] = {}

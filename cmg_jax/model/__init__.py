@@ -1,4 +1,4 @@
-"""The model: its network, its units, its files and its precision.
+"""The model: its network, its units, its files, its precision and its kernels.
 
     import cmg_jax
     from cmg_jax.model import with_precision
@@ -10,6 +10,7 @@ ends in `_normalized`.
 """
 
 from cmg_jax.model._checkpoint import default_model, default_model_path, load, save
+from cmg_jax.model._kernels import with_kernels
 from cmg_jax.model._model import (
     CMGConfig,
     CMGModel,
@@ -18,6 +19,7 @@ from cmg_jax.model._model import (
     apply_normalized,
     expert_coefficients,
     param_shapes,
+    without_kernels,
 )
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import (
@@ -27,6 +29,7 @@ from cmg_jax.model._normalization import (
     normalize_command,
     normalize_motion,
 )
+from cmg_jax.model._padding import Tile
 from cmg_jax.model._precision import Precision, with_precision
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "MotionBank",
     "MotionStats",
     "Precision",
+    "Tile",
     "apply",
     "apply_normalized",
     "default_model",
@@ -48,5 +52,7 @@ __all__ = [
     "normalize_motion",
     "param_shapes",
     "save",
+    "with_kernels",
     "with_precision",
+    "without_kernels",
 ]

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from cmg_jax import _array_files, _digests
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, files_in, first_line, require_parent
-from cmg_jax.model._model import CMGConfig, CMGModel, param_shapes
+from cmg_jax.model._model import CMGConfig, CMGModel, param_shapes, without_kernels
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import _saved
 
@@ -114,7 +114,7 @@ def default_model_path() -> Path:
 
 def _arrays(model: CMGModel) -> dict[str, Any]:
     stats = {name: array for name, array in model.stats._asdict().items() if array is not None}
-    arrays = {"params": model.params, "stats": stats}
+    arrays = {"params": without_kernels(model).params, "stats": stats}
     return arrays if model.initial_motion is None else {**arrays, "initial_motion": model.initial_motion}
 
 

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
-from cmg_jax.model import _normalization
+from cmg_jax.model import _normalization, _padding
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import MotionStats
+from cmg_jax.model._padding import Kernels
 from cmg_jax.robot import FramePart, Robot, _frame, frame_parts
 
 
@@ -113,13 +115,15 @@ class CMGModel:
     """
 
     params: Any
-    """Parameters of `config.network`."""
+    """Parameters of `config.network`; padded if there are `kernels`."""
     stats: MotionStats
     initial_motion: Float[Array, "N D"] | None
     """A pool of frames that a motion may start from; None if the checkpoint had none."""
     config: CMGConfig
     bank: MotionBank | None = None
     """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
+    kernels: Kernels | None = None
+    """How the network runs as kernels on a GPU. `with_kernels` sets it; `save` leaves it out."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -138,7 +142,18 @@ class CMGModel:
         return cls(config=config, **dict(zip(_CHILDREN, children, strict=True)))
 
 
-_CHILDREN = ("params", "stats", "initial_motion", "bank")
+_CHILDREN = ("params", "stats", "initial_motion", "bank", "kernels")
+
+
+def without_kernels(model: CMGModel) -> CMGModel:
+    """The model that `with_kernels` was given: parameters without padding. One without kernels is returned as it is."""
+    if model.kernels is None:
+        return model
+    config = model.config
+    inputs = config.motion_dim + config.command_dim
+    gate_sizes = (inputs, *config.gate_dims, config.num_experts)
+    params = _padding.unpad(model.params, gate_sizes, (inputs, *config.hidden_dims, config.motion_dim))
+    return model.replace(params=params, kernels=None)
 
 
 def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... D"]:
@@ -165,13 +180,46 @@ def apply_normalized(
     model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
+    if model.kernels is not None:
+        return _fused(model, jnp.asarray(motion), jnp.asarray(command))
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
+
+
+def _fused(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
+    """`apply_normalized` as kernels where they can run. Its gradients are those of the model without kernels."""
+    from cmg_jax.model import _pallas  # Pallas takes a moment to import
+
+    kernels = model.kernels
+    assert kernels is not None
+
+    def on_gpu(params: Any, motion: jax.Array, command: jax.Array) -> jax.Array:
+        x = jnp.concatenate([motion, command], axis=-1)
+        x = x.reshape(-1, x.shape[-1])
+        x = jnp.pad(x, ((0, 0), (0, _padding.up_to(_padding.FEATURES, x.shape[1]) - x.shape[1])))
+        frame = _pallas.network(params, x, kernels.tiles, interpret=kernels.interpret)
+        return frame[:, : motion.shape[-1]].reshape(motion.shape)
+
+    def elsewhere(params: Any, motion: jax.Array, command: jax.Array) -> jax.Array:
+        return apply_normalized(without_kernels(model.replace(params=params)), motion, command)
+
+    @jax.custom_vjp
+    def frame(*arguments: Any) -> jax.Array:
+        if kernels.interpret:
+            return on_gpu(*arguments)
+        return lax.platform_dependent(*arguments, cuda=on_gpu, default=elsewhere)
+
+    def backward(arguments: Any, gradient: jax.Array) -> Any:
+        return jax.vjp(elsewhere, *arguments)[1](gradient)
+
+    frame.defvjp(lambda *arguments: (frame(*arguments), arguments), backward)
+    return frame(model.params, motion, command)
 
 
 def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
     """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
+    model = without_kernels(model)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
         {"params": model.params},
         _normalization.normalize_motion(model.stats, motion),

@@ -31,10 +31,12 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
       precision: "float32" returns an equal model.
 
     Raises:
-      InputError: an unknown precision, or a model that is not in float32.
+      InputError: an unknown precision, or a model that is not in float32 or has kernels.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is not one of {', '.join(get_args(Precision))}")
+    if model.kernels is not None:
+        raise InputError("the model has kernels; change the precision first, then call with_kernels")
     params = dict(model.params)
     for name, layer in model.params.items():
         if name == "gating":

@@ -25,7 +25,7 @@ from cmg_jax._blocks import CPU_BLOCK_ROWS
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, first_line
 from cmg_jax._version import __version__
-from cmg_jax.model._model import CMGModel
+from cmg_jax.model._model import CMGModel, without_kernels
 from cmg_jax.robot._frame import has_root
 
 FORMAT = "cmg_jax motion store 1"
@@ -133,6 +133,7 @@ class MotionStore(NamedTuple):
 
 def fingerprint(model: CMGModel) -> str:
     """A digest of all arrays of a model."""
+    model = without_kernels(model)
     return _digests.of_arrays((model.params, model.stats, model.initial_motion))
 
 

@@ -29,7 +29,7 @@ from cmg_jax.data._dataset import Dataset
 from cmg_jax.data._windows import make_windows
 from cmg_jax.evaluation import _gait, _held, _measure
 from cmg_jax.model import _checkpoint
-from cmg_jax.model._model import CMGConfig, CMGModel
+from cmg_jax.model._model import CMGConfig, CMGModel, without_kernels
 from cmg_jax.robot import _saved
 from cmg_jax.training import _trainer
 from cmg_jax.training._checkpoints import Checkpoints
@@ -95,7 +95,11 @@ def train(
     _open(directory, _description(dataset, config, model_config), resume)
     mesh = _mesh(config.batch_size)
     functions = _trainer.make_trainer(config, model_config, stats, mesh)
-    first = _trainer.initial_params(model_config, jax.random.key(config.seed)) if initial is None else initial.params
+    first = (
+        _trainer.initial_params(model_config, jax.random.key(config.seed))
+        if initial is None
+        else without_kernels(initial).params
+    )
     frames, windows = _trainer.replicate((_trainer.to_device(dataset), windows), mesh)
     with clear_write_errors(directory), Checkpoints(directory, options.keep) as checkpoints:
         state = checkpoints.restore(functions.init(first))
