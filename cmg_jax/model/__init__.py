@@ -10,6 +10,8 @@ ends in `_normalized`.
 """
 
 from cmg_jax.model._checkpoint import default_model, default_model_path, load, save
+from cmg_jax.model._library import MotionLibrary
+from cmg_jax.model._library_model import model_of_library, with_library
 from cmg_jax.model._model import (
     CMGConfig,
     CMGModel,
@@ -34,6 +36,7 @@ __all__ = [
     "CMGConfig",
     "CMGModel",
     "MotionBank",
+    "MotionLibrary",
     "MotionStats",
     "Precision",
     "apply",
@@ -44,9 +47,11 @@ __all__ = [
     "denormalize_motion",
     "expert_coefficients",
     "load",
+    "model_of_library",
     "normalize_command",
     "normalize_motion",
     "param_shapes",
     "save",
+    "with_library",
     "with_precision",
 ]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.model import _normalization
+from cmg_jax.model._library import MotionLibrary
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.robot import FramePart, Robot, _frame, frame_parts
@@ -120,6 +121,8 @@ class CMGModel:
     config: CMGConfig
     bank: MotionBank | None = None
     """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
+    library: MotionLibrary | None = None
+    """Clips that `matching` plays. `with_library(model, library)` sets it; `save` leaves it out."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -138,7 +141,7 @@ class CMGModel:
         return cls(config=config, **dict(zip(_CHILDREN, children, strict=True)))
 
 
-_CHILDREN = ("params", "stats", "initial_motion", "bank")
+_CHILDREN = ("params", "stats", "initial_motion", "bank", "library")
 
 
 def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... D"]:
@@ -165,6 +168,8 @@ def apply_normalized(
     model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
+    if not model.params:
+        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
