@@ -65,13 +65,17 @@ def build_library(
     weights = weights or FeatureWeights()
     fps, robot = dataset.fps, dataset.robot
     joints, limits = robot.num_joints, _clip.limits(robot, least_height, most_lean)
-    parts = []
-    for first, end in dataset.clip_edges():
-        frames, command = dataset.motion[first:end], dataset.command[first:end]
-        if end - first < 3:
-            continue
-        mirrored = np.asarray(mirror_motion(frames, robot)), np.asarray(mirror_command(command))
-        parts += [_clip.describe(*pair, robot, fps, limits) for pair in ((frames, command), mirrored)]
+    mirrored = np.asarray(mirror_motion(dataset.motion, robot)), np.asarray(mirror_command(dataset.command))
+    sides = [
+        (frames, command, _clip.sole_points(frames, robot))
+        for frames, command in ((dataset.motion, dataset.command), mirrored)
+    ]
+    parts = [
+        _clip.describe(*(array[first:end] for array in side), joints, fps, limits)
+        for first, end in dataset.clip_edges()
+        if end - first >= 3
+        for side in sides
+    ]
     if not any(part.allowed.any() for part in parts):
         raise InputError(
             f"no clip of the data set can be played for {FUTURE_SECONDS[-1]:g} s from any frame: it has "

@@ -9,7 +9,7 @@ import numpy as np
 
 from cmg_jax.data import LEFT, RIGHT
 from cmg_jax.model._library import future_frames
-from cmg_jax.robot import Robot, _root, integrate_command, root_motion, split_frame
+from cmg_jax.robot import Robot, _root, root_motion, split_frame
 from cmg_jax.robot._frame import MotionFrame
 
 AIR_HEIGHT = 0.035
@@ -62,11 +62,11 @@ def limits(robot: Robot, least_height: float, most_lean: float) -> Limits:
     return Limits(least_height * height, 1.17 * height, most_lean)
 
 
-def describe(frames: np.ndarray, command: np.ndarray, robot: Robot, fps: float, limit: Limits) -> Described:
-    """All arrays of a clip of 3 frames or more."""
-    joints = robot.num_joints
-    points = _soles(frames, robot)  # [T, 2, P, 3]
-    soles = points.mean(axis=2)
+def describe(
+    frames: np.ndarray, command: np.ndarray, points: np.ndarray, joints: int, fps: float, limit: Limits
+) -> Described:
+    """All arrays of a clip of 3 frames or more, whose soles have points [T, 2, P, 3] in the heading frame."""
+    soles = points.mean(axis=2, dtype=np.float64)
     height, gravity, velocity, yaw_rate = np.split(frames[:, 2 * joints :].astype(np.float64), [1, 3, 5], axis=-1)
     moving = np.gradient(soles, 1 / fps, axis=0)
     in_world = moving.copy()
@@ -107,12 +107,12 @@ def smooth(values: np.ndarray, frames: float) -> np.ndarray:
     return out.reshape(values.shape)
 
 
-def _soles(frames: np.ndarray, robot: Robot) -> np.ndarray:
-    """Points of the soles [T, 2, P, 3] in the heading frame; clips are padded, so that few lengths are compiled."""
-    size = 4096
+def sole_points(frames: np.ndarray, robot: Robot) -> np.ndarray:
+    """Points of the soles [N, 2, P, 3] of frames [N, D] in their heading frames, in bounded memory."""
+    size = 8192
     padded = np.concatenate([frames, np.repeat(frames[-1:], -len(frames) % size, axis=0)]).astype(np.float32)
     blocks = [np.asarray(_block_soles(block, robot)) for block in padded.reshape(-1, size, frames.shape[-1])]
-    return np.concatenate(blocks)[: len(frames)].astype(np.float64)
+    return np.concatenate(blocks)[: len(frames)]
 
 
 @partial(jax.jit, static_argnums=1)
@@ -123,7 +123,11 @@ def _block_soles(frames: jax.Array, robot: Robot) -> jax.Array:
 def _future(planar: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
     """Path [T, 3, 2] m and heading [T, 3, 2], cosine and sine, at the times of `FUTURE_SECONDS`, in the smoothed heading
     of each frame. Beyond the end of a clip its last frame counts."""
-    path, yaw = (np.asarray(array, np.float64) for array in integrate_command(jnp.asarray(planar[1:]), fps))
+    yaw = np.cumsum(planar[:, 2]) / fps
+    half_way = yaw - planar[:, 2] / (2 * fps)  # a chord of an arc; short ones are as long as their arcs
+    cos, sin = np.cos(half_way), np.sin(half_way)
+    path = np.cumsum(np.stack([cos * planar[:, 0] - sin * planar[:, 1], sin * planar[:, 0] + cos * planar[:, 1]], 1), 0)
+    path = path / fps
     yaw, path = smooth(yaw, YAW_SECONDS * fps), smooth(path, PATH_SECONDS * fps)
     now = np.arange(len(planar))
     then = np.minimum(now[:, None] + np.array(future_frames(fps)), len(planar) - 1)
