@@ -1,7 +1,7 @@
 """Generators: reference motion for a batch of environments, one frame a step.
 
-A mode (`pregenerated`, `realtime`, `streaming`, `replay`, `matching`) or a wrapper around one (`on_tick`, `mirrored`, `guarded`,
-`sharded`) gives a `Generator`, a tuple of pure functions; `help(generator.reset)` says what each one takes.
+A mode (`pregenerated`, `realtime`, `streaming`, `replay`, `matching`) or a wrapper around one (`on_tick`, `mirrored`,
+`guarded`, `sharded`) gives a `Generator`, a tuple of pure functions; `help(generator.reset)` says what each one takes.
 
     import jax
     import jax.numpy as jnp

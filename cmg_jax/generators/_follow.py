@@ -204,7 +204,7 @@ def _avoid(standing: jax.Array, command: jax.Array) -> jax.Array:
     limits = jnp.array(WANTS_TO_MOVE, jnp.float32)
     starts = standing & (jnp.abs(command) > limits[None]).any(axis=-1)
     left = command[:, 1] > LEFTWARD
-    return jnp.stack([starts & ~left, starts & left], axis=-1) * WRONG_FOOT
+    return jnp.where(jnp.stack([starts & ~left, starts & left], axis=-1), WRONG_FOOT, 0.0)
 
 
 def _ahead(

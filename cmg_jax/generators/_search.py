@@ -1,4 +1,4 @@
-"""The search of motion matching: for each row, the frame of a library that continues its pose and goes where it should."""
+"""The search of motion matching: the frame of a library that continues a row's pose and goes where the row should."""
 
 import jax
 import jax.numpy as jnp

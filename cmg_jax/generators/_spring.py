@@ -1,7 +1,7 @@
 """Critically damped springs in closed form, exact for any time step.
 
-For x'' = -2 y x' - y^2 x, with y = 2 ln 2 / half_life, x(t) = exp(-y t) (x + (x' + y x) t): D. Holden, "Spring-It-On: The
-Game Developer's Spring-Roll-Call" (2021), https://theorangeduck.com/page/spring-roll-call. Decaying offsets between
+For x'' = -2 y x' - y^2 x, with y = 2 ln 2 / half_life, x(t) = exp(-y t) (x + (x' + y x) t): D. Holden, "Spring-It-On:
+The Game Developer's Spring-Roll-Call" (2021), https://theorangeduck.com/page/spring-roll-call. Decaying offsets between
 two motions this way is inertialization: D. Bollo, "Inertialization: High-Performance Animation Transitions in Gears of
 War", GDC 2018.
 """

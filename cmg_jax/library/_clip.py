@@ -121,8 +121,8 @@ def _block_soles(frames: jax.Array, robot: Robot) -> jax.Array:
 
 
 def _future(planar: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Path [T, 3, 2] m and heading [T, 3, 2], cosine and sine, at the times of `FUTURE_SECONDS`, in the smoothed heading
-    of each frame. Beyond the end of a clip its last frame counts."""
+    """Path [T, 3, 2] m and heading [T, 3, 2], cosine and sine, at the times of `FUTURE_SECONDS`, in the smoothed
+    heading of each frame. Beyond the end of a clip its last frame counts."""
     yaw = np.cumsum(planar[:, 2]) / fps
     half_way = yaw - planar[:, 2] / (2 * fps)  # a chord of an arc; short ones are as long as their arcs
     cos, sin = np.cos(half_way), np.sin(half_way)

@@ -5,6 +5,7 @@ one motion.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -179,7 +180,7 @@ def walked_labels(motion: np.ndarray, command: np.ndarray, num_joints: int, fps:
     changes = np.flatnonzero((np.diff(command, axis=0) != 0).any(axis=-1)) + 1
     edges = [0, *changes.tolist(), len(command)]
     settle, margin = round(SETTLE_SECONDS * fps), round(PATH_SECONDS * fps)
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         if end - begin >= LEAST_SECONDS * fps and command[begin].any():
             label[begin:end] = walked[begin + settle : end - margin].mean(axis=0)
     return label
