@@ -40,9 +40,9 @@ NAMES = {
     """,
     "cmg_jax.generators": """
         CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MatchingState
-        MirroredState MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn TickState at_time
-        build_bank compilation_cache compile_ahead generate_sharded guarded matching mesh mirrored on_tick pregenerated
-        realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
+        MirroredState MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn
+        TickState at_time build_bank compilation_cache compile_ahead generate_sharded guarded matching mesh mirrored
+        on_tick pregenerated realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
     """,
     "cmg_jax.library": """
         FeatureWeights RolloutOptions beyond_library build_library nearest_command rollouts walked_velocity

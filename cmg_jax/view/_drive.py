@@ -96,12 +96,12 @@ class Drive:
         self.frame += 1
         poses = []
         for index, model in enumerate(self.models):
-            motion, place = self._motions[index], self._places[index]
-            if model.library is None:
+            motion, place, state = self._motions[index], self._places[index], self._states[index]
+            if state is None:
                 self._motions[index], shown, gate = _advance(model, motion, place, jnp.asarray(command)[None])
             else:
                 self._states[index], self._motions[index], shown = _match(
-                    model, self._states[index], motion, place, jnp.asarray(command)[None]
+                    model, state, motion, place, jnp.asarray(command)[None]
                 )
                 gate = np.full((1, model.config.num_experts), np.nan)
             self._places[index] = shown.place
