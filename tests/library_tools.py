@@ -11,7 +11,7 @@ from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.robot._g1 import G1_29_JOINTS
 
 FPS = 50.0
-SPEEDS = (0.15, 0.3, 0.45)
+SPEEDS = (0.2, 0.3, 0.45)
 """rad of hip swing, of one clip each."""
 
 
@@ -26,9 +26,9 @@ def clip(swing: float, frames: int = 300) -> tuple[np.ndarray, np.ndarray]:
         forward = sign * np.sin(phase)
         lift = np.maximum(sign * np.cos(phase), 0.0)
         for joint, values in (
-            ("hip_pitch", -swing * forward - 0.5 * lift * swing / 0.3),
-            ("knee", 0.9 * lift * swing / 0.3),
-            ("ankle_pitch", swing * forward - 0.4 * lift * swing / 0.3),
+            ("hip_pitch", -swing * forward - 0.5 * lift),
+            ("knee", 0.9 * lift),
+            ("ankle_pitch", swing * forward - 0.4 * lift),
         ):
             joint_pos[:, G1_29_JOINTS.index(f"{side}_{joint}_joint")] += amount * values
     root_pos, root_quat = (

@@ -161,8 +161,8 @@ def matching(
 
             def one(turn: jax.Array, rings: tuple[jax.Array, Follow]) -> tuple[jax.Array, Follow]:
                 begun = begin + turn * search_every
-                last = jax.tree.map(lambda ring: ring.at[begun % slots, rows].get(mode="clip"), rings)
-                made = _follow.plan(library, *last, command, options)
+                motion, last = jax.tree.map(lambda ring: ring.at[begun % slots, rows].get(mode="clip"), rings)
+                made = _follow.plan(library, motion, last, command, options)
                 index = begun[:, None] + 1 + jnp.arange(search_every, dtype=jnp.int32)[None]
                 place = jnp.where(index <= end[:, None], rows[:, None], len(mask))
                 return jax.tree.map(lambda ring, new: ring.at[index % slots, place].set(new, mode="drop"), rings, made)

@@ -71,10 +71,10 @@ def build_library(
         for frames, command in ((dataset.motion, dataset.command), mirrored)
     ]
     parts = [
-        _clip.describe(*(array[first:end] for array in side), joints, fps, limits)
+        _clip.describe(frames[first:end], command[first:end], points[first:end], joints, fps, limits)
         for first, end in dataset.clip_edges()
         if end - first >= 3
-        for side in sides
+        for frames, command, points in sides
     ]
     if not any(part.allowed.any() for part in parts):
         raise InputError(
