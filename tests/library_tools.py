@@ -20,7 +20,7 @@ def clip(swing: float, frames: int = 300) -> tuple[np.ndarray, np.ndarray]:
     time = np.arange(frames) / FPS
     end = frames / FPS
     amount = np.clip(np.minimum(time - 1.2, end - 2.2 - time) / 0.2, 0.0, 1.0)
-    phase = 2 * np.pi * 1.2 * np.maximum(time - 1.2, 0.0)
+    phase = 2 * np.pi * 1.2 * np.maximum(time - 1.2, 0.0) - np.pi / 2
     joint_pos = np.tile(G1.standing_joint_pos, (frames, 1)).astype(np.float64)
     for side, sign in (("right", 1), ("left", -1)):
         forward = sign * np.sin(phase)
