@@ -26,6 +26,7 @@ from cmg_jax.generators import (
     compilation_cache,
     compile_ahead,
     guarded,
+    matching,
     mirrored,
     on_tick,
     pregenerated,
@@ -35,7 +36,20 @@ from cmg_jax.generators import (
     streaming,
     switch,
 )
-from cmg_jax.model import CMGConfig, CMGModel, MotionBank, MotionStats, apply, default_model, load, save
+from cmg_jax.library import build_library
+from cmg_jax.model import (
+    CMGConfig,
+    CMGModel,
+    MotionBank,
+    MotionLibrary,
+    MotionStats,
+    apply,
+    default_model,
+    load,
+    model_of_library,
+    save,
+    with_library,
+)
 from cmg_jax.store._load_bank import load_bank
 
 __all__ = [
@@ -47,11 +61,13 @@ __all__ = [
     "InputError",
     "MotionBank",
     "MotionFrame",
+    "MotionLibrary",
     "MotionStats",
     "__version__",
     "apply",
     "at_time",
     "build_bank",
+    "build_library",
     "compilation_cache",
     "compile_ahead",
     "default_model",
@@ -59,7 +75,9 @@ __all__ = [
     "guarded",
     "load",
     "load_bank",
+    "matching",
     "mirrored",
+    "model_of_library",
     "on_tick",
     "pregenerated",
     "realtime",
@@ -68,4 +86,5 @@ __all__ = [
     "standing_frame",
     "streaming",
     "switch",
+    "with_library",
 ]

@@ -17,6 +17,7 @@ import cmg_jax
 from cmg_jax import InputError, at_time
 from cmg_jax.robot import join_frame
 from tests.generator_tools import BATCH, commands, first, flat, jitted, play, reference, sampler
+from tests.library_tools import small_library
 
 MODES = {
     "loop": lambda: cmg_jax.pregenerated(12),
@@ -33,6 +34,7 @@ MODES = {
 POOLED = {
     "bank": lambda: cmg_jax.replay(lookahead_frames=3),
     "streaming from a bank": lambda: cmg_jax.streaming(4, from_bank=True),
+    "matching": lambda: cmg_jax.matching(search_every=3, lookahead_frames=4),
     "wrapped": lambda: cmg_jax.guarded(
         cmg_jax.mirrored(cmg_jax.on_tick(cmg_jax.realtime(10, from_bank=True), num_frames=3))
     ),
@@ -42,10 +44,20 @@ CONTRACT = ["loop", "hold", "extend", "realtime", "streaming", *POOLED]
 SERVES_FIRST = [name for name in MODES if name.endswith("first served")]
 
 
-@pytest.fixture(scope="module")
-def model(reference_model, motions):
-    """The reference model with a bank, from which every mode may draw commands."""
+@pytest.fixture
+def model(request, reference_model, motions):
+    """The reference model with a bank, from which every mode may draw commands; for matching, a library."""
+    chosen = getattr(request.node, "callspec", None)
+    if chosen and "matching" in chosen.params.values():
+        return cmg_jax.model_of_library(small_library())
     return reference_model.replace(bank=motions)
+
+
+def frames_for(model, seed):
+    """First frames [B, D] of a model."""
+    if model.library is None:
+        return first(seed)
+    return model.library.frames[jax.random.randint(jax.random.key(seed), (BATCH,), 0, model.library.num_frames)]
 
 
 @pytest.fixture(params=CONTRACT)
@@ -77,7 +89,7 @@ def test_state_keeps_its_structure_shapes_and_dtypes(generator, model):
         described(generator.reset, state, done.astype(jnp.float32), key, commands(2)),
         described(generator.set_command, state, commands(3)),
         described(generator.set_command, state, commands(3), done),
-        described(generator.init, key, commands(3), first(4)),
+        described(generator.init, key, commands(3), frames_for(model, 4)),
     ):
         assert later == expected
     float32 = jnp.dtype("float32")
@@ -184,9 +196,9 @@ def test_bad_input_is_one_clear_line(generator, model):
         (lambda: generator.reset(model, state, mask, key, commands(1)[:3]), "command has shape"),
         (lambda: generator.set_command(model, state, commands(1), mask[:3]), "changed has shape"),
         (lambda: generator.set_command(model, state, commands(1)[:3]), "command has shape"),
-        (lambda: generator.init(model, key, commands(1), first(1)[:3]), "motion has shape"),
+        (lambda: generator.init(model, key, commands(1), frames_for(model, 1)[:3]), "motion has shape"),
         (
-            lambda: generator.init(model, key, commands(1), first(1).at[4, 9].set(jnp.nan)),
+            lambda: generator.init(model, key, commands(1), frames_for(model, 1).at[4, 9].set(jnp.nan)),
             "motion is not finite in row 4",
         ),
         (lambda: generator.lookahead(model, state, (1, -2)), "offset -2 is negative"),
@@ -330,7 +342,7 @@ def test_offsets_beyond_the_horizon_are_refused(name, model):
                 run(state)
 
 
-@pytest.mark.parametrize("name", ["streaming", "extend", "realtime", "bank", "wrapped"])
+@pytest.mark.parametrize("name", ["streaming", "extend", "realtime", "bank", "matching", "wrapped"])
 def test_traced_offsets_beyond_the_horizon_give_no_frame(name, model):
     generator = ALL[name]()
     state = jax.jit(generator.init)(model, jax.random.key(0), commands(2))
@@ -378,6 +390,11 @@ def test_a_half_precision_store_takes_half_the_memory(dtype, model):
         lambda: cmg_jax.pregenerated(5, lookahead_frames=2),
         lambda: cmg_jax.replay(lookahead_frames=-1),
         lambda: cmg_jax.streaming(5, dtype="int8"),
+        lambda: cmg_jax.matching(search_every=0),
+        lambda: cmg_jax.matching(lookahead_frames=0),
+        lambda: cmg_jax.matching(half_life=0.0),
+        lambda: cmg_jax.matching(start="lying"),
+        lambda: cmg_jax.matching(rate_limit=1.5),
     ],
 )
 def test_impossible_sizes_are_refused(make):

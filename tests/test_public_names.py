@@ -15,9 +15,10 @@ import cmg_jax
 
 NAMES = {
     "cmg_jax": """
-        CMGConfig CMGModel CMGMotionGenerator Generator GeneratorState InputError MotionBank MotionFrame MotionStats
-        __version__ apply at_time build_bank compilation_cache compile_ahead default_model generate guarded load
-        load_bank mirrored on_tick pregenerated realtime replay save standing_frame streaming switch
+        CMGConfig CMGModel CMGMotionGenerator Generator GeneratorState InputError MotionBank MotionFrame
+        MotionLibrary MotionStats __version__ apply at_time build_bank build_library compilation_cache compile_ahead
+        default_model generate guarded load load_bank matching mirrored model_of_library on_tick pregenerated
+        realtime replay save standing_frame streaming switch with_library
     """,
     "cmg_jax.commands": """
         COMMAND_LABELS COMMAND_NAMES COMMAND_UNITS ORIGINAL_PRESETS ORIGINAL_RANGE ORIGINAL_STAGES CommandRange
@@ -38,15 +39,18 @@ NAMES = {
         OPSET PLATFORMS TOLERANCE check_onnx check_stablehlo onnx_model stablehlo state_dict torch_file
     """,
     "cmg_jax.generators": """
-        CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MirroredState
-        MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn TickState at_time
-        build_bank compilation_cache compile_ahead generate_sharded guarded mesh mirrored on_tick pregenerated
-        realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
+        CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MatchingState
+        MirroredState MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn
+        TickState at_time build_bank compilation_cache compile_ahead generate_sharded guarded matching mesh mirrored
+        on_tick pregenerated realtime replay replicate root_ahead shard_rows sharded standing_frame streaming switch
+    """,
+    "cmg_jax.library": """
+        FeatureWeights RolloutOptions beyond_library build_library nearest_command rollouts walked_velocity
     """,
     "cmg_jax.model": """
-        CMG CMGConfig CMGModel MotionBank MotionStats Precision Tile apply apply_normalized default_model
-        default_model_path denormalize_command denormalize_motion expert_coefficients load normalize_command
-        normalize_motion param_shapes save with_kernels with_precision without_kernels
+        CMG CMGConfig CMGModel MotionBank MotionLibrary MotionStats Precision Tile apply apply_normalized default_model
+        default_model_path denormalize_command denormalize_motion expert_coefficients load model_of_library
+        normalize_command normalize_motion param_shapes save with_kernels with_library with_precision without_kernels
     """,
     "cmg_jax.motion_files": """
         FORMATS ROOTS SUFFIXES Assume Check Clip Inspection Motion MotionFileError Note Reading format_name inspect

@@ -11,6 +11,7 @@ from cmg_jax import InputError
 from cmg_jax.generators import _sharded, root_ahead
 from cmg_jax.robot import G1, integrate_root, mirror_command, mirror_motion, split_frame
 from tests.generator_tools import commands, flat, play, reference, sampler
+from tests.library_tools import small_library
 from tests.test_generators import ALL, MODES
 
 ROWS, STEPS = 16, 8
@@ -25,7 +26,7 @@ MADE = ALL | HALF
 @pytest.fixture(scope="module")
 def banked(root_model):
     bank = cmg_jax.build_bank(root_model, jax.random.key(9), 5, 20, sampler)
-    return root_model.replace(bank=bank)
+    return cmg_jax.with_library(root_model.replace(bank=bank), small_library())
 
 
 def run(generator, offsets):

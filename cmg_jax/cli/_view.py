@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmg_jax import motion_files
+from cmg_jax import data, motion_files
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
 from cmg_jax.cli import _assume, _options
 from cmg_jax.cli._program import quiet_logger, warn, warn_beyond_range
-from cmg_jax.model import _checkpoint
+from cmg_jax.library import build_library
+from cmg_jax.model import MotionLibrary, _checkpoint, model_of_library
 from cmg_jax.motion_files import Assume, MotionFileError, _clips
 from cmg_jax.robot import G1, Robot
 from cmg_jax.view import Drive, Page, Playback, Skeleton, _address, read_commands
@@ -28,6 +29,13 @@ def add_options(parser: Any) -> None:
         action="append",
         metavar="DIR",
         help="model directory; several models walk side by side (default: the bundled model)",
+    )
+    parser.add_argument(
+        "--library",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="recordings to drive by motion matching, without a network: motion files, or one data set of cmg-jax data",
     )
     parser.add_argument(
         "--motion", type=Path, metavar="FILE", help=f"motion file to play ({', '.join(motion_files.SUFFIXES)})"
@@ -61,6 +69,7 @@ def add_options(parser: Any) -> None:
 def run(
     *,
     model: Sequence[Path] | None,
+    library: Sequence[Path] | None,
     motion: Path | None,
     csv_fps: float | None,
     joint_names: str | None,
@@ -72,8 +81,10 @@ def run(
     host: str,
     seconds: float | None,
 ) -> None:
-    if motion and (model or schedule or record):
-        raise InputError("--motion plays a file; it cannot be combined with --model, --schedule or --record")
+    if motion and (model or library or schedule or record):
+        raise InputError("--motion plays a file; it cannot be combined with --model, --library, --schedule or --record")
+    if library and model:
+        raise InputError("--library drives recordings and --model networks; show them one at a time")
     if not 0 <= port < 65536:
         raise InputError(f"--port {port}: a port is a number from 0 to 65535")
     if record:
@@ -89,7 +100,7 @@ def run(
             PROGRAM,
             f"listening at {host}: everyone who reaches this machine can drive the robot, without a password",
         )
-    source = _playback(motion, assumed, robot) if motion else _drive(model, schedule)
+    source = _playback(motion, assumed, robot) if motion else _drive(model, library, assumed, schedule)
     skeleton = Skeleton(source.robot, robot)
     # A browser may leave in the middle of a message, which websockets logs as an error.
     with quiet_logger("websockets"):
@@ -118,14 +129,33 @@ def _serve(
     return page
 
 
-def _drive(model: Sequence[Path] | None, schedule: Path | None) -> Drive:
-    models = [_checkpoint.load(path) for path in model or [_checkpoint.default_model_path()]]
-    labels = [path.name for path in model] if model else ["bundled model"]
+def _drive(
+    model: Sequence[Path] | None, library: Sequence[Path] | None, assumed: Assume, schedule: Path | None
+) -> Drive:
+    if library:
+        models, labels = [model_of_library(_library(library, assumed))], [library[0].stem]
+    else:
+        models = [_checkpoint.load(path) for path in model or [_checkpoint.default_model_path()]]
+        labels = [path.name for path in model] if model else ["bundled model"]
     commands = read_commands(schedule, models[0].config.fps) if schedule else None
     drive = Drive(models, labels, commands=commands)
     if commands is not None:
         warn_beyond_range(PROGRAM, drive.command_range, commands)
     return drive
+
+
+def _library(paths: Sequence[Path], assumed: Assume) -> MotionLibrary:
+    """The library of one data set, or of motion files."""
+    try:
+        try:
+            recordings = data.load(paths[0]) if len(paths) == 1 and paths[0].suffix == ".npz" else None
+        except InputError:
+            recordings = None  # a motion file is an NPZ too
+        if recordings is None:
+            recordings, _ = data.build(paths, data.Options(assume=assumed))
+        return build_library(recordings)
+    except InputError as error:
+        raise InputError(f"--library {paths[0]}{' ...' * (len(paths) > 1)}: {error}") from None
 
 
 def _playback(motion: Path, assumed: Assume, robot: Path | None) -> Playback:

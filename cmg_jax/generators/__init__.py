@@ -1,7 +1,7 @@
 """Generators: reference motion for a batch of environments, one frame a step.
 
-A mode (`pregenerated`, `realtime`, `streaming`, `replay`) or a wrapper around one (`on_tick`, `mirrored`, `guarded`,
-`sharded`) gives a `Generator`, a tuple of pure functions; `help(generator.reset)` says what each one takes.
+A mode (`pregenerated`, `realtime`, `streaming`, `replay`, `matching`) or a wrapper around one (`on_tick`, `mirrored`,
+`guarded`, `sharded`) gives a `Generator`, a tuple of pure functions; `help(generator.reset)` says what each one takes.
 
     import jax
     import jax.numpy as jnp
@@ -31,6 +31,7 @@ from cmg_jax.generators._base import (
 )
 from cmg_jax.generators._compiled import compilation_cache, compile_ahead
 from cmg_jax.generators._guarded import GuardCounts, GuardedState, guarded
+from cmg_jax.generators._matching import MatchingState, matching
 from cmg_jax.generators._mirrored import MirroredState, mirrored
 from cmg_jax.generators._motion_bank import build_bank
 from cmg_jax.generators._on_tick import TickState, on_tick
@@ -49,6 +50,7 @@ __all__ = [
     "GuardedState",
     "InitFn",
     "LookaheadFn",
+    "MatchingState",
     "MirroredState",
     "MotionFrame",
     "PregeneratedState",
@@ -65,6 +67,7 @@ __all__ = [
     "compile_ahead",
     "generate_sharded",
     "guarded",
+    "matching",
     "mesh",
     "mirrored",
     "on_tick",

@@ -11,6 +11,8 @@ ends in `_normalized`.
 
 from cmg_jax.model._checkpoint import default_model, default_model_path, load, save
 from cmg_jax.model._kernels import with_kernels
+from cmg_jax.model._library import MotionLibrary
+from cmg_jax.model._library_model import model_of_library, with_library
 from cmg_jax.model._model import (
     CMGConfig,
     CMGModel,
@@ -37,6 +39,7 @@ __all__ = [
     "CMGConfig",
     "CMGModel",
     "MotionBank",
+    "MotionLibrary",
     "MotionStats",
     "Precision",
     "Tile",
@@ -48,11 +51,13 @@ __all__ = [
     "denormalize_motion",
     "expert_coefficients",
     "load",
+    "model_of_library",
     "normalize_command",
     "normalize_motion",
     "param_shapes",
     "save",
     "with_kernels",
+    "with_library",
     "with_precision",
     "without_kernels",
 ]

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
 from cmg_jax.model import _normalization, _padding
+from cmg_jax.model._library import MotionLibrary
 from cmg_jax.model._networks import CMG
 from cmg_jax.model._normalization import MotionStats
 from cmg_jax.model._padding import Kernels
@@ -124,6 +125,8 @@ class CMGModel:
     """Motions that generators play and draw commands from. `model.replace(bank=...)` sets it; `save` leaves it out."""
     kernels: Kernels | None = None
     """How the network runs as kernels on a GPU. `with_kernels` sets it; `save` leaves it out."""
+    library: MotionLibrary | None = None
+    """Clips that `matching` plays. `with_library(model, library)` sets it; `save` leaves it out."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -142,7 +145,7 @@ class CMGModel:
         return cls(config=config, **dict(zip(_CHILDREN, children, strict=True)))
 
 
-_CHILDREN = ("params", "stats", "initial_motion", "bank", "kernels")
+_CHILDREN = ("params", "stats", "initial_motion", "bank", "kernels", "library")
 
 
 def without_kernels(model: CMGModel) -> CMGModel:
@@ -182,6 +185,8 @@ def apply_normalized(
     """`apply` in the units of the network: all arrays are normalized."""
     if model.kernels is not None:
         return _fused(model, jnp.asarray(motion), jnp.asarray(command))
+    if not model.params:
+        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 

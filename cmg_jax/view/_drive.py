@@ -17,9 +17,9 @@ import numpy as np
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path
 from cmg_jax.commands import _sampler, _schedule, _smoother
-from cmg_jax.generators._base import standing_frame
+from cmg_jax.generators import MatchingState, matching, standing_frame
 from cmg_jax.model._model import CMGModel, apply, expert_coefficients
-from cmg_jax.robot import _feet, _odometry, _root, _root_pose, split_frame
+from cmg_jax.robot import _feet, _odometry, _root, _root_pose, join_frame, split_frame
 from cmg_jax.robot._root_pose import RootPose
 from cmg_jax.view._pose import Pose
 
@@ -77,12 +77,16 @@ class Drive:
         self.frame = 0
         self.recording: list[np.ndarray] = []  # [3], the command of each frame
         self._command = _smoother.ramp(1).init(np.zeros((1, 3)))
-        self._motions = [standing_frame(model)[None] for model in self.models]
+        self._motions = [_standing(model)[None] for model in self.models]
         self._places = [_root_pose.init_root(1) for _ in self.models]
         poses = []
         for model, motion, place in zip(self.models, self._motions, self._places, strict=True):
             shown = _show(model, jnp.concatenate([motion, motion]), place)
             poses.append(_pose(shown, np.zeros(3), np.full(model.config.num_experts, np.nan)))
+        self._states = [
+            None if model.library is None else _begin(model, motion)
+            for model, motion in zip(self.models, self._motions, strict=True)
+        ]
         return poses
 
     def step(self) -> list[Pose]:
@@ -92,9 +96,14 @@ class Drive:
         self.frame += 1
         poses = []
         for index, model in enumerate(self.models):
-            self._motions[index], shown, gate = _advance(
-                model, self._motions[index], self._places[index], jnp.asarray(command)[None]
-            )
+            motion, place, state = self._motions[index], self._places[index], self._states[index]
+            if state is None:
+                self._motions[index], shown, gate = _advance(model, motion, place, jnp.asarray(command)[None])
+            else:
+                self._states[index], self._motions[index], shown = _match(
+                    model, state, motion, place, jnp.asarray(command)[None]
+                )
+                gate = np.full((1, model.config.num_experts), np.nan)
             self._places[index] = shown.place
             poses.append(_pose(shown, command, gate[0]))
         return poses
@@ -152,6 +161,32 @@ class _Shown(NamedTuple):
     contact: jax.Array  # [2]
     velocity: jax.Array  # [3] m/s, m/s, rad/s
     place: RootPose  # leaves [1, 2] and [1]
+
+
+MATCHING = matching(start="standing", lookahead_frames=1)
+"""How libraries are played: a command changes with every frame, and each change searches again."""
+
+
+def _standing(model: CMGModel) -> jax.Array:
+    """The frame [D] that a drive begins with; that of a library is recorded."""
+    library = model.library
+    return standing_frame(model) if library is None else library.frames[library.standing_index]
+
+
+@jax.jit
+def _begin(model: CMGModel, motion: jax.Array) -> MatchingState:
+    """A library that stands in `motion` [1, D]."""
+    return MATCHING.init(model, jax.random.key(0), jnp.zeros((len(motion), 3), jnp.float32))
+
+
+@jax.jit
+def _match(
+    model: CMGModel, state: MatchingState, motion: jax.Array, place: RootPose, command: jax.Array
+) -> tuple[MatchingState, jax.Array, _Shown]:
+    """A library's frame after `motion` [1, D], and what is shown of it."""
+    state, frame = MATCHING.step(model, MATCHING.set_command(model, state, command))
+    following = join_frame(frame)
+    return state, following, _show(model, jnp.concatenate([motion, following]), place)
 
 
 @jax.jit

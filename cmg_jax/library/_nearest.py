@@ -1,0 +1,29 @@
+"""Which commands a library holds motion for."""
+
+import numpy as np
+
+from cmg_jax.model._library import MotionLibrary
+
+FAR = (0.35, 0.3, 0.5)
+"""m/s, m/s and rad/s between a command and the nearest one of a library, beyond which it is not obeyed."""
+
+
+def nearest_command(library: MotionLibrary, command: np.ndarray) -> np.ndarray:
+    """The command of the library that is nearest to each of [N, 3], in units of `FAR`."""
+    walked = np.asarray(library.command)[np.asarray(library.allowed)]
+    scaled = walked / np.array(FAR)
+    return np.stack([walked[np.square(scaled - one / np.array(FAR)).sum(axis=-1).argmin()] for one in command])
+
+
+def beyond_library(library: MotionLibrary, command: np.ndarray) -> list[str]:
+    """A line for each of the commands [N, 3] that is far outside of what the library holds: the nearest that exists."""
+    lines = []
+    for one, near in zip(command, nearest_command(library, command), strict=True):
+        if (np.abs(one - near) > FAR).any():
+            lines.append(f"the library has nothing near the command {_text(one)}; the nearest is {_text(near)}")
+    return lines
+
+
+def _text(command: np.ndarray) -> str:
+    vx, vy, yaw = command
+    return f"vx {vx:+.2f} m/s, vy {vy:+.2f} m/s, yaw rate {yaw:+.2f} rad/s"
