@@ -1,0 +1,145 @@
+"""The clips of a library: which velocities are held, started, stopped and changed, and what they are called."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cmg_jax.gaits._plan import TO_RUN, TO_WALK, Segment
+from cmg_jax.gaits._table import Table
+
+Velocity = tuple[float, float, float]
+
+HELD_SECONDS, STRAIGHT_SECONDS = 5.0, 8.0
+
+SIDEWAYS = ((0.0, 0.4), (0.6, 0.4), (1.6, 0.15), (3.0, 0.1))
+"""Greatest sideways velocity [m/s] at forward ones [m/s], linear between them: nobody runs fast and sideways."""
+
+TURNING = ((0.0, 1.0), (0.9, 1.0), (1.8, 0.5), (3.0, 0.4))
+"""Greatest yaw rate [rad/s] at forward velocities [m/s]."""
+
+TOGETHER = 1.3
+"""At most the sum of the shares of the two that are used."""
+
+BACKWARD_UP_TO = 0.8  # m/s
+
+
+class Item(NamedTuple):
+    """A clip to be made."""
+
+    name: str
+    segments: tuple[Segment, ...]
+    phase: float
+    """Cycles, where it begins."""
+
+
+class Region(NamedTuple):
+    """The velocities that a library answers."""
+
+    slowest: float  # m/s, forward; negative is backward
+    fastest: float  # m/s
+
+    def holds(self, velocity: Velocity) -> bool:
+        """Whether a velocity is in the region."""
+        vx, vy, turn = velocity
+        shares = [abs(value) / limit for value, limit in zip((vy, turn), self.limits(vx), strict=True)]
+        return self.slowest - 1e-6 <= vx <= self.fastest + 1e-6 and max(shares) <= 1 + 1e-6 and sum(shares) <= TOGETHER
+
+    def limits(self, vx: float) -> tuple[float, float]:
+        """Greatest sideways velocity and yaw rate."""
+        sideways, turning = (np.interp(abs(vx), *zip(*curve, strict=True)) for curve in (SIDEWAYS, TURNING))
+        return float(sideways), float(turning)
+
+    def draw(self, random: np.random.Generator, slow: float, fast: float) -> Velocity:
+        """A velocity, forward between `slow` and `fast`; half of the time straight ahead or turning only."""
+        vx = round(float(random.uniform(slow, fast)), 2)
+        sideways, turning = self.limits(vx)
+        kind = random.integers(4)
+        vy = 0.0 if kind in (0, 1) else float(random.uniform(-sideways, sideways))
+        turn = 0.0 if kind in (0, 2) else float(random.uniform(-turning, turning))
+        share = (abs(vy) / sideways + abs(turn) / turning) / TOGETHER
+        return vx, round(vy / max(share, 1), 2), round(turn / max(share, 1), 2)
+
+
+def region(walk: Table, run: Table | None) -> Region:
+    """The region of tables."""
+    return Region(max(float(walk.speed[0]), -BACKWARD_UP_TO), float((run or walk).speed[-1]))
+
+
+def catalogue(bounds: Region, seed: int, changes: int) -> list[Item]:
+    """All clips.
+
+    Args:
+      bounds: the velocities.
+      seed: draws the changes of velocity.
+      changes: number of clips of half a minute in which the velocity changes.
+    """
+    random = np.random.default_rng(seed)
+    return [*_held(bounds, random), *_starts(bounds), *_changes(bounds, random, changes)]
+
+
+def kind(velocity: Velocity) -> str:
+    """The word for a velocity: walk, run, back, sideways, turn, step or stand."""
+    vx, vy, turn = velocity
+    if abs(vx) < 0.25:
+        return "sideways" if abs(vy) > 0.1 else "turn" if abs(turn) > 0.15 else "step"
+    return "run" if vx > TO_RUN else "walk" if vx > 0 else "back"
+
+
+def text(velocity: Velocity) -> str:
+    """A velocity in a name."""
+    return "{:+.2f} {:+.2f} {:+.2f}".format(*velocity)
+
+
+def _grid(bounds: Region, step: float, sideways: Sequence[float], turning: Sequence[float]) -> list[Velocity]:
+    speeds = [round(index * step, 3) for index in range(int(bounds.slowest / step), int(bounds.fastest / step) + 1)]
+    every = [(vx, vy, turn) for vx in speeds for vy in sideways for turn in turning]
+    return [velocity for velocity in every if bounds.holds(velocity)]
+
+
+def _held(bounds: Region, random: np.random.Generator) -> list[Item]:
+    straight = [velocity for velocity in _grid(bounds, 0.1, (0.0,), (0.0,)) if abs(velocity[0]) > 0.05]
+    bent = _grid(bounds, 0.2, (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9))
+    bent = [velocity for velocity in bent if velocity[1] or velocity[2]]
+    items = []
+    for velocities, seconds in ((straight, STRAIGHT_SECONDS), (bent, HELD_SECONDS)):
+        for velocity in velocities:
+            phase = float(random.uniform())
+            items.append(Item(f"{kind(velocity)} held {text(velocity)}", (Segment(seconds, velocity),), phase))
+    return items
+
+
+def _starts(bounds: Region) -> list[Item]:
+    """From standing to a velocity and back to standing."""
+    straight = [(round(0.1 * step, 1), 0.0, 0.0) for step in range(-8, 32) if step not in (-1, 0, 1)]
+    bent = [(vx, 0.0, turn) for vx in (-0.4, 0.0, 0.4, 0.8, 1.2, 2.2) for turn in (-0.8, -0.4, 0.4, 0.8)]
+    bent += [(vx, vy, 0.0) for vx in (-0.4, 0.0, 0.4, 0.8) for vy in (-0.35, -0.2, 0.2, 0.35)]
+    items = []
+    for velocity in filter(bounds.holds, [*straight, *bent]):
+        seconds = 3.5 + max(velocity[0] - 1.5, 0.0)
+        segments = (Segment(1.2, None), Segment(seconds, velocity), Segment(3.2 + 0.4 * abs(velocity[0]), None))
+        items.append(Item(f"{kind(velocity)} start and stop {text(velocity)}", segments, 0.0))
+    return items
+
+
+def _changes(bounds: Region, random: np.random.Generator, count: int) -> list[Item]:
+    """Half a minute of velocities that change every 1.5 to 4 s: walking, running, and from one to the other."""
+    ranges = {"walk": (bounds.slowest, min(1.6, bounds.fastest))}
+    if bounds.fastest > TO_RUN:
+        ranges |= {"walk and run": (0.6, bounds.fastest), "run": (TO_WALK + 0.2, bounds.fastest)}
+    names = list(ranges)
+    order = ("walk", "walk and run", "walk", "run", "walk and run")
+    items = []
+    for index in range(count):
+        name = order[index % len(order)] if len(names) > 1 else "walk"
+        segments, seconds = [], 0.0
+        while seconds < 30:
+            segment = Segment(float(random.uniform(1.5, 4.0)), bounds.draw(random, *ranges[name]))
+            if name == "walk" and random.uniform() < 0.12:
+                segment = Segment(2.6, None)
+                if not segments or segments[-1].velocity is None:
+                    continue
+            segments.append(segment)
+            seconds += segment.seconds
+        items.append(Item(f"{name} changes {index}", tuple(segments), float(random.uniform())))
+    return items
