@@ -116,8 +116,8 @@ def _starts(bounds: Region) -> list[Item]:
     bent += [(vx, vy, 0.0) for vx in (-0.4, 0.0, 0.4, 0.8) for vy in (-0.35, -0.2, 0.2, 0.35)]
     items = []
     for velocity in filter(bounds.holds, [*straight, *bent]):
-        seconds = 3.5 + max(velocity[0] - 1.5, 0.0)
-        segments = (Segment(1.2, None), Segment(seconds, velocity), Segment(3.2 + 0.4 * abs(velocity[0]), None))
+        seconds = 3.5 + 1.2 * max(velocity[0] - 1.2, 0.0)
+        segments = (Segment(1.2, None), Segment(seconds, velocity), Segment(3.2 + 0.8 * abs(velocity[0]), None))
         items.append(Item(f"{kind(velocity)} start and stop {text(velocity)}", segments, 0.0))
     return items
 

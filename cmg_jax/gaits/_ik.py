@@ -61,12 +61,18 @@ def _solve(joint_pos: jax.Array, soles: jax.Array, limits: jax.Array, robot: Rob
 
         jacobian = jnp.moveaxis(jax.vmap(columns)(units), 0, -1)  # [2, 3 P, L]
         residual = points(angle) - wanted.reshape(2, -1)
+        step = newton(jacobian, residual)
+        # A joint that its limit stops takes no part: the others then move as is best for them alone.
+        stopped = ((angle <= low) & (step < 0)) | ((angle >= high) & (step > 0))
+        step = newton(jacobian * ~stopped[:, None], residual)
+        angle = angle + jnp.clip(step, -LARGEST_STEP, LARGEST_STEP)
+        return jnp.clip(angle, low, high)
+
+    def newton(jacobian: jax.Array, residual: jax.Array) -> jax.Array:
         normal = jnp.einsum("fil,fim->flm", jacobian, jacobian, precision="highest")
         normal = normal + DAMPING * jnp.eye(count, dtype=jnp.float32)[None]
         gradient = jnp.einsum("fil,fi->fl", jacobian, residual, precision="highest")
-        step = -jnp.linalg.solve(normal, gradient[..., None])[..., 0]
-        angle = angle + jnp.clip(step, -LARGEST_STEP, LARGEST_STEP)
-        return jnp.clip(angle, low, high)
+        return -jnp.linalg.solve(normal, gradient[..., None])[..., 0]
 
     angle = jnp.where(moving[None], joint_pos[:, joints], 0.0)
     angle = jax.lax.fori_loop(0, ITERATIONS, lambda _, a: jax.vmap(one)(a, soles), angle)

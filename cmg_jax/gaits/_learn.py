@@ -21,6 +21,9 @@ STANDING_SECONDS = 0.3
 REACH_QUANTILE = 0.97
 """Of the distances from hip to foot: with a straight knee a leg has no way to give."""
 
+BEYOND = 0.1
+"""rad that joints may go beyond what was recorded."""
+
 LIMIT_MARGIN = 0.01
 """rad between the joints of a library and their limits."""
 
@@ -98,10 +101,15 @@ def _standing(clips: Sequence[Clip], walk: _table.Table) -> tuple[np.ndarray, in
 
 
 def _limits(clips: Sequence[Clip], robot: Robot) -> np.ndarray:
-    """The least and greatest joint positions [J, 2] of the recordings and of their mirror images."""
+    """The least and greatest joint positions [J, 2] of the recordings and of their mirror images, and a little more.
+
+    A joint that never reached zero, as a knee, does not get there.
+    """
     source, sign = robot.mirror
     both = [joint_pos for clip in clips for joint_pos in (clip.joint_pos, clip.joint_pos[:, source] * sign)]
     low, high = np.min([part.min(axis=0) for part in both], axis=0), np.max([part.max(axis=0) for part in both], axis=0)
+    low = np.where(low > 0, np.maximum(low - BEYOND, low / 2), low - BEYOND)
+    high = np.where(high < 0, np.minimum(high + BEYOND, high / 2), high + BEYOND)
     return np.clip(
         np.stack([low, high], axis=-1), robot.joint_limits[:, :1] + LIMIT_MARGIN, robot.joint_limits[:, 1:] - LIMIT_MARGIN
     )

@@ -16,7 +16,7 @@ PLAY = 0.12
 """rad of pitch within which a foot in contact is flat."""
 
 FLAT = 0.25
-"""rad of pitch up to which a foot counts for the place of its contact."""
+"""rad of pitch up to which a foot counts for the direction of its contact."""
 
 WALK_CLEARANCE, RUN_CLEARANCE = 0.018, 0.045
 """m that a swinging foot keeps above the floor, some time after it lifts off and before it comes down."""
@@ -69,8 +69,8 @@ def _standing(
     position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, still: np.ndarray, shape: _feet.FootShape, foot: int
 ) -> tuple[np.ndarray, float]:
     """Positions [n, 3] of a foot that rolls on the floor over a fixed heel and toe, and its yaw."""
-    weight = still.astype(float) if still.any() else np.exp(-np.square(pitch / FLAT)) + 1e-3
-    turn = float(np.average(yaw, weights=weight))
+    weight = still.astype(float) if still.any() else np.ones(len(pitch))
+    turn = float(np.average(yaw, weights=weight * (np.exp(-np.square(pitch / FLAT)) + 1e-3)))
     heading = np.array([np.cos(turn), np.sin(turn)])
     toe, heel, radius = shape.toe[foot], shape.heel[foot], shape.radius[foot].mean()
     over_toe = pitch > 0

@@ -11,8 +11,11 @@ import numpy as np
 
 from cmg_jax.gaits._table import Table
 
-ACCELERATION = np.array([1.8, 0.9, 2.2])
+ACCELERATION = np.array([1.5, 0.8, 2.0])
 """m/s^2 and rad/s^2, mean of a change of velocity."""
+
+RUNNER_ACCELERATION = 1.2
+"""m/s^2 of changes from or to a run: of few contacts, none may last so long that the foot is left behind."""
 
 LEAST_CHANGE = 0.4
 """s that a change of velocity takes at least."""
@@ -33,11 +36,14 @@ TO_RUN, TO_WALK = 1.85, 1.75
 """m/s at which walking becomes running, and running walking. People change at about 2.05 m/s; legs of 0.75 of their length
 do at the square root of that (Froude number 0.5; Alexander 1989, Physiological Reviews 69)."""
 
+AHEAD = 0.3
+"""m/s below, at which the change begins on the way to a run."""
+
 MARGIN = 1.5
 """s planned before and after a clip in full gait."""
 
-CHANGE_OF_GAIT = 0.55
-"""s in which one gait becomes the other: one to two steps."""
+UP_TO_RUN, DOWN_TO_WALK = 0.55, 0.3
+"""s in which walking becomes running and running walking: one to two steps."""
 
 LONGEST_PERIOD, STOPPING_PERIOD, QUICK_PERIOD = 1.5, 1.05, 0.9
 """s of a stride at most: at any time, while stopping, and while stepping sideways or turning on the spot."""
@@ -100,14 +106,17 @@ def make_plan(segments: Sequence[Segment], clock: Clock, fps: float, phase: floa
     starts: list[tuple[int, float]] = []
     stops: list[tuple[int, float]] = []
     stands = segments[0].velocity is None
+    landed = [False, False]
     lifts = -1  # frame at which a start lifts its foot, while one is under way
-    shift = 1.0 if velocity[0, 0] > TO_RUN else 0.0
+    runs_next = velocity[0, 0] > TO_RUN
+    shift = float(runs_next)
     for frame in range(frames):
         target, now = wanted[frame], velocity[frame]
-        if now[0] > TO_RUN or (now[0] > TO_WALK and shift > 0 and runs[max(frame - 1, 0)] > 0.5 and target[0] > TO_WALK):
-            shift = shift if frame == 0 else min(shift + 1 / (CHANGE_OF_GAIT * fps), 1.0)
-        elif frame:
-            shift = max(shift - 1 / (CHANGE_OF_GAIT * fps), 0.0)
+        runs_next = _runs(now[0], target[0], was=runs_next)
+        if frame:
+            change = 1 / (UP_TO_RUN * fps) if runs_next else -1 / (DOWN_TO_WALK * fps)
+            if not (shift == 1.0 and contact[frame - 1].any() and not runs_next):  # a run ends in its flight
+                shift = float(np.clip(shift + change, 0.0, 1.0))
         running = float(smoothstep(shift)) if clock.run is not None else 0.0
         period, duty = _pace(clock, now, target, running)
         if stands and not np.isnan(target[0]):
@@ -123,14 +132,26 @@ def make_plan(segments: Sequence[Segment], clock: Clock, fps: float, phase: floa
             if np.isnan(target[0]) and not now.any() and np.floor(2 * phase) > np.floor(2 * last):
                 phase, stands = np.floor(2 * phase) / 2, True
                 stops.append((frame, period))
+            landed = [np.floor(phase - foot / 2) > np.floor(last - foot / 2) for foot in range(2)]
             phase %= 1.0
         phases[frame], periods[frame], runs[frame] = phase, period, running
         if not stands:
-            contact[frame] = phase < duty, (phase - 0.5) % 1.0 < duty
+            for foot in range(2):  # a foot that has lifted off stays so until it comes down
+                held = frame == 0 or contact[frame - 1, foot] or landed[foot]
+                contact[frame, foot] = held and (phase - foot / 2) % 1.0 < duty
     active = _active(frames, segments[0].velocity is None, starts, stops, fps)
     position, heading = _path(velocity, fps)
     kept = slice(before, frames - after)
     return Plan(velocity, position, heading, phases, periods, active, runs, contact, kept)
+
+
+def _runs(speed: float, target: float, was: bool) -> bool:
+    """Whether the gait is to be a run. One that leads to a run changes before it is as fast."""
+    if target > TO_RUN:
+        return speed > TO_RUN - AHEAD or was
+    if target < TO_WALK or np.isnan(target):
+        return speed > TO_WALK and was
+    return was
 
 
 def _pace(clock: Clock, now: np.ndarray, target: np.ndarray, running: float) -> tuple[float, float]:
@@ -153,6 +174,8 @@ def _velocities(segments: Sequence[Segment], fps: float) -> tuple[np.ndarray, np
         frames = round(segment.seconds * fps)
         target = np.zeros(3) if segment.velocity is None else np.array(segment.velocity, float)
         seconds = max(LEAST_CHANGE, float((np.abs(target - last) / ACCELERATION).max()))
+        if max(target[0], last[0]) > TO_WALK:
+            seconds = max(seconds, abs(target[0] - last[0]) / RUNNER_ACCELERATION)
         if not (target.any() and last.any()):
             reach = float(np.abs(target - last)[:2].max())
             seconds = max(seconds, (COME_TO_REST if last.any() else GET_GOING) + PER_SPEED * reach)
