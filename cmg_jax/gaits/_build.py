@@ -61,13 +61,13 @@ def build(
     Args:
       files: motion files of one robot with its root. Those of one directory count as one person's.
       options: see `Options`; its defaults if None.
-      progress: called with the number of clips just made.
+      progress: called with 1 for each file that has been read.
 
     Raises:
       InputError: no clip has a root, or none holds a stride of walking; the robot's feet are not known.
     """
     options = options or Options()
-    sources, unread = load_sources(files, options)
+    sources, unread = load_sources(files, options, progress)
     used = [source for source in sources if not source.fault]
     if not used:
         reasons = [*unread, *((source.clip.name, source.fault) for source in sources)]
@@ -77,17 +77,19 @@ def build(
     items = _catalogue.catalogue(_catalogue.region(library.walk, library.run), options.seed, options.changes)
     plans = [_plan.make_plan(item.segments, clock, options.fps, item.phase) for item in items]
     motions = _synthesis.synthesise(plans, library, options.fps)
-    progress(len(items))
     names = tuple(f"{item.name}: {_origin(item, learnt)}" for item in items)
     return Made(join(motions, plans, names, library.robot, options.fps), sources, unread, learnt, motions)
 
 
-def load_sources(files: Sequence[Path], options: Options) -> tuple[list[Source], list[tuple[str, str]]]:
+def load_sources(
+    files: Sequence[Path], options: Options, progress: Callable[[int], Any] = lambda _: None
+) -> tuple[list[Source], list[tuple[str, str]]]:
     """The clips of files, and what could not be read."""
     clips, groups, unread = [], [], []
     people: dict[Path, int] = {}
     settings = _prepared.Options(fps=options.fps, assume=options.assume, min_seconds=SHORTEST)
     for path, name in zip(files, labels(files), strict=True):
+        progress(1)
         try:
             found = read(path, options.assume).clips
         except MotionFileError as rejected:

@@ -47,7 +47,7 @@ class Region(NamedTuple):
 
     def limits(self, vx: float) -> tuple[float, float]:
         """Greatest sideways velocity and yaw rate."""
-        sideways, turning = (np.interp(abs(vx), *zip(*curve, strict=True)) for curve in (SIDEWAYS, TURNING))
+        sideways, turning = (np.interp(abs(vx), *np.array(curve).T) for curve in (SIDEWAYS, TURNING))
         return float(sideways), float(turning)
 
     def draw(self, random: np.random.Generator, slow: float, fast: float) -> Velocity:

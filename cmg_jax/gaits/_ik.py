@@ -11,7 +11,7 @@ from cmg_jax.robot import Robot, _feet
 
 ITERATIONS = 8
 DAMPING = 3e-4
-"""m^2/rad^2, of the least-squares problem: little against the 0.1 m^2/rad^2 that a joint has over the points of a sole."""
+"""m^2/rad^2 of the least-squares problem: little against the 0.1 that a joint has over the points of a sole."""
 
 LARGEST_STEP = 0.4  # rad
 BATCH = 4096
@@ -34,7 +34,10 @@ def solve_legs(
     frames, padded = len(joint_pos), -(-len(joint_pos) // BATCH) * BATCH
     pad = [np.concatenate([array, np.repeat(array[-1:], padded - frames, axis=0)]) for array in (joint_pos, soles)]
     start, wanted = (np.asarray(array, np.float32) for array in pad)
-    parts = [np.asarray(_solve(start[at : at + BATCH], wanted[at : at + BATCH], np.asarray(limits, np.float32), robot)) for at in range(0, padded, BATCH)]
+    parts = [
+        np.asarray(_solve(start[at : at + BATCH], wanted[at : at + BATCH], np.asarray(limits, np.float32), robot))
+        for at in range(0, padded, BATCH)
+    ]
     out = np.array(joint_pos, np.float64)
     solved = np.concatenate(parts)[:frames].astype(np.float64)
     joints = np.unique(_feet.leg_joints(robot))

@@ -1,4 +1,4 @@
-"""From recorded clips to what a library needs of them: tables of walking and running, standing, the reach of the legs."""
+"""From recorded clips to what a library needs of them: tables of strides, standing, the reach of the legs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -53,12 +53,15 @@ def learn(clips: Sequence[Clip], groups: Sequence[int]) -> Learnt:
     walking, running = strides.take(~is_run), strides.take(is_run & (strides.speed > 0))
     if not (walking.speed > 0).any():
         raise InputError(
-            f"no steady stride of walking in the {len(clips)} clips: a clip must show a foot come down twice at even speed"
+            f"no steady stride of walking in {len(clips)} clips, of {', '.join(clip.name for clip in clips[:3])}: one must "
+            "show a foot come down twice while it walks forward at even speed"
         )
     walk = _table.walking_table(walking, groups, robot)
     run = _table.running_table(running, groups, robot, TO_WALK) if len(running.speed) else None
     stand, frames = _standing(clips, walk)
-    return Learnt(Library(walk, run, stand, _reach(clips, robot), _limits(clips, robot), robot), walking, running, frames)
+    return Learnt(
+        Library(walk, run, stand, _reach(clips, robot), _limits(clips, robot), robot), walking, running, frames
+    )
 
 
 def _standing(clips: Sequence[Clip], walk: _table.Table) -> tuple[np.ndarray, int]:
@@ -81,16 +84,16 @@ def _standing(clips: Sequence[Clip], walk: _table.Table) -> tuple[np.ndarray, in
             root = np.stack([zero, zero, part.root_pos[:, 2], zero, angles[:, 1], angles[:, 2]], axis=-1)
             yaw = feet.yaw - heading[:, None]
             yaw = yaw - 2 * np.pi * np.round(yaw / (2 * np.pi))
-            soles = np.concatenate(
-                [about, feet.position[..., 2:], feet.pitch[..., None], yaw[..., None]], axis=-1
-            )
+            soles = np.concatenate([about, feet.position[..., 2:], feet.pitch[..., None], yaw[..., None]], axis=-1)
             found.append(_strides.channels_of(root, part.joint_pos, soles))
     if found:
         frames = np.concatenate(found)
         stand = np.median([rows.mean(axis=0) for rows in found], axis=0)
     else:
         frames = np.zeros((0,))
-        stand = walk.stride(np.zeros(walk.channels.shape[1]), np.arange(walk.channels.shape[1]) / walk.channels.shape[1]).mean(axis=0)
+        stand = walk.stride(
+            np.zeros(walk.channels.shape[1]), np.arange(walk.channels.shape[1]) / walk.channels.shape[1]
+        ).mean(axis=0)
     stand = (stand + _strides.mirror_channels(stand, robot)) / 2
     shape = _feet.foot_shape(robot)
     for foot in range(2):
@@ -111,7 +114,9 @@ def _limits(clips: Sequence[Clip], robot: Robot) -> np.ndarray:
     low = np.where(low > 0, np.maximum(low - BEYOND, low / 2), low - BEYOND)
     high = np.where(high < 0, np.minimum(high + BEYOND, high / 2), high + BEYOND)
     return np.clip(
-        np.stack([low, high], axis=-1), robot.joint_limits[:, :1] + LIMIT_MARGIN, robot.joint_limits[:, 1:] - LIMIT_MARGIN
+        np.stack([low, high], axis=-1),
+        robot.joint_limits[:, :1] + LIMIT_MARGIN,
+        robot.joint_limits[:, 1:] - LIMIT_MARGIN,
     )
 
 
@@ -122,7 +127,11 @@ def _reach(clips: Sequence[Clip], robot: Robot) -> np.ndarray:
         feet = _feet.foot_poses(clip.joint_pos, clip.root_pos, clip.root_quat, robot)
         quat = clip.root_quat.astype(np.float64)
         hip = np.stack(
-            [clip.root_pos + _rotation.rotate(quat, np.broadcast_to(place, clip.root_pos.shape)) for place in from_root], axis=1
+            [
+                clip.root_pos + _rotation.rotate(quat, np.broadcast_to(place, clip.root_pos.shape))
+                for place in from_root
+            ],
+            axis=1,
         )
         longest.append(np.linalg.norm(feet.position - hip, axis=-1))
     reach = np.quantile(np.concatenate(longest), REACH_QUANTILE, axis=0)

@@ -86,12 +86,14 @@ def _standing(
 
 
 def _bridge(fixes: list[tuple[int, int, np.ndarray]], frames: int) -> np.ndarray:
-    """Corrections [T, 4] that are given on runs of frames, and between them follow cubics with the slopes at their ends."""
+    """Corrections [T, 4] that are given on runs of frames; between them, cubics with the slopes at their ends."""
     if not fixes:
         return np.zeros((frames, 4))
     out = np.empty((frames, fixes[0][2].shape[1]))
     out[: fixes[0][0]] = fixes[0][2][0]
-    for (_, end, before), (begin, _, after) in zip(fixes, [*fixes[1:], (frames + 1, 0, fixes[-1][2][-1:])], strict=True):
+    for (_, end, before), (begin, _, after) in zip(
+        fixes, [*fixes[1:], (frames + 1, 0, fixes[-1][2][-1:])], strict=True
+    ):
         out[end - len(before) : end] = before
         length = begin - end + 1
         t = (np.arange(1, length) / length)[: frames - end, None]

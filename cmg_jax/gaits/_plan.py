@@ -33,8 +33,8 @@ SETTLE = 0.2
 """s after the last touchdown of a stop, until the robot is still."""
 
 TO_RUN, TO_WALK = 1.85, 1.75
-"""m/s at which walking becomes running, and running walking. People change at about 2.05 m/s; legs of 0.75 of their length
-do at the square root of that (Froude number 0.5; Alexander 1989, Physiological Reviews 69)."""
+"""m/s at which walking becomes running, and running walking. People change at about 2.05 m/s. Legs of 0.75 of their
+length have the same Froude number at the square root of 0.75 of that (Alexander 1989, Physiological Reviews 69)."""
 
 AHEAD = 0.3
 """m/s below, at which the change begins on the way to a run."""
@@ -80,7 +80,9 @@ class Clock:
 
     def of(self, speed: float, running: float) -> tuple[float, float]:
         """Period [s] and duty factor."""
-        period, duty = (float(np.interp(speed, self.walk.speed, values)) for values in (self.walk.period, self.walk.duty))
+        period, duty = (
+            float(np.interp(speed, self.walk.speed, values)) for values in (self.walk.period, self.walk.duty)
+        )
         if self.run is not None and running > 0:
             fast = (float(np.interp(speed, self.run.speed, values)) for values in (self.run.period, self.run.duty))
             period, duty = ((1 - running) * a + running * b for a, b in zip((period, duty), fast, strict=True))
@@ -94,7 +96,14 @@ def smoothstep(x: np.ndarray | float) -> np.ndarray:
 
 
 def make_plan(segments: Sequence[Segment], clock: Clock, fps: float, phase: float = 0.0) -> Plan:
-    """Plan a clip that begins standing if its first segment stands, else in full gait; `phase` [cycles] is before that."""
+    """Plan a clip.
+
+    Args:
+      segments: what it does. It begins standing if the first of them stands, else in full gait.
+      clock: periods and duty factors.
+      fps: frames per second.
+      phase: cycles, of the first frame planned.
+    """
     segments = list(segments)
     before, after = (0 if segments[end].velocity is None else round(MARGIN * fps) for end in (0, -1))
     segments[0] = segments[0]._replace(seconds=segments[0].seconds + before / fps)
@@ -160,7 +169,7 @@ def _pace(clock: Clock, now: np.ndarray, target: np.ndarray, running: float) -> 
     speed = now[0] if stopping or abs(now[0]) > abs(target[0]) else target[0]
     period, _ = clock.of(speed, running)
     _, duty = clock.of(now[0], running)
-    sideways, turning = (now[1:] if stopping else np.where(np.abs(now[1:]) > np.abs(target[1:]), now[1:], target[1:]))
+    sideways, turning = now[1:] if stopping else np.where(np.abs(now[1:]) > np.abs(target[1:]), now[1:], target[1:])
     quick = np.clip(max(abs(sideways) / 0.25, abs(turning) / 0.8), 0, 1)
     period = (1 - quick) * period + quick * min(period, QUICK_PERIOD)
     return min(period, STOPPING_PERIOD) if stopping else period, duty

@@ -2,6 +2,7 @@
 joints."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -51,9 +52,7 @@ def text(made: Made) -> str:
 
 def of_clip(clip: Clip) -> Part:
     """A recorded clip with the velocity of its root, averaged over a stride."""
-    return Part(
-        clip.joint_pos, clip.root_pos, clip.root_quat, _clips.yaw_frame_velocity(clip, STRIDE_SECONDS)
-    )
+    return Part(clip.joint_pos, clip.root_pos, clip.root_quat, _clips.yaw_frame_velocity(clip, STRIDE_SECONDS))
 
 
 def dropped(made: Made) -> str:
@@ -94,7 +93,7 @@ def minutes(before: Sequence[Part], after: Sequence[Part], fps: float) -> str:
     lines.append(_row("standing", [mask.sum() / fps / 60 for mask in standing]))
     for name, axis, edges in BANDS:
         bounds = [-np.inf, *edges, np.inf]
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             counts = [
                 ((velocity[:, axis] >= low) & (velocity[:, axis] < high) & ~still).sum() / fps / 60
                 for velocity, still in zip(velocities, standing, strict=True)
@@ -114,7 +113,7 @@ def figures(parts: Sequence[Part], robot: Robot, fps: float) -> str:
     lines = [f"{'vx m/s':<18}" + "".join(f"{head:>16}" for head in heads)]
     bounds = [-np.inf, *FORWARD_EDGES, np.inf]
     soles = [_foot_quality.soles(part.joint_pos, part.root_pos, part.root_quat, robot) for part in parts]
-    for low, high in [*zip(bounds, bounds[1:], strict=False), (-np.inf, np.inf)]:
+    for low, high in [*pairwise(bounds), (-np.inf, np.inf)]:
         pieces, joints = [], []
         for part, points in zip(parts, soles, strict=True):
             inside = (part.velocity[:, 0] >= low) & (part.velocity[:, 0] < high)

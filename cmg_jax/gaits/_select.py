@@ -53,9 +53,8 @@ def _fault(clip: Clip) -> str:
     share = np.abs(np.diff(clip.joint_pos, axis=0)) * clip.fps / _g1.joint_speeds(clip.robot)
     joint = int(share.max(axis=0).argmax())
     if share.max() > FASTEST:
-        return (
-            f"{clip.joint_names[joint]} moves at {100 * share.max():.0f} % of its speed limit; at most {100 * FASTEST:g} %"
-        )
+        most, limit = 100 * share.max(), 100 * FASTEST
+        return f"{clip.joint_names[joint]} moves at {most:.0f} % of its speed limit; at most {limit:g} %"
     return ""
 
 

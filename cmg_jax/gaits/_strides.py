@@ -1,7 +1,7 @@
 """Strides of recorded clips: cut from contact to contact of a foot, made cyclic and sampled by phase.
 
-A stride is described in a frame that moves evenly along the path that the stride takes, an arc: how root, joints and feet
-move about that frame. All quantities of a phase are one row of `Channels` numbers:
+A stride is described in a frame that moves evenly along the path that the stride takes, an arc: how root, joints and
+feet move about that frame. All quantities of a phase are one row of C numbers, the channels:
 
     root       x, y, z [m] and yaw, pitch, roll [rad], in the frame of the path
     joints     [rad]
@@ -40,8 +40,8 @@ HALVES = 0.42, 0.58
 """Where in a stride the other foot comes down."""
 
 ENDS, CHANGE, TURN, SIDEWAYS = 0.16, 0.15, 0.35, 0.15
-"""A steady stride ends in the pose in which it began, to `ENDS` rad (root mean square over the joints), keeps its speed to
-`CHANGE` (relative, or a third of that in m/s), and turns [rad/s] and goes sideways [m/s] by no more than these."""
+"""A steady stride ends in the pose in which it began, to `ENDS` rad (root mean square over the joints), keeps its speed
+to `CHANGE` (relative, or a third of that in m/s), and turns [rad/s] and goes sideways [m/s] no faster than these."""
 
 
 class Strides(NamedTuple):
@@ -123,7 +123,8 @@ def find_strides(clips: Sequence[Clip]) -> Strides:
     size = ROOT + (clips[0].robot.num_joints if clips else 0) + 2 * FOOT
     if not found:
         return Strides(np.zeros((0, PHASES, size)), *(np.zeros(0) for _ in range(3)), np.zeros(0, int))
-    return Strides(*map(np.array, zip(*found, strict=True)))
+    channels, period, duty, speed, clip = map(np.array, zip(*found, strict=True))
+    return Strides(channels, period, duty, speed, clip)
 
 
 def _stride(clip: Clip, feet: _feet.FootPoses, down: np.ndarray, at: tuple[int, int, int], foot: int):
@@ -141,7 +142,10 @@ def _stride(clip: Clip, feet: _feet.FootPoses, down: np.ndarray, at: tuple[int, 
     place = clip.root_pos[part, :2]
     chord = np.sinc(yaw_rate * period / (2 * np.pi)) * period
     velocity = turned(place[-1] - place[0], -(heading[0] + heading[-1]) / 2) / chord
-    halves = [np.linalg.norm(place[b] - place[a]) / (b - a) * clip.fps for a, b in ((0, middle - first), (middle - first, -1 % len(place)))]
+    halves = [
+        np.linalg.norm(place[b] - place[a]) / (b - a) * clip.fps
+        for a, b in ((0, middle - first), (middle - first, -1 % len(place)))
+    ]
     ends = np.sqrt(np.square(clip.joint_pos[last] - clip.joint_pos[first]).mean())
     speed = velocity[0]
     if ends > ENDS or abs(yaw_rate) > TURN or abs(velocity[1]) > SIDEWAYS:

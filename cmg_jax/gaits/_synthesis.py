@@ -5,18 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmg_jax.gaits import _feet, _ik, _lock, _strides
+from cmg_jax.gaits import _feet, _ik, _lock
 from cmg_jax.gaits._feet import FootPoses
 from cmg_jax.gaits._plan import Plan
 from cmg_jax.gaits._strides import split_channels, turned
 from cmg_jax.gaits._table import Table
-from cmg_jax.robot import Robot, _root, _rotation
+from cmg_jax.robot import Robot, _rotation
 from cmg_jax.robot import _feet as _soles
 
 GRAVITY = 9.81
 
 LEAN = 0.5
-"""Share of the lean into a turn that would balance its centripetal acceleration; the swing of the feet does the rest."""
+"""Share of the lean into a turn that would balance its centripetal acceleration."""
 
 APART = 0.15
 """m between the middles of feet that stand side by side, at least."""
@@ -138,9 +138,7 @@ def _drop(
     return np.convolve(np.pad(highest, width, mode="edge"), kernel / kernel.sum(), mode="valid")
 
 
-def _pull_in(
-    place: np.ndarray, rotation: np.ndarray, feet: FootPoses, contact: np.ndarray, library: Library
-) -> None:
+def _pull_in(place: np.ndarray, rotation: np.ndarray, feet: FootPoses, contact: np.ndarray, library: Library) -> None:
     """Bring feet that swing within reach of their hips."""
     from_root = hips(library.robot)
     for foot in range(2):

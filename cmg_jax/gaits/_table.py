@@ -1,12 +1,13 @@
 """Tables of gaits: one cyclic, symmetric stride for each speed, from the recorded strides of about that speed.
 
-Each quantity of each phase is regressed on the speed, locally and linearly (Cleveland 1979), so that a table has no holes
-where recordings are few: it passes through what there is, and continues its trend. Every stride takes part together with
-its mirror image half a cycle later, so a table does not limp. A person counts by the square root of the number of their strides.
+Each quantity of each phase is regressed on the speed, locally and linearly (Cleveland 1979), so that a table has no
+holes where recordings are few: it passes through what there is, and continues its trend. Every stride takes part
+together with its mirror image half a cycle later, so a table does not limp. A person counts by the square root of the
+number of their strides.
 
-Backward walking is recorded seldom. A stride of forward walking played backward in time serves as one of backward walking:
-the two are alike in the paths and angles of the legs, not in detail (Thorstensson 1986, Acta Physiologica Scandinavica
-127; Grasso et al. 1998, Journal of Neurophysiology 80).
+Backward walking is recorded seldom. A stride of forward walking played backward in time serves as one of backward
+walking: the two are alike in the paths and angles of the legs, not in detail (Thorstensson 1986, Acta Physiologica
+Scandinavica 127; Grasso et al. 1998, Journal of Neurophysiology 80).
 """
 
 from collections.abc import Sequence
