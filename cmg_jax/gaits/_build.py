@@ -10,7 +10,7 @@ from cmg_jax._errors import InputError
 from cmg_jax.data import _prepared
 from cmg_jax.data._build import labels
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.gaits import _catalogue, _learn, _plan, _select, _synthesis
+from cmg_jax.gaits import _catalogue, _checked, _learn, _plan, _select, _synthesis
 from cmg_jax.gaits._learn import Learnt
 from cmg_jax.motion_files import Assume, Clip, MotionFileError, read
 from cmg_jax.robot import Robot, root_channel
@@ -28,7 +28,7 @@ class Options(NamedTuple):
     """What the user knows about the files."""
     seed: int = 0
     """Draws the velocities that change."""
-    changes: int = 60
+    changes: int = 112
     """Number of clips of half a minute in which the velocity changes."""
 
 
@@ -51,6 +51,9 @@ class Made(NamedTuple):
     """Names of files and clips that could not be read, and why."""
     learnt: Learnt
     motions: list[_synthesis.Motions]
+    """Those of the data set's clips."""
+    cut: int
+    """Number of synthetic frames that were not good enough."""
 
 
 def build(
@@ -76,9 +79,20 @@ def build(
     library, clock = learnt.library, _plan.Clock(learnt.library.walk, learnt.library.run)
     items = _catalogue.catalogue(_catalogue.region(library.walk, library.run), options.seed, options.changes)
     plans = [_plan.make_plan(item.segments, clock, options.fps, item.phase) for item in items]
-    motions = _synthesis.synthesise(plans, library, options.fps)
-    names = tuple(f"{item.name}: {_origin(item, learnt)}" for item in items)
-    return Made(join(motions, plans, names, library.robot, options.fps), sources, unread, learnt, motions)
+    fastest = max(float(np.abs(np.diff(source.clip.joint_pos, axis=0)).max()) for source in used) * options.fps
+    motions, commands, names, cut = [], [], [], 0
+    for item, plan, motion in zip(items, plans, _synthesis.synthesise(plans, library, options.fps), strict=True):
+        parts = _checked.good_parts(*motion[:3], library.robot, options.fps, fastest)
+        cut += len(motion.joint_pos) - sum(last - first for first, last in parts)
+        for index, (first, last) in enumerate(parts):
+            number = f" part {index + 1}" if len(parts) > 1 else ""
+            motions.append(_synthesis.Motions(*(array[first:last] for array in motion)))
+            commands.append(plan.command[plan.kept][first:last])
+            names.append(f"{item.name}{number}: {_origin(item, learnt)}")
+    if not motions:
+        raise InputError("no synthetic motion is good enough: record clips with slower joints and feet on the floor")
+    dataset = join(motions, commands, tuple(names), library.robot, options.fps)
+    return Made(dataset, sources, unread, learnt, motions, cut)
 
 
 def load_sources(
@@ -112,19 +126,17 @@ def load_sources(
 
 def join(
     motions: Sequence[_synthesis.Motions],
-    plans: Sequence[_plan.Plan],
+    commands: Sequence[np.ndarray],
     names: tuple[str, ...],
     robot: Robot,
     fps: float,
 ) -> Dataset:
-    """Motions as a data set; their commands are the velocities of their paths."""
-    frames, commands, feet = [], [], []
-    for motion, plan in zip(motions, plans, strict=True):
+    """Motions as a data set; their commands are the velocities that were asked for."""
+    frames, feet = [], []
+    for motion, command in zip(motions, commands, strict=True):
         velocity = np.gradient(motion.joint_pos, 1 / fps, axis=0)
         channel = root_channel(motion.root_pos, motion.root_quat, fps)
         frames.append(np.concatenate([motion.joint_pos, velocity, *channel], axis=-1))
-        command = plan.velocity[plan.kept]
-        commands.append(command)
         clip = Clip("", fps, robot, motion.joint_pos, velocity, motion.root_pos, motion.root_quat, command)
         feet.append(_prepared.first_feet(clip, recorded=True))
     return Dataset(

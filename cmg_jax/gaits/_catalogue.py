@@ -10,18 +10,21 @@ from cmg_jax.gaits._table import Table
 
 Velocity = tuple[float, float, float]
 
-HELD_SECONDS, STRAIGHT_SECONDS = 5.0, 8.0
+HELD_SECONDS, STRAIGHT_SECONDS = 4.0, 6.0
 
-SIDEWAYS = ((0.0, 0.4), (0.6, 0.4), (1.6, 0.15), (3.0, 0.1))
+DRAWN = 150
+"""Velocities that are held beside those of a grid."""
+
+SIDEWAYS = ((0.0, 0.4), (0.6, 0.4), (1.5, 0.35), (1.8, 0.15), (3.0, 0.1))
 """Greatest sideways velocity [m/s] at forward ones [m/s], linear between them: nobody runs fast and sideways."""
 
-TURNING = ((0.0, 1.0), (0.9, 1.0), (1.8, 0.5), (3.0, 0.4))
+TURNING = ((0.0, 1.0), (0.9, 1.0), (1.8, 0.75), (3.0, 0.7))
 """Greatest yaw rate [rad/s] at forward velocities [m/s]."""
 
-TOGETHER = 1.3
-"""At most the sum of the shares of the two that are used."""
-
 BACKWARD_UP_TO = 0.8  # m/s
+
+CHANGES_SECONDS, CHANGE_EVERY = 30.0, (1.5, 3.0)
+"""s of a clip of changes, and between them."""
 
 
 class Item(NamedTuple):
@@ -43,7 +46,7 @@ class Region(NamedTuple):
         """Whether a velocity is in the region."""
         vx, vy, turn = velocity
         shares = [abs(value) / limit for value, limit in zip((vy, turn), self.limits(vx), strict=True)]
-        return self.slowest - 1e-6 <= vx <= self.fastest + 1e-6 and max(shares) <= 1 + 1e-6 and sum(shares) <= TOGETHER
+        return self.slowest - 1e-6 <= vx <= self.fastest + 1e-6 and max(shares) <= 1 + 1e-6
 
     def limits(self, vx: float) -> tuple[float, float]:
         """Greatest sideways velocity and yaw rate."""
@@ -57,8 +60,7 @@ class Region(NamedTuple):
         kind = random.integers(4)
         vy = 0.0 if kind in (0, 1) else float(random.uniform(-sideways, sideways))
         turn = 0.0 if kind in (0, 2) else float(random.uniform(-turning, turning))
-        share = (abs(vy) / sideways + abs(turn) / turning) / TOGETHER
-        return vx, round(vy / max(share, 1), 2), round(turn / max(share, 1), 2)
+        return vx, round(vy, 2), round(turn, 2)
 
 
 def region(walk: Table, run: Table | None) -> Region:
@@ -99,8 +101,13 @@ def _grid(bounds: Region, step: float, sideways: Sequence[float], turning: Seque
 
 def _held(bounds: Region, random: np.random.Generator) -> list[Item]:
     straight = [velocity for velocity in _grid(bounds, 0.1, (0.0,), (0.0,)) if abs(velocity[0]) > 0.05]
-    bent = _grid(bounds, 0.2, (-0.35, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35), (-0.9, -0.6, -0.3, 0.0, 0.3, 0.6, 0.9))
-    bent = [velocity for velocity in bent if velocity[1] or velocity[2]]
+    bent = _grid(bounds, 0.3, (-0.35, -0.15, -0.08, 0.0, 0.08, 0.15, 0.35), (-0.7, -0.35, 0.0, 0.35, 0.7))
+    bent = [
+        velocity
+        for velocity in bent
+        if (velocity[1] or velocity[2]) and (abs(velocity[1]) != 0.08 or velocity[0] > 1.6)
+    ]
+    bent += [bounds.draw(random, bounds.slowest, bounds.fastest) for _ in range(DRAWN)]
     items = []
     for velocities, seconds in ((straight, STRAIGHT_SECONDS), (bent, HELD_SECONDS)):
         for velocity in velocities:
@@ -122,24 +129,54 @@ def _starts(bounds: Region) -> list[Item]:
     return items
 
 
+LARGE = (
+    (None, 3.0, None, 2.2, 0.0),
+    (2.5, 0.8, 2.5, 0.3, 3.0),
+    (-0.5, 1.2, -0.5, 0.6, None),
+    (1.5, 2.2, 1.2, 2.6, 1.6),
+    (0.6, 1.5, 0.3, -0.7, 0.9),
+    (3.0, None, 1.0, None, 2.5),
+)
+"""Forward velocities [m/s] that follow one another; None is to stand."""
+
+
 def _changes(bounds: Region, random: np.random.Generator, count: int) -> list[Item]:
-    """Half a minute of velocities that change every 1.5 to 4 s: walking, running, and from one to the other."""
-    ranges = {"walk": (bounds.slowest, min(1.6, bounds.fastest))}
+    """Half a minute of velocities that change every 1.5 to 3 s: walking, running, and from one to the other."""
+    every, walk = (bounds.slowest, bounds.fastest), (bounds.slowest, min(1.6, bounds.fastest))
+    ranges = {"walk": (walk, 0.15), "any": (every, 0.15), "start and stop": (every, 0.45), "turn": (walk, 0.05)}
     if bounds.fastest > TO_RUN:
-        ranges |= {"walk and run": (0.6, bounds.fastest), "run": (TO_WALK + 0.2, bounds.fastest)}
-    names = list(ranges)
-    order = ("walk", "walk and run", "walk", "run", "walk and run")
+        ranges |= {"walk and run": ((0.6, bounds.fastest), 0.05), "run": ((TO_WALK + 0.2, bounds.fastest), 0.0)}
+    names = ["large", *ranges]
     items = []
     for index in range(count):
-        name = order[index % len(order)] if len(names) > 1 else "walk"
-        segments, seconds = [], 0.0
-        while seconds < 30:
-            segment = Segment(float(random.uniform(1.5, 4.0)), bounds.draw(random, *ranges[name]))
-            if name == "walk" and random.uniform() < 0.12:
-                segment = Segment(2.6, None)
-                if not segments or segments[-1].velocity is None:
-                    continue
-            segments.append(segment)
-            seconds += segment.seconds
+        name = names[index % len(names)]
+        segments: list[Segment] = []
+        while sum(segment.seconds for segment in segments) < CHANGES_SECONDS:
+            if name == "large":
+                velocity = _large(bounds, random, index // len(names), len(segments))
+            elif name == "turn" and len(segments) % 3:  # the same speed, turning otherwise
+                last = segments[-1].velocity or (0.8, 0.0, 0.0)
+                velocity = (
+                    *last[:2],
+                    round(float(random.choice((-1, 1)) * random.uniform(0.3, 1) * bounds.limits(last[0])[1]), 2),
+                )
+            else:
+                (slow, fast), rest = ranges[name]
+                velocity = None if random.uniform() < rest else bounds.draw(random, slow, fast)
+            if velocity is None and segments and segments[-1].velocity is None:
+                continue
+            segments.append(
+                Segment(round(float(random.uniform(*CHANGE_EVERY)) + 0.7 * (velocity is None), 2), velocity)
+            )
         items.append(Item(f"{name} changes {index}", tuple(segments), float(random.uniform())))
     return items
+
+
+def _large(bounds: Region, random: np.random.Generator, row: int, at: int) -> Velocity | None:
+    """The next velocity of a row of `LARGE`: straight ahead the first time around, drawn aside later."""
+    speeds = LARGE[row % len(LARGE)]
+    vx = speeds[at % len(speeds)]
+    if vx is None:
+        return None
+    vx = float(np.clip(vx, bounds.slowest, bounds.fastest))
+    return (vx, 0.0, 0.0) if at < len(speeds) else bounds.draw(random, vx, vx)

@@ -53,7 +53,7 @@ def learn(clips: Sequence[Clip], groups: Sequence[int]) -> Learnt:
     walking, running = strides.take(~is_run), strides.take(is_run & (strides.speed > 0))
     if not (walking.speed > 0).any():
         raise InputError(
-            f"no steady stride of walking in {len(clips)} clips, of {', '.join(clip.name for clip in clips[:3])}: one must "
+            f"no steady stride of walking in {len(clips)} clips ({', '.join(clip.name for clip in clips[:3])}): one must "
             "show a foot come down twice while it walks forward at even speed"
         )
     walk = _table.walking_table(walking, groups, robot)

@@ -14,8 +14,8 @@ from cmg_jax.gaits._table import Table
 ACCELERATION = np.array([1.5, 0.8, 2.0])
 """m/s^2 and rad/s^2, mean of a change of velocity."""
 
-RUNNER_ACCELERATION = 1.2
-"""m/s^2 of changes from or to a run: of few contacts, none may last so long that the foot is left behind."""
+RUNNER_ACCELERATION = 1.6, 1.2
+"""m/s^2 of changes to and from a run: of few contacts, none may last so long that the foot is left behind."""
 
 LEAST_CHANGE = 0.4
 """s that a change of velocity takes at least."""
@@ -68,6 +68,7 @@ class Plan(NamedTuple):
     active: np.ndarray  # [T] 0 where the robot stands still, 1 where it walks
     running: np.ndarray  # [T] 0 walking, 1 running
     contact: np.ndarray  # [T, 2] bool
+    command: np.ndarray  # [T, 3] the velocity that is asked for; the motion follows it
     kept: slice
     """The frames to keep: a clip in full gait has a margin at its ends, where contacts are cut off."""
 
@@ -151,7 +152,8 @@ def make_plan(segments: Sequence[Segment], clock: Clock, fps: float, phase: floa
     active = _active(frames, segments[0].velocity is None, starts, stops, fps)
     position, heading = _path(velocity, fps)
     kept = slice(before, frames - after)
-    return Plan(velocity, position, heading, phases, periods, active, runs, contact, kept)
+    command = np.where(np.isnan(wanted), 0.0, wanted)
+    return Plan(velocity, position, heading, phases, periods, active, runs, contact, command, kept)
 
 
 def _runs(speed: float, target: float, was: bool) -> bool:
@@ -184,7 +186,8 @@ def _velocities(segments: Sequence[Segment], fps: float) -> tuple[np.ndarray, np
         target = np.zeros(3) if segment.velocity is None else np.array(segment.velocity, float)
         seconds = max(LEAST_CHANGE, float((np.abs(target - last) / ACCELERATION).max()))
         if max(target[0], last[0]) > TO_WALK:
-            seconds = max(seconds, abs(target[0] - last[0]) / RUNNER_ACCELERATION)
+            change = target[0] - last[0]
+            seconds = max(seconds, abs(change) / RUNNER_ACCELERATION[int(change < 0)])
         if not (target.any() and last.any()):
             reach = float(np.abs(target - last)[:2].max())
             seconds = max(seconds, (COME_TO_REST if last.any() else GET_GOING) + PER_SPEED * reach)

@@ -35,17 +35,15 @@ def text(made: Made) -> str:
     """The whole report."""
     robot, fps = made.dataset.robot, made.dataset.fps
     recorded = [of_clip(source.clip) for source in made.sources if not source.fault]
-    edges = made.dataset.clip_edges()
-    library = [
-        Part(*motion, made.dataset.command[low:high]) for motion, (low, high) in zip(made.motions, edges, strict=True)
-    ]
+    library = [Part(*motion) for motion in made.motions]
     return "\n\n".join(
         [
             dropped(made),
             "tables of strides\n" + tables(made.learnt.library.walk, made.learnt.library.run),
             minutes(recorded, library, fps),
             "recorded clips that are used\n" + figures(recorded, robot, fps),
-            "library\n" + figures(library, robot, fps),
+            f"library, of which {made.cut / fps / 60:.1f} min were cut out as not good enough\n"
+            + figures(library, robot, fps),
         ]
     )
 

@@ -122,12 +122,15 @@ def find_strides(clips: Sequence[Clip]) -> Strides:
                         found.append((*stride, index))
     size = ROOT + (clips[0].robot.num_joints if clips else 0) + 2 * FOOT
     if not found:
-        return Strides(np.zeros((0, PHASES, size)), *(np.zeros(0) for _ in range(3)), np.zeros(0, int))
+        none = np.zeros(0)
+        return Strides(np.zeros((0, PHASES, size)), none, none, none, np.zeros(0, int))
     channels, period, duty, speed, clip = map(np.array, zip(*found, strict=True))
     return Strides(channels, period, duty, speed, clip)
 
 
-def _stride(clip: Clip, feet: _feet.FootPoses, down: np.ndarray, at: tuple[int, int, int], foot: int):
+def _stride(
+    clip: Clip, feet: _feet.FootPoses, down: np.ndarray, at: tuple[int, int, int], foot: int
+) -> tuple[np.ndarray, float, float, float] | None:
     """Channels, period, duty and speed of the stride between frames `at`, or None if it is not steady."""
     first, middle, last = at
     frames = last - first

@@ -45,6 +45,7 @@ class Motions(NamedTuple):
     joint_pos: np.ndarray  # [N, J] rad
     root_pos: np.ndarray  # [N, 3] m
     root_quat: np.ndarray  # [N, 4] wxyz
+    velocity: np.ndarray  # [N, 3] m/s and rad/s, of the path
 
 
 def synthesise(plans: Sequence[Plan], library: Library, fps: float) -> list[Motions]:
@@ -57,7 +58,10 @@ def synthesise(plans: Sequence[Plan], library: Library, fps: float) -> list[Moti
     joint_pos = _ik.solve_legs(joint_pos, local, robot, library.limits)
     edges = np.cumsum([len(plan.phase) for plan in plans])[:-1]
     whole = zip(*(np.split(array, edges) for array in (joint_pos, root_pos, root_quat)), strict=True)
-    return [Motions(*(part[plan.kept] for part in parts)) for plan, parts in zip(plans, whole, strict=True)]
+    return [
+        Motions(*(part[plan.kept] for part in (*parts, plan.velocity)))
+        for plan, parts in zip(plans, whole, strict=True)
+    ]
 
 
 def hips(robot: Robot) -> np.ndarray:
@@ -86,6 +90,7 @@ def _pose(plan: Plan, library: Library, fps: float) -> tuple[np.ndarray, np.ndar
     _widen(feet, plan)
     lean = plan.active * LEAN * plan.velocity[:, 0] * plan.velocity[:, 2] / GRAVITY
     root[:, 5] -= lean
+    root[:, 4] += plan.active * LEAN * np.gradient(plan.velocity[:, 0], 1 / fps) / GRAVITY
     root[:, 1] += lean * root[:, 2]
     nominal = FootPoses(
         np.concatenate(
