@@ -60,7 +60,7 @@ class Region(NamedTuple):
         kind = random.integers(4)
         vy = 0.0 if kind in (0, 1) else float(random.uniform(-sideways, sideways))
         turn = 0.0 if kind in (0, 2) else float(random.uniform(-turning, turning))
-        return vx, round(vy, 2), round(turn, 2)
+        return vx, np.trunc(100 * vy) / 100, np.trunc(100 * turn) / 100
 
 
 def region(walk: Table, run: Table | None) -> Region:

@@ -67,7 +67,7 @@ def _solve(joint_pos: jax.Array, soles: jax.Array, limits: jax.Array, robot: Rob
         step = newton(jacobian, residual)
         # A joint that its limit stops takes no part: the others then move as is best for them alone.
         stopped = ((angle <= low) & (step < 0)) | ((angle >= high) & (step > 0))
-        step = newton(jacobian * ~stopped[:, None], residual)
+        step = newton(jnp.where(stopped[:, None], 0.0, jacobian), residual)
         angle = angle + jnp.clip(step, -LARGEST_STEP, LARGEST_STEP)
         return jnp.clip(angle, low, high)
 

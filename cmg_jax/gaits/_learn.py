@@ -52,9 +52,10 @@ def learn(clips: Sequence[Clip], groups: Sequence[int]) -> Learnt:
     is_run = strides.duty < _table.RUNNING
     walking, running = strides.take(~is_run), strides.take(is_run & (strides.speed > 0))
     if not (walking.speed > 0).any():
+        names = ", ".join(clip.name for clip in clips[:3])
         raise InputError(
-            f"no steady stride of walking in {len(clips)} clips ({', '.join(clip.name for clip in clips[:3])}): one must "
-            "show a foot come down twice while it walks forward at even speed"
+            f"no steady stride of walking in {len(clips)} clips ({names}): one must show a foot come down twice while "
+            "it walks forward at even speed"
         )
     walk = _table.walking_table(walking, groups, robot)
     run = _table.running_table(running, groups, robot, TO_WALK) if len(running.speed) else None
