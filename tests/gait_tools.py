@@ -27,7 +27,7 @@ def library() -> _synthesis.Library:
         np.full(len(speeds), DUTY),
         np.full(len(speeds), 9),
     )
-    limits = G1.joint_limits + [0.02, -0.02]
+    limits = np.add(G1.joint_limits, [0.02, -0.02])
     return _synthesis.Library(table, None, _still(), np.full(2, 0.655), limits.astype(np.float64), G1)
 
 

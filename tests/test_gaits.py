@@ -1,11 +1,9 @@
 """Libraries of gaits: strides out of clips, and clips of any velocity out of strides."""
 
-from tests import gait_tools
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.gait_tools import DUTY, FPS
 
 from cmg_jax import data
 from cmg_jax._errors import InputError
@@ -14,6 +12,8 @@ from cmg_jax.gaits import _build, _catalogue, _checked, _feet, _ik, _learn, _loc
 from cmg_jax.gaits._plan import Segment
 from cmg_jax.robot import G1, G1_23_JOINTS, _foot_quality
 from cmg_jax.robot import _feet as robot_feet
+from tests import gait_tools
+from tests.gait_tools import DUTY, FPS
 
 
 @pytest.fixture(scope="module")
