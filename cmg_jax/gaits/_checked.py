@@ -3,12 +3,14 @@
 import numpy as np
 from jaxtyping import Bool
 
-from cmg_jax.gaits import _select
 from cmg_jax.motion_files import _clips
 from cmg_jax.robot import Robot, _foot_quality, _g1
 
 DEEPEST = 0.005
 """m that a sole may be below the floor."""
+
+FASTEST = 0.7
+"""Share of a motor's speed limit that a joint may reach."""
 
 AROUND = 0.4
 """s that are cut out before and after a fault."""
@@ -34,7 +36,7 @@ def good_parts(
     bad = soles[..., 2].min(axis=(1, 2)) < -DEEPEST
     speed = np.abs(np.diff(joint_pos, axis=0)) * fps
     share = (speed / _g1.joint_speeds(robot)).max(axis=1)
-    bad[1:] |= (share > _select.FASTEST) | (speed.max(axis=1) > fastest)
+    bad[1:] |= (share > FASTEST) | (speed.max(axis=1) > fastest)
     return _clips.runs(~_widened(bad, round(AROUND * fps)), SHORTEST * fps)
 
 

@@ -18,7 +18,7 @@ STANDING = 0.05, 0.25
 
 STANDING_SECONDS = 0.3
 
-REACH_QUANTILE = 0.97
+REACH_QUANTILE = 0.95
 """Of the distances from hip to foot: with a straight knee a leg has no way to give."""
 
 BEYOND = 0.1
