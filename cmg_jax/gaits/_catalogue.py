@@ -21,6 +21,9 @@ SIDEWAYS = ((0.0, 0.4), (0.6, 0.4), (1.5, 0.35), (1.8, 0.15), (3.0, 0.1))
 TURNING = ((0.0, 1.0), (0.9, 1.0), (1.8, 0.75), (3.0, 0.7))
 """Greatest yaw rate [rad/s] at forward velocities [m/s]."""
 
+REST_FOR = 0.5, 0.5
+"""s that standing is longer, and for each m/s before it."""
+
 BACKWARD_UP_TO = 0.8  # m/s
 
 CHANGES_SECONDS, CHANGE_EVERY = 30.0, (1.5, 3.0)
@@ -165,9 +168,10 @@ def _changes(bounds: Region, random: np.random.Generator, count: int) -> list[It
                 velocity = None if random.uniform() < rest else bounds.draw(random, slow, fast)
             if velocity is None and segments and segments[-1].velocity is None:
                 continue
-            segments.append(
-                Segment(round(float(random.uniform(*CHANGE_EVERY)) + 0.7 * (velocity is None), 2), velocity)
-            )
+            seconds = float(random.uniform(*CHANGE_EVERY))
+            if velocity is None and segments:  # to come to rest
+                seconds += REST_FOR[0] + REST_FOR[1] * np.abs(segments[-1].velocity or 0.0).max()
+            segments.append(Segment(round(seconds, 2), velocity))
         items.append(Item(f"{name} changes {index}", tuple(segments), float(random.uniform())))
     return items
 

@@ -11,19 +11,19 @@ import numpy as np
 
 from cmg_jax.gaits._table import Table
 
-ACCELERATION = np.array([1.5, 0.8, 2.0])
+ACCELERATION = np.array([1.6, 0.9, 2.2])
 """m/s^2 and rad/s^2, mean of a change of velocity."""
 
-RUNNER_ACCELERATION = 1.6, 1.2
+RUNNER_ACCELERATION = 2.2, 1.7
 """m/s^2 of changes to and from a run: of few contacts, none may last so long that the foot is left behind."""
 
 LEAST_CHANGE = 0.4
 """s that a change of velocity takes at least."""
 
-GET_GOING, COME_TO_REST = 0.9, 0.7
+GET_GOING, COME_TO_REST = 0.7, 0.7
 """s that a start and a stop take, beside `PER_SPEED` of the speed: the foot that stands must not be left behind."""
 
-PER_SPEED = 0.3
+PER_SPEED = 0.22
 """s for each m/s."""
 
 LEAD = 0.2
@@ -44,6 +44,9 @@ MARGIN = 1.5
 
 UP_TO_RUN, DOWN_TO_WALK = 0.55, 0.3
 """s in which walking becomes running and running walking: one to two steps."""
+
+LENGTHENING = 0.3
+"""s that a stride gets longer within a second, at most."""
 
 LONGEST_PERIOD, STOPPING_PERIOD, QUICK_PERIOD = 1.5, 1.05, 0.9
 """s of a stride at most: at any time, while stopping, and while stepping sideways or turning on the spot."""
@@ -129,6 +132,8 @@ def make_plan(segments: Sequence[Segment], clock: Clock, fps: float, phase: floa
                 shift = float(np.clip(shift + change, 0.0, 1.0))
         running = float(smoothstep(shift)) if clock.run is not None else 0.0
         period, duty = _pace(clock, now, target, running)
+        if frame and not stands:  # who slows down keeps stepping: no foot is left behind
+            period = min(period, periods[frame - 1] + LENGTHENING / fps)
         if stands and not np.isnan(target[0]):
             if lifts < 0:
                 lifts = frame + round(LEAD * fps)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmg_jax.gaits import _feet, _ik, _lock
+from cmg_jax.gaits import _feet, _ik, _lock, _soften
 from cmg_jax.gaits._feet import FootPoses
 from cmg_jax.gaits._plan import Plan
 from cmg_jax.gaits._strides import split_channels, turned
@@ -26,6 +26,15 @@ STEP_CLEAR = 0.25
 
 DROP_SECONDS = 0.12
 """s over which the root is lowered before and after a leg would be too short."""
+
+REACH_SOFTNESS = 0.006
+"""m before the end of its reach, from which on the root comes down to a foot that stands."""
+
+HEEL_ANGLES = np.linspace(0.0, 0.8, 17)
+"""rad that a heel may be raised further, for the leg to reach its foot."""
+
+HEEL_MARGIN = 0.003
+"""m of reach that is left by it."""
 
 
 class Library(NamedTuple):
@@ -58,10 +67,11 @@ def synthesise(plans: Sequence[Plan], library: Library, fps: float) -> list[Moti
     joint_pos = _ik.solve_legs(joint_pos, local, robot, library.limits)
     edges = np.cumsum([len(plan.phase) for plan in plans])[:-1]
     whole = zip(*(np.split(array, edges) for array in (joint_pos, root_pos, root_quat)), strict=True)
-    return [
-        Motions(*(part[plan.kept] for part in (*parts, plan.velocity)))
-        for plan, parts in zip(plans, whole, strict=True)
-    ]
+    motions = []
+    for plan, (joints, place, turn) in zip(plans, whole, strict=True):
+        joints = _soften.soften(joints, place, turn, plan.contact, library.limits, robot, fps)
+        motions.append(Motions(*(part[plan.kept] for part in (joints, place, turn, plan.velocity))))
+    return motions
 
 
 def hips(robot: Robot) -> np.ndarray:
@@ -90,7 +100,7 @@ def _pose(plan: Plan, library: Library, fps: float) -> tuple[np.ndarray, np.ndar
     _widen(feet, plan)
     lean = plan.active * LEAN * plan.velocity[:, 0] * plan.velocity[:, 2] / GRAVITY
     root[:, 5] -= lean
-    root[:, 4] += plan.active * LEAN * np.gradient(plan.velocity[:, 0], 1 / fps) / GRAVITY
+    root[:, 4] += plan.active * LEAN * np.maximum(np.gradient(plan.velocity[:, 0], 1 / fps), 0) / GRAVITY
     root[:, 1] += lean * root[:, 2]
     nominal = FootPoses(
         np.concatenate(
@@ -106,6 +116,7 @@ def _pose(plan: Plan, library: Library, fps: float) -> tuple[np.ndarray, np.ndar
     locked = _lock.lock(nominal, plan.contact, plan.active == 0, plan.running, robot, fps)
     place = np.concatenate([turned(root[:, :2], plan.heading) + plan.position, root[:, 2:3]], axis=-1)
     rotation = _quaternion(root[:, 3] + plan.heading, root[:, 4], root[:, 5])
+    _raise_heels(place, rotation, locked, plan, library, fps)
     place[:, 2] -= _drop(place, rotation, locked, plan.contact, library, fps)
     _pull_in(place, rotation, locked, plan.contact, library)
     return joint_pos, place, rotation, _feet.sole_points(locked, robot)
@@ -122,18 +133,57 @@ def _widen(feet: np.ndarray, plan: Plan) -> None:
     feet[:, 1, 1] -= extra / 2
 
 
+def _raise_heels(
+    place: np.ndarray, rotation: np.ndarray, feet: FootPoses, plan: Plan, library: Library, fps: float
+) -> None:
+    """Roll feet that stand behind their hips over their toes until the legs reach them."""
+    shape = _feet.foot_shape(library.robot)
+    for foot in range(2):
+        hip = _hip(place, rotation, library.robot, foot)
+        heading = np.stack([np.cos(feet.yaw[:, foot]), np.sin(feet.yaw[:, foot])], axis=-1)
+        behind = ((hip - feet.position[:, foot])[:, :2] * heading).sum(axis=-1) > 0
+        extra = np.zeros(len(place))
+        for more in HEEL_ANGLES[::-1]:
+            position = _over_toes(feet, foot, more, heading, shape.toe[foot])
+            far = np.linalg.norm(hip - position, axis=-1) > library.reach[foot] - HEEL_MARGIN
+            extra = np.where(far, extra, more)
+        extra = _spread(np.where(plan.contact[:, foot] & behind, extra, 0.0), fps)
+        feet.position[:, foot] = _over_toes(feet, foot, extra, heading, shape.toe[foot])
+        feet.pitch[:, foot] += extra
+
+
+def _over_toes(
+    feet: FootPoses, foot: int, more: np.ndarray | float, heading: np.ndarray, toe: np.ndarray
+) -> np.ndarray:
+    """Positions [T, 3] of a foot that is pitched by `more` rad while its toes stay where they are."""
+    before, after = feet.pitch[:, foot], feet.pitch[:, foot] + more
+    ahead = (np.cos(before) - np.cos(after)) * toe[0] + (np.sin(before) - np.sin(after)) * toe[2]
+    up = (np.cos(before) - np.cos(after)) * toe[2] - (np.sin(before) - np.sin(after)) * toe[0]
+    return feet.position[:, foot] + np.concatenate([ahead[:, None] * heading, up[:, None]], axis=-1)
+
+
+def _hip(place: np.ndarray, rotation: np.ndarray, robot: Robot, foot: int) -> np.ndarray:
+    """Where a leg begins [T, 3] m, in the world."""
+    return place + _rotation.rotate(rotation, np.broadcast_to(hips(robot)[foot], place.shape))
+
+
 def _drop(
     place: np.ndarray, rotation: np.ndarray, feet: FootPoses, contact: np.ndarray, library: Library, fps: float
 ) -> np.ndarray:
     """How much lower [T] m the root must be for the legs to reach the feet that stand."""
-    from_root = hips(library.robot)
     need = np.zeros(len(place))
     for foot in range(2):
-        hip = place + _rotation.rotate(rotation, np.broadcast_to(from_root[foot], place.shape))
+        hip = _hip(place, rotation, library.robot, foot)
         away = np.square(hip[:, :2] - feet.position[:, foot, :2]).sum(axis=-1)
         above = np.sqrt(np.maximum(np.square(library.reach[foot]) - away, 0.01))
         short = hip[:, 2] - feet.position[:, foot, 2] - above
+        short = 0.5 * (short + np.sqrt(np.square(short) + REACH_SOFTNESS**2))  # a knee does not snap straight
         need = np.maximum(need, np.where(contact[:, foot], short, 0.0))
+    return _spread(need, fps)
+
+
+def _spread(need: np.ndarray, fps: float) -> np.ndarray:
+    """Values [T] that are at least `need`, and rise before it and fall after it."""
     if not need.any():
         return need
     width = max(round(DROP_SECONDS * fps), 1)
@@ -145,9 +195,8 @@ def _drop(
 
 def _pull_in(place: np.ndarray, rotation: np.ndarray, feet: FootPoses, contact: np.ndarray, library: Library) -> None:
     """Bring feet that swing within reach of their hips."""
-    from_root = hips(library.robot)
     for foot in range(2):
-        hip = place + _rotation.rotate(rotation, np.broadcast_to(from_root[foot], place.shape))
+        hip = _hip(place, rotation, library.robot, foot)
         leg = feet.position[:, foot] - hip
         length = np.linalg.norm(leg, axis=-1)
         far = np.where(contact[:, foot], 0.0, np.maximum(length - library.reach[foot], 0.0))
