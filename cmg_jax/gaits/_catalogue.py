@@ -1,5 +1,6 @@
 """The clips of a library: which velocities are held, started, stopped and changed, and what they are called."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Region(NamedTuple):
         kind = random.integers(4)
         vy = 0.0 if kind in (0, 1) else float(random.uniform(-sideways, sideways))
         turn = 0.0 if kind in (0, 2) else float(random.uniform(-turning, turning))
-        return vx, np.trunc(100 * vy) / 100, np.trunc(100 * turn) / 100
+        return vx, _shortened(vy), _shortened(turn)
 
 
 def region(walk: Table, run: Table | None) -> Region:
@@ -81,6 +82,11 @@ def catalogue(bounds: Region, seed: int, changes: int) -> list[Item]:
     """
     random = np.random.default_rng(seed)
     return [*_held(bounds, random), *_starts(bounds), *_changes(bounds, random, changes)]
+
+
+def _shortened(value: float) -> float:
+    """A value with two decimals, not beyond it."""
+    return math.trunc(100 * value) / 100
 
 
 def kind(velocity: Velocity) -> str:
@@ -159,10 +165,8 @@ def _changes(bounds: Region, random: np.random.Generator, count: int) -> list[It
                 velocity = _large(bounds, random, index // len(names), len(segments))
             elif name == "turn" and len(segments) % 3:  # the same speed, turning otherwise
                 last = segments[-1].velocity or (0.8, 0.0, 0.0)
-                velocity = (
-                    *last[:2],
-                    round(float(random.choice((-1, 1)) * random.uniform(0.3, 1) * bounds.limits(last[0])[1]), 2),
-                )
+                turn = random.choice((-1, 1)) * random.uniform(0.3, 1) * bounds.limits(last[0])[1]
+                velocity = (*last[:2], _shortened(turn))
             else:
                 (slow, fast), rest = ranges[name]
                 velocity = None if random.uniform() < rest else bounds.draw(random, slow, fast)
