@@ -38,6 +38,9 @@ NAMES = {
     "cmg_jax.export": """
         OPSET PLATFORMS TOLERANCE check_onnx check_stablehlo onnx_model stablehlo state_dict torch_file
     """,
+    "cmg_jax.gaits": """
+        Made Options Source build
+    """,
     "cmg_jax.generators": """
         CMGMotionGenerator Generator GeneratorState GuardCounts GuardedState InitFn LookaheadFn MatchingState
         MirroredState MotionFrame PregeneratedState ReplayState ResetFn RollingState RootAhead SetCommandFn StepFn

@@ -9,6 +9,7 @@ from cmg_jax.cli import (
     _data,
     _evaluate,
     _export,
+    _gaits,
     _generate,
     _info,
     _inspect,
@@ -24,7 +25,7 @@ from cmg_jax.generators._compiled import compilation_cache
 PROGRAM = "cmg-jax"
 GROUPS = {
     "make motion": {"generate": _generate, "motions": _motions, "view": _view},
-    "train a model": {"data": _data, "match": _match, "train": _train, "evaluate": _evaluate},
+    "train a model": {"data": _data, "gaits": _gaits, "match": _match, "train": _train, "evaluate": _evaluate},
     "train a policy": {"rl": _rl},
     "look at files": {"info": _info, "inspect": _inspect},
     "use elsewhere": {"export": _export},

@@ -56,6 +56,20 @@ def sole_points(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "... 2 P 3"]
 def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
     legs = _legs(robot)
     angle = jnp.where(legs.joints < 0, 0.0, joint_pos[..., legs.joints])  # [..., 2, L]
+    points = sole_balls(angle, robot)
+    below = legs.radius[..., None] * [0.0, 0.0, 1.0]
+    same = (below == below[0, 0]).all()  # use one vector then: XLA rounds sums of many vectors differently
+    return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
+
+
+def leg_joints(robot: Robot) -> np.ndarray:
+    """Which joint of a motion moves each link of both legs, [2, L] indices; -1 for links that do not move."""
+    return _legs(robot).joints
+
+
+def sole_balls(angle: Float[Array, "*batch 2 L"], robot: Robot) -> Float[Array, "*batch 2 P 3"]:
+    """Centres [m] of the balls under each foot, in the frame of the root, from the angles [rad] of `leg_joints`."""
+    legs = _legs(robot)
     if legs.zero.any():
         angle = angle - jnp.asarray(legs.zero, jnp.float32)
     position, rotation = jnp.zeros(3, jnp.float32), jnp.eye(3, dtype=jnp.float32)
@@ -65,10 +79,7 @@ def _sole_points(joint_pos: jax.Array, robot: Robot) -> jax.Array:
         at_rest = _rotation.matrix_product(rotation, jnp.asarray(legs.rotation[:, link], jnp.float32))
         rotation = _rotation.matrix_product(at_rest, turned)
     soles = jnp.asarray(legs.soles, jnp.float32)
-    points = position[..., None, :] + _rotation.apply_matrix(rotation[..., None, :, :], soles)
-    below = legs.radius[..., None] * [0.0, 0.0, 1.0]
-    same = (below == below[0, 0]).all()  # use one vector then: XLA rounds sums of many vectors differently
-    return points - jnp.asarray(below[0, 0] if same else below, jnp.float32)
+    return position[..., None, :] + _rotation.apply_matrix(rotation[..., None, :, :], soles)
 
 
 def ground_height(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "B"]:
