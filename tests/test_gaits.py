@@ -116,7 +116,7 @@ def test_standing_moves_no_joint():
     motion = gait_tools.clip(Segment(1.0, None), Segment(2.5, (0.6, 0.0, 0.0)), Segment(3.5, None))
     for part in (slice(0, 50), slice(-25, None)):
         assert np.ptp(motion.joint_pos[part], axis=0).max() < 1e-5
-        assert np.ptp(motion.root_pos[part], axis=0).max() < 1e-9
+        assert np.ptp(motion.root_pos[part], axis=0).max() < 1e-6
     poses = _feet.foot_poses(motion.joint_pos, motion.root_pos, motion.root_quat, G1)
     along = poses.position[-1, :, :2] @ [np.cos(poses.yaw[-1, 0]), np.sin(poses.yaw[-1, 0])]
     assert abs(along[0] - along[1]) < 0.002  # side by side
