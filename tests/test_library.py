@@ -122,11 +122,16 @@ def test_what_cannot_be_a_library_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_models_and_libraries_have_to_fit(reference_model, library_model):
+def test_models_and_libraries_have_to_fit(reference_model, library_model, tmp_path):
     with pytest.raises(InputError, match=r"64 numbers .* those of the model 58"):
         cmg_jax.with_library(reference_model, small_library())
     with pytest.raises(InputError, match="no network"):
         cmg_jax.apply(library_model, library_model.library.frames[0], jnp.zeros(3))
+    with pytest.raises(InputError, match="no network"):
+        expert_coefficients(library_model, library_model.library.frames[0], jnp.zeros(3))
+    with pytest.raises(InputError, match="no network to save"):
+        cmg_jax.save(library_model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
     with pytest.raises(InputError, match="the model has none"):
         cmg_jax.matching().init(reference_model, jax.random.key(0), jnp.zeros((2, 3)))
 

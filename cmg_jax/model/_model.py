@@ -168,8 +168,7 @@ def apply_normalized(
     model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
-    if not model.params:
-        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
+    _require_network(model)
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
@@ -177,6 +176,7 @@ def apply_normalized(
 def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
     """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
+    _require_network(model)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
         {"params": model.params},
         _normalization.normalize_motion(model.stats, motion),
@@ -184,6 +184,11 @@ def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) 
         method="coefficients",
     )
     return coefficients
+
+
+def _require_network(model: CMGModel) -> None:
+    if not model.params:
+        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
 
 
 def param_shapes(config: CMGConfig) -> Any:
