@@ -13,6 +13,7 @@ import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data import load, save
 from cmg_jax.library import RolloutOptions, beyond_library, rollouts
+from cmg_jax.model import expert_coefficients
 from cmg_jax.robot import G1, G1_23_JOINTS, mirror_motion, sole_points, split_frame
 from tests.generator_tools import flat, play
 from tests.library_tools import recordings, small_library
