@@ -13,6 +13,7 @@ import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data import load, save
 from cmg_jax.library import RolloutOptions, beyond_library, rollouts
+from cmg_jax.library import _rollouts as rollouts_module
 from cmg_jax.model import expert_coefficients
 from cmg_jax.robot import G1, G1_23_JOINTS, mirror_motion, sole_points, split_frame
 from tests.generator_tools import flat, play
@@ -102,6 +103,15 @@ def test_the_command_writes_a_data_set(tmp_path, capsys):
     assert "2 episodes, 400 frames" in printed.out
     assert re.search(r"nothing near the command vx \+3.00 .* the nearest is vx \+1\.", printed.err)
     assert len(load(tmp_path / "made.npz").motion) == 400
+
+
+def test_rollouts_go_no_further_to_the_side_than_the_recordings():
+    options = RolloutOptions(episodes=2, seconds=6.0, low=(0.3, -0.6, -1.0), high=(1.1, 0.6, 1.0), standing=0.0, seed=3)
+    _, command = rollouts_module.play(small_library(), options)
+    drawn = rollouts_module.draw(options, 300, 50.0)
+    assert np.abs(drawn[..., 1:]).max() > 0.2
+    np.testing.assert_array_equal(command[..., 1:], 0)
+    np.testing.assert_array_equal(command[..., 0].T, drawn[..., 0])
 
 
 def test_what_cannot_be_a_library_is_one_line(tmp_path):
