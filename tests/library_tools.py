@@ -1,12 +1,13 @@
 """A small library of synthetic motion: stands, starts with the right foot, walks at several speeds, and stops."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
 
 import cmg_jax
 from cmg_jax.data import RIGHT, Dataset
-from cmg_jax.robot import G1, _odometry, root_channel
+from cmg_jax.robot import G1, Robot, _odometry, root_channel
 from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.robot._g1 import G1_29_JOINTS
 
@@ -64,3 +65,11 @@ def recordings() -> Dataset:
 @cache
 def small_library() -> cmg_jax.MotionLibrary:
     return cmg_jax.build_library(recordings())
+
+
+def library_of(robot: Robot) -> cmg_jax.MotionLibrary:
+    """The same for a robot with some of the joints of the G1; the others stay at rest."""
+    made = recordings()
+    index = [G1_29_JOINTS.index(name) for name in robot.joint_names]
+    motion = np.concatenate([made.motion[:, index], made.motion[:, 29:58][:, index], made.motion[:, 58:]], axis=-1)
+    return cmg_jax.build_library(dataclasses.replace(made, motion=motion, robot=robot))

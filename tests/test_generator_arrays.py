@@ -10,6 +10,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from tests.generator_tools import BATCH, flat
+from tests.library_tools import library_of
 from tests.test_generators import ALL, CONTRACT, MODES
 
 RNG = np.random.default_rng(2)
@@ -21,13 +22,14 @@ FUNCTIONS = ("init", "drawn", "reset", "drawn again", "start", "set_command", "s
 
 @pytest.fixture(scope="module")
 def pooled(tiny_root_model):
-    """A tiny model with a root channel, a bank of 17 motions of 20 frames, and a pool of first frames."""
+    """A tiny model with a root channel, a bank of 17 motions of 20 frames, a library, and a pool of first frames."""
 
     def draw(key, number):
         return jax.random.uniform(key, (number, 3), jnp.float32)
 
     bank = cmg_jax.build_bank(tiny_root_model, jax.random.key(9), 17, 20, draw)
-    return tiny_root_model.replace(bank=bank, initial_motion=bank.frames[3])
+    model = tiny_root_model.replace(bank=bank, initial_motion=bank.frames[3])
+    return cmg_jax.with_library(model, library_of(model.config.robot))
 
 
 def calls(generator, through=lambda tree: tree):

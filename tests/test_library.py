@@ -13,6 +13,8 @@ import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data import load, save
 from cmg_jax.library import RolloutOptions, beyond_library, rollouts
+from cmg_jax.library import _rollouts as rollouts_module
+from cmg_jax.model import expert_coefficients
 from cmg_jax.robot import G1, G1_23_JOINTS, mirror_motion, sole_points, split_frame
 from tests.generator_tools import flat, play
 from tests.library_tools import recordings, small_library
@@ -103,6 +105,15 @@ def test_the_command_writes_a_data_set(tmp_path, capsys):
     assert len(load(tmp_path / "made.npz").motion) == 400
 
 
+def test_rollouts_go_no_further_to_the_side_than_the_recordings():
+    options = RolloutOptions(episodes=2, seconds=6.0, low=(0.3, -0.6, -1.0), high=(1.1, 0.6, 1.0), standing=0.0, seed=3)
+    _, command = rollouts_module.play(small_library(), options)
+    drawn = rollouts_module.draw(options, 300, 50.0)
+    assert np.abs(drawn[..., 1:]).max() > 0.2
+    np.testing.assert_array_equal(command[..., 1:], 0)
+    np.testing.assert_array_equal(command[..., 0].T, drawn[..., 0])
+
+
 def test_what_cannot_be_a_library_is_one_line(tmp_path):
     made = recordings()
     short = dataclasses.replace(
@@ -122,11 +133,16 @@ def test_what_cannot_be_a_library_is_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_models_and_libraries_have_to_fit(reference_model, library_model):
+def test_models_and_libraries_have_to_fit(reference_model, library_model, tmp_path):
     with pytest.raises(InputError, match=r"64 numbers .* those of the model 58"):
         cmg_jax.with_library(reference_model, small_library())
     with pytest.raises(InputError, match="no network"):
         cmg_jax.apply(library_model, library_model.library.frames[0], jnp.zeros(3))
+    with pytest.raises(InputError, match="no network"):
+        expert_coefficients(library_model, library_model.library.frames[0], jnp.zeros(3))
+    with pytest.raises(InputError, match="no network to save"):
+        cmg_jax.save(library_model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
     with pytest.raises(InputError, match="the model has none"):
         cmg_jax.matching().init(reference_model, jax.random.key(0), jnp.zeros((2, 3)))
 

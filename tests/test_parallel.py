@@ -18,6 +18,7 @@ from cmg_jax.generators import _sharded
 from tests import two_processes
 from tests.conftest import XLA_FLAGS
 from tests.generator_tools import commands, flat, jitted, play
+from tests.library_tools import small_library
 from tests.test_generators import ALL, MODES, POOLED
 
 ROWS, STEPS = 64, 14
@@ -52,7 +53,8 @@ def rollout(generator):
 
 @pytest.mark.parametrize("mode", ["loop", "extend", "realtime", "streaming", *POOLED])
 def test_every_mode_serves_the_same_frames_on_eight_devices_as_on_one(mode, model, motions, devices):
-    generator, model = ALL[mode](), model.replace(bank=motions)
+    generator = ALL[mode]()
+    model = cmg_jax.model_of_library(small_library()) if mode == "matching" else model.replace(bank=motions)
     rng = np.random.default_rng(3)
     done, changed = rng.random((2, STEPS, ROWS)) < 0.2
     command = np.stack([commands(seed, ROWS) for seed in range(STEPS)])
@@ -111,7 +113,8 @@ def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
 @pytest.mark.parametrize("mode", ["realtime", "streaming", *POOLED])
 def test_nothing_passes_between_devices(mode, model, motions, devices):
     generator = _sharded.sharded(ALL[mode](), devices)
-    model = _sharded.replicate(model.replace(bank=motions), devices)
+    model = cmg_jax.model_of_library(small_library()) if mode == "matching" else model.replace(bank=motions)
+    model = _sharded.replicate(model, devices)
     command, done = _sharded.shard_rows((np.asarray(commands(1, ROWS)), np.arange(ROWS) % 3 == 0), devices)
     state = jax.jit(generator.init)(model, jax.random.key(0), command)
     for function, arguments in (

@@ -36,7 +36,7 @@ def matching(
     half_life: float = 0.1,
     command_half_life: float = 0.2,
     start: str = "library",
-    stay: float = 0.3,
+    stay: float = 2.0,
     rate_limit: float = 0.15,
     turn_limit: float = 0.3,
     lock: float = 1.0,
@@ -70,7 +70,8 @@ def matching(
       half_life: seconds in which about half of an offset disappears. Shorter is jerkier, longer blurs steps.
       command_half_life: the same, of the difference between the desired velocity and the command.
       start: "library" or "standing".
-      stay: what a candidate has to be better by for a jump, as a squared distance of normalized features.
+      stay: what a candidate has to be better by for a jump, as a squared distance of normalized features. If it is
+        small, turns on the spot are interrupted before their steps; if it is large, rows answer late.
       rate_limit: share by which playback may be faster or slower.
       turn_limit: rad/s that may be added to the yaw rate. While one foot stands, the robot turns about it.
       lock: share of a standing foot's slip that the root takes away, from 0 to 1.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax._errors import InputError
+from cmg_jax.commands._region import clip_to_region
 from cmg_jax.data import Dataset
 from cmg_jax.generators import Generator, matching
 from cmg_jax.library._clip import PATH_SECONDS, smooth
@@ -45,7 +46,8 @@ class RolloutOptions(NamedTuple):
     """Duration of each."""
     low: tuple[float, float, float] = (-0.8, -0.6, -1.2)
     high: tuple[float, float, float] = (3.2, 0.6, 1.2)
-    """Range of the commands: vx, vy [m/s], yaw rate [rad/s]."""
+    """Range of the commands: vx, vy [m/s], yaw rate [rad/s]. At each vx, vy and yaw rate go no further than the
+    recordings do."""
     hold_seconds: tuple[float, float] = (1.5, 5.0)
     """A command is held for a time between these two."""
     standing: float = 0.25
@@ -89,7 +91,7 @@ def play(
     generator = generator or matching(start="standing")
     model = model_of_library(library)
     steps = max(round(options.seconds * library.fps), 2)
-    wanted = draw(options, steps, library.fps)
+    wanted = np.asarray(clip_to_region(library.stats.command_region, draw(options, steps, library.fps)))
     key = jax.random.key(options.seed)
     state = jax.jit(generator.init)(model, key, jnp.zeros((options.episodes, 3), jnp.float32))
 

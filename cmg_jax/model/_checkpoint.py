@@ -49,9 +49,12 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
       overwrite: replace a model directory. One that holds anything else is never replaced.
 
     Raises:
-      InputError: `path` exists and may not be replaced, its parent does not exist, or the model is not in float32.
+      InputError: `path` exists and may not be replaced, its parent does not exist, or the model is not in float32 or
+        has no network.
     """
     path = Path(path)
+    if not model.params:
+        raise InputError("this model has no network to save; a library is made again from its data set (build_library)")
     check_target(path, overwrite=overwrite)
     arrays = _arrays(model)
     if any(leaf.dtype != jnp.float32 for leaf in jax.tree.leaves(arrays)):

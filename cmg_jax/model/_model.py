@@ -183,10 +183,9 @@ def apply_normalized(
     model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
     """`apply` in the units of the network: all arrays are normalized."""
+    _require_network(model)
     if model.kernels is not None:
         return _fused(model, jnp.asarray(motion), jnp.asarray(command))
-    if not model.params:
-        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
     frame: jax.Array = model.config.network.apply({"params": model.params}, motion, command)  # pyright: ignore
     return frame
 
@@ -224,6 +223,7 @@ def _fused(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
 def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
     """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
+    _require_network(model)
     model = without_kernels(model)
     coefficients: jax.Array = model.config.network.apply(  # pyright: ignore
         {"params": model.params},
@@ -232,6 +232,11 @@ def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) 
         method="coefficients",
     )
     return coefficients
+
+
+def _require_network(model: CMGModel) -> None:
+    if not model.params:
+        raise InputError("this model holds a library of motions and no network; play it with cmg_jax.matching")
 
 
 def param_shapes(config: CMGConfig) -> Any:
