@@ -137,7 +137,7 @@ def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warne
     narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
     assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
     (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
-    _view._drive(None, tmp_path / "fast.csv")
+    _view._drive(None, None, motion_files.Assume(), tmp_path / "fast.csv")
     (line,) = capsys.readouterr().err.splitlines()
     assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
     apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
