@@ -45,7 +45,7 @@ def add_options(parser: Any) -> None:
         type=_options.duration,
         nargs=2,
         default=defaults.hold_seconds,
-        metavar=("LEAST", "MOST"),
+        metavar="S",
         help="a command is held for a time in seconds between these",
     )
     parser.add_argument(
