@@ -90,7 +90,14 @@ def model(reference_model: CMGModel) -> CMGModel:
 
 @pytest.fixture(scope="session")
 def bundled() -> CMGModel:
+    """The default model, with a root channel."""
     return cmg_jax.default_model()
+
+
+@pytest.fixture(scope="session")
+def policy_model() -> CMGModel:
+    """The bundled model without a root channel, whose gait is a robot policy's."""
+    return cmg_jax.load("policy")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def commands(seed, batch=BATCH):
 
 
 def first(seed, batch=BATCH):
-    pool = cmg_jax.default_model().initial_motion
+    pool = cmg_jax.load("policy").initial_motion
     assert pool is not None
     return pool[jax.random.randint(jax.random.key(seed), (batch,), 0, len(pool))]
 

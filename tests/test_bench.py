@@ -33,7 +33,7 @@ def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path)
     assert row["frames_per_second"] == pytest.approx(8 * 50 / row["seconds"])
     assert 0 < row["of_peak"] < 1.5
     assert [row["mode"] for row in tables["modes"]] == ["pregenerated", "realtime"]
-    assert [round(row["state_mb"], 2) for row in tables["modes"]] == [0.93, 0.19]
+    assert [round(row["state_mb"], 2) for row in tables["modes"]] == [1.03, 0.20]
     assert (tmp_path / "plots" / "roofline.png").stat().st_size > 10_000
     assert (tmp_path / "plots" / "modes.png").stat().st_size > 10_000
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))

@@ -242,13 +242,22 @@ def test_a_damaged_directory_is_one_clear_line(directory, damage, words):
     assert str(directory) in str(raised.value)
 
 
-def test_the_bundled_model_is_small_and_names_its_origin():
-    path = _checkpoint.default_model_path()
+@pytest.mark.parametrize(("name", "size"), [("human", 64), ("policy", 58)])
+def test_a_bundled_model_is_small_and_names_its_origin(name, size):
+    path = _checkpoint.model_directory(name)
     assert sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) <= 6_000_000
-    model = cmg_jax.default_model()
+    model = cmg_jax.load(name)
     assert len(model.config.provenance) >= 4
     assert model.initial_motion is not None
-    assert model.initial_motion.shape == (512, 58)
+    assert model.initial_motion.shape == (512, size)
+
+
+def test_a_directory_of_a_bundled_models_name_comes_first(small_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_same(cmg_jax.load("human"), cmg_jax.default_model())
+    cmg_jax.save(small_model, "human")
+    assert_same(cmg_jax.load("human"), small_model)
+    assert cmg_jax.default_model().config.motion_dim == 64
 
 
 REPLACE = """

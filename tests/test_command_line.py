@@ -88,7 +88,7 @@ def test_the_same_option_has_the_same_name_in_all_commands(command):
             assert metavar == "FILE.png"
         if "--model" in flags:
             assert metavar == "DIR"
-            assert "the bundled model" in (action.help or "")
+            assert "default: human" in (action.help or "")
         if any(flag.endswith("seconds") for flag in flags):
             assert metavar == "S"
         assert not any("frames" in flag for flag in flags), f"{command}: durations are --seconds"

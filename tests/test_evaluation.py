@@ -48,7 +48,7 @@ def test_a_turning_stance_leg_turns_the_root():
 def test_feet_that_stand_do_not_slide_and_a_walk_steps():
     still = _odometry.contacts(np.tile(G1.standing_joint_pos, (20, 1)), G1, 50.0)
     assert still == (0.0, 0.0)
-    model = cmg_jax.default_model()
+    model = cmg_jax.load("policy")
     walk = generate(model, np.tile(np.float32([1.0, 0, 0]), (1, 200, 1)))
     moving = _odometry.contacts(walk[:, 50:, :29], G1, 50.0)
     assert 2 < moving.steps_per_second < 6
@@ -94,10 +94,10 @@ GRID = [(0.0, 0, 0), (0.9, 0, 0), (1.2, 0, 0.5), (0.2, 0.0, 0.0), (0.0, 0.2, 0.0
 
 @pytest.fixture(scope="module")
 def report():
-    return evaluate(cmg_jax.default_model(), grid=GRID, settings=SETTINGS)
+    return evaluate(cmg_jax.load("policy"), grid=GRID, settings=SETTINGS)
 
 
-def test_the_bundled_model_obeys_from_standing_to_walking(report):
+def test_the_model_of_a_policy_obeys_from_standing_to_walking(report):
     tracking = report["tracking"]
     measured, command = (np.array([row[key] for row in tracking["rows"]]) for key in ("walked", "command"))
     np.testing.assert_allclose(measured, command, atol=0.1)
@@ -109,6 +109,24 @@ def test_the_bundled_model_obeys_from_standing_to_walking(report):
     assert tracking["speed_at_zero"] < 0.05
     assert report["quality"]["velocity_disagreement_rad_s"] <= 0.15
     assert None not in report["start_stop"]["seconds_to_half_speed"] + report["start_stop"]["seconds_to_stand"]
+
+
+def test_the_default_model_walks_and_runs_like_a_person(bundled):
+    grid = [(0.0, 0, 0), (0.3, 0, 0), (0.9, 0.3, -0.6), (1.5, 0, 0.6), (2.5, 0, 0), (3.0, 0, -0.6), (-0.3, 0.3, 0.6)]
+    # A person takes more than a second from standing to a run.
+    settings = SETTINGS._replace(settle_seconds=2.5, num_frames=400)
+    report = evaluate(bundled, grid=grid, settings=settings)
+    rmse, gait = report["tracking"]["rmse"], report["gait"]
+    assert rmse["vx"] <= 0.05
+    assert rmse["vy"] <= 0.03
+    assert rmse["yaw"] <= 0.06
+    assert (gait["rows_that_do_not_walk"], gait["rows_that_move"]) == (0, 6)
+    still, *walks, jog, run, _ = gait["rows"]
+    assert still["verdict"] == "stands"
+    assert all(walk["flight"] < 0.05 and walk["slip_m_s"] < 0.06 for walk in walks)
+    assert all(fast["flight"] > 0.15 and fast["slip_m_s"] < 0.12 for fast in (jog, run))
+    assert walks[0]["steps_per_second"] + 1 < run["steps_per_second"]
+    assert report["quality"]["frames_beyond_limits"] == 0
 
 
 def test_the_errors_of_a_model_of_the_original_recipe_are_measured(model):

@@ -36,11 +36,11 @@ def tracking(model, env):
 
 
 @pytest.fixture(scope="module")
-def rollout(bundled):
+def rollout(policy_model):
     """Randomized robots with a fixed base, some actions, and one row whose simulation diverges."""
     env = G1Tracking()
     keys = jax.random.split(jax.random.PRNGKey(2), BATCH)
-    wrapped = tracking(bundled, env)(env, 100, randomization_fn=lambda model: domain_randomize(model, keys))
+    wrapped = tracking(policy_model, env)(env, 100, randomization_fn=lambda model: domain_randomize(model, keys))
     actions = 0.1 * np.random.default_rng(0).normal(size=(STEPS, BATCH, 29)).astype(np.float32)
     actions[STEPS - 1, 1] = np.nan
 
@@ -89,9 +89,9 @@ def test_a_simulation_that_diverges_is_reset(rollout):
     np.testing.assert_allclose(reward[-1, 1], env._config.rewards.termination * env.dt, rtol=1e-5)
 
 
-def test_the_floating_variant_keeps_its_structure_under_scan(bundled):
+def test_the_floating_variant_keeps_its_structure_under_scan(policy_model):
     env = G1Tracking(config_overrides={"floating": True, "lookahead": (2,), "rewards.key_bodies": 0.0})
-    wrapped = tracking(bundled, env)(env, 100)
+    wrapped = tracking(policy_model, env)(env, 100)
     state = jax.eval_shape(wrapped.reset, jax.ShapeDtypeStruct((4, 2), jnp.uint32))
     after = jax.eval_shape(wrapped.step, state, jax.ShapeDtypeStruct((4, 29), jnp.float32))
     assert jax.tree.structure(after) == jax.tree.structure(state)

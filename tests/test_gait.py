@@ -66,9 +66,9 @@ WALKS = np.array([[0.9, 0, 0], [0.6, 0.2, 0], [1.2, 0, -0.4]], "f")
 
 
 @pytest.fixture(scope="module")
-def walk(bundled):
-    """Walks of the bundled model, under way, on roots by odometry of their feet: clips and frames [3, T, 64]."""
-    joint_pos = generate(bundled, np.repeat(WALKS[:, None], FRAMES + 49, axis=1))[:, 50:, :29]
+def walk(policy_model):
+    """Walks of the model of a policy, under way, on roots by odometry of their feet: clips and frames [3, T, 64]."""
+    joint_pos = generate(policy_model, np.repeat(WALKS[:, None], FRAMES + 49, axis=1))[:, 50:, :29]
     position, quat = _odometry.root_from_feet(joint_pos, G1, FPS)
     clips = [Clip("", FPS, G1, *arrays) for arrays in zip(joint_pos, [None] * 3, position, quat, strict=True)]
     return clips, np.stack([with_root(clip) for clip in clips])

@@ -44,8 +44,8 @@ Each is of one loop whose end depends on data, entered once; no inner loop is am
 
 
 @pytest.mark.parametrize("name", HOST_READS)
-def test_a_step_copies_no_store_and_rarely_waits_for_the_host(name, bundled):
-    costs, temporary_mb, _ = compile_for_gpu(gpu_programs.programs(bundled, ENVS)[name]())
+def test_a_step_copies_no_store_and_rarely_waits_for_the_host(name, policy_model):
+    costs, temporary_mb, _ = compile_for_gpu(gpu_programs.programs(policy_model, ENVS)[name]())
     assert costs.largest_copy_mb < STORE_MB
     assert costs.conditionals == 0
     assert costs.open_loops == HOST_READS[name][0]
@@ -54,12 +54,12 @@ def test_a_step_copies_no_store_and_rarely_waits_for_the_host(name, bundled):
     assert temporary_mb < (20 if name.startswith(("pregenerated", "extend", "bank")) else 70)
 
 
-def test_a_conditional_in_place_of_a_loop_would_copy_the_store(bundled, monkeypatch):
+def test_a_conditional_in_place_of_a_loop_would_copy_the_store(policy_model, monkeypatch):
     def conditional(needed, update, carry):
         return lax.cond(needed, update, lambda carry: carry, carry)
 
     monkeypatch.setattr(_rolling, "update_if", conditional)
-    costs, *_ = compile_for_gpu(gpu_programs.programs(bundled, ENVS)["realtime-100, quiet"]())
+    costs, *_ = compile_for_gpu(gpu_programs.programs(policy_model, ENVS)["realtime-100, quiet"]())
     assert costs.largest_copy_mb == pytest.approx(100 * ENVS * 58 * 4 / 1e6)
     assert costs.conditionals == 1
 
@@ -136,8 +136,8 @@ ENTRY %main (a: f32[100,10], v: f32[100]) -> f32[100,10] {
     assert (costs.conditionals, costs.open_loops, costs.reads_quiet, costs.reads_busy) == (1, 1, 1, 3)
 
 
-def test_generate_lowered_for_a_gpu_on_a_host_without_one_has_all_rows_in_one_block(bundled):
-    generate = gpu_programs.programs(bundled, ENVS)["generate"]()
+def test_generate_lowered_for_a_gpu_on_a_host_without_one_has_all_rows_in_one_block(policy_model):
+    generate = gpu_programs.programs(policy_model, ENVS)["generate"]()
     lowered = jax.jit(generate.function).trace(*generate.arguments).lower(lowering_platforms=("cuda",))
     assert f"tensor<58x{ENVS}xf32>" in lowered.as_text()
     assert "tensor<58x512xf32>" not in lowered.as_text()

@@ -31,16 +31,16 @@ FORMATS = {
 
 
 @pytest.fixture(scope="module")
-def trajectory(bundled) -> tuple[np.ndarray, np.ndarray]:
+def trajectory(policy_model) -> tuple[np.ndarray, np.ndarray]:
     """A walk of 2 s on an arc, and its commands."""
     commands = _schedule.hold_each([[0.9, 0.1, 0.5]], 2, 50)
-    first = first_frames(bundled, jax.random.key(4), 1)
-    return np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0], commands
+    first = first_frames(policy_model, jax.random.key(4), 1)
+    return np.asarray(jax.jit(cmg_jax.generate)(policy_model, first, commands[None]))[0], commands
 
 
 @pytest.fixture(scope="module")
-def motion(bundled, trajectory) -> Motion:
-    return motion_files.of_trajectory(bundled.config, *trajectory)
+def motion(policy_model, trajectory) -> Motion:
+    return motion_files.of_trajectory(policy_model.config, *trajectory)
 
 
 # The pickles.
@@ -260,10 +260,10 @@ def test_formats_without_names_are_in_mujocos_order(motion, tmp_path):
         np.testing.assert_allclose(clip.joint_pos, motion.joint_pos, atol=1e-6)
 
 
-def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajectory):
+def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(policy_model, trajectory):
     states, commands = trajectory
     both = np.stack([states, states * 0.7])
-    motions = motion_files.of_trajectory(bundled.config, both, np.stack([commands, commands]), "odometry")
+    motions = motion_files.of_trajectory(policy_model.config, both, np.stack([commands, commands]), "odometry")
     assert motions.root_pos.shape == (2, 101, 3)
     assert np.linalg.norm(motions.root_pos[0, -1] - motions.root_pos[1, -1]) > 0.2
     velocity = np.asarray(_odometry.stance_velocity(states[:, :29], G1, 50))
@@ -272,7 +272,7 @@ def test_a_root_by_odometry_keeps_the_stance_foot_in_its_place(bundled, trajecto
     states_of_bodies = body_poses(G1, one.qpos())
     slip = {}
     for path in ("odometry", "command"):
-        root = one if path == "odometry" else motion_files.of_trajectory(bundled.config, states, commands)
+        root = one if path == "odometry" else motion_files.of_trajectory(policy_model.config, states, commands)
         ankle = [G1.body_names.index(f"{side}_ankle_roll_link") for side in ("left", "right")]
         feet = body_poses(G1, root.qpos()).position[:, ankle, :2]
         step = np.linalg.norm(np.diff(feet, axis=0), axis=-1)[np.arange(100), stance] * 50

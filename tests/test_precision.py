@@ -100,7 +100,7 @@ def test_a_program_for_several_platforms_names_the_highest_precision(model):
     assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
-def test_three_passes_of_tf32_hold_what_float32_promises(bundled, monkeypatch):
+def test_three_passes_of_tf32_hold_what_float32_promises(policy_model, monkeypatch):
     """1e-4 rad over 200 frames, emulated: a TF32 number has 10 bits after its first one. One pass would not do."""
 
     def rounded(x):
@@ -115,11 +115,11 @@ def test_three_passes_of_tf32_hold_what_float32_promises(bundled, monkeypatch):
         return high[0] @ high[1] + (high[0] @ low[1] + low[0] @ high[1])
 
     motion, held = first(1, 48), jnp.repeat(commands(2, 48)[:, None], 200, axis=1)
-    expected = np.asarray(jax.jit(cmg_jax.generate)(bundled, motion, held))
+    expected = np.asarray(jax.jit(cmg_jax.generate)(policy_model, motion, held))
     monkeypatch.setattr(_networks, "product", product)
     apart = []
     for passes in (1, 3):  # noqa: B007
-        trajectory = jax.jit(lambda *arrays: cmg_jax.generate(*arrays))(bundled, motion, held)
+        trajectory = jax.jit(lambda *arrays: cmg_jax.generate(*arrays))(policy_model, motion, held)
         apart.append(np.abs(trajectory - expected)[..., :29].max())
     assert apart[0] > 1e-3
     assert apart[1] < 1e-4

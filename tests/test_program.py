@@ -22,7 +22,7 @@ from PIL import GifImagePlugin, Image
 import cmg_jax
 from cmg_jax.cli import _program
 from cmg_jax.cli.main import main
-from cmg_jax.commands import _schedule
+from cmg_jax.commands import _schedule, trained_range
 from cmg_jax.generators._base import first_frames
 from cmg_jax.model import _checkpoint
 from cmg_jax.robot import G1
@@ -44,8 +44,9 @@ def here(tmp_path, capsys):
 def test_info_prints_the_card(capsys):
     result = run_in_process(capsys, "cmg-jax", "info")
     assert result.returncode == 0, result.stderr
-    for words in ("4 experts", "61 -> 512 -> 512 -> 58", "1,330,412", "trained vx", "recipe", "left_knee_joint"):
+    for words in ("4 experts", "67 -> 512 -> 512 -> 64", "1,358,084", "trained vx", "recipe", "left_knee_joint"):
         assert words in result.stdout
+    assert "61 -> 512 -> 512 -> 58" in run_in_process(capsys, "cmg-jax", "info", "--model", "policy").stdout
 
 
 def test_every_output_of_one_environment(tmp_path, bundled):
@@ -70,7 +71,7 @@ def test_every_output_of_one_environment(tmp_path, bundled):
         bundled, first_frames(bundled, jax.random.key(3), 1), expected_commands[None]
     )[0]
     np.testing.assert_allclose(walk["dof_positions"], trajectory[:, :29], atol=1e-5)
-    np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:], atol=1e-4)
+    np.testing.assert_allclose(walk["dof_velocities"], trajectory[:, 29:58], atol=1e-4)
     positions = qpos(G1, walk["dof_positions"], walk["root_pos"], walk["root_quat_wxyz"])
     bodies = body_poses(G1, positions)
     np.testing.assert_allclose(walk["body_positions"], bodies.position, atol=1e-5)
@@ -123,9 +124,10 @@ def test_many_environments_differ_and_equal_the_python_call(tmp_path, bundled, h
     assert walk["commands"].shape == (700, 20, 3)
     np.testing.assert_allclose(walk["commands"][9, 5], [0.65, 0.05, -0.1], atol=1e-6)
     motion = jnp.concatenate([walk["dof_positions"], walk["dof_velocities"]], axis=-1)
-    np.testing.assert_array_equal(motion[:, 0], first_frames(bundled, jax.random.key(5), 700))
-    expected = jax.jit(cmg_jax.generate)(bundled, motion[:, 0], walk["commands"])
-    np.testing.assert_allclose(motion, expected, atol=1e-4)
+    first = first_frames(bundled, jax.random.key(5), 700)
+    np.testing.assert_array_equal(motion[:, 0], first[:, :58])
+    expected = jax.jit(cmg_jax.generate)(bundled, first, walk["commands"])
+    np.testing.assert_allclose(motion, expected[..., :58], atol=1e-4)
     assert len(np.unique(walk["dof_positions"][:, 0], axis=0)) > 300
 
 
@@ -158,10 +160,11 @@ def test_mp4_keeps_the_models_frame_rate(tmp_path):
     assert frames == 21
 
 
-def test_a_command_outside_the_trained_range_only_warns(tmp_path, here):
+def test_a_command_outside_the_trained_range_only_warns(tmp_path, here, bundled):
     result = here("--command", 4, 0, 0, "--seconds", 0.1, "--out", "a.npz")
     assert result.returncode == 0
-    assert "warning: vx +4.00 is outside the trained range -0.43 .. +1.51" in result.stderr
+    low, high, _ = trained_range(bundled)
+    assert f"warning: vx +4.00 is outside the trained range {low[0]:+.2f} .. {high[0]:+.2f}" in result.stderr
     assert (tmp_path / "a.npz").exists()
 
 

@@ -64,10 +64,10 @@ def assert_same_root(place, expected):
 
 
 @pytest.fixture(scope="module")
-def recorded(bundled, root_model) -> tuple[Motion, tuple[np.ndarray, np.ndarray]]:
+def recorded(policy_model, root_model) -> tuple[Motion, tuple[np.ndarray, np.ndarray]]:
     """A minute of a walk that leans, bounces off the floor, and begins anywhere."""
     turns = _schedule.hold_each([[0.9, 0.1, 0.5], [0.4, 0, -0.6], [1.2, -0.1, 0.1]], SECONDS, 50)
-    frames = jax.jit(cmg_jax.generate)(bundled, first_frames(bundled, jax.random.key(4), 1), turns[None])
+    frames = jax.jit(cmg_jax.generate)(policy_model, first_frames(policy_model, jax.random.key(4), 1), turns[None])
     joint_pos = np.asarray(frames, np.float64)[0, :, :29]
     place = root_from_feet(joint_pos, G1, 50.0)
     position, upright = (np.asarray(array, np.float64) for array in place)
@@ -153,7 +153,7 @@ def leaning(root_model) -> CMGModel:
     return root_model.replace(stats=root_model.stats._replace(motion_mean=mean))
 
 
-def test_a_models_root_is_the_default_and_another_can_be_had(bundled, leaning):
+def test_a_models_root_is_the_default_and_another_can_be_had(policy_model, leaning):
     held = np.tile(np.array([0.5, 0.1, 0.3], np.float32), (2, 40, 1))
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(leaning, first_frames(leaning, jax.random.key(1), 2), held))
     channel = trajectory[..., 58:]
@@ -164,10 +164,10 @@ def test_a_models_root_is_the_default_and_another_can_be_had(bundled, leaning):
     assert np.abs(down[:, 5:, :2]).min() > 0.05
     np.testing.assert_allclose(commanded.root_quat[..., 1:3], 0, atol=1e-7)
     assert np.abs(commanded.root_pos - own.root_pos)[:, -1].min() > 0.02
-    without = motion_files.of_trajectory(bundled.config, trajectory[..., :58], held)
+    without = motion_files.of_trajectory(policy_model.config, trajectory[..., :58], held)
     np.testing.assert_array_equal(without.root_pos, commanded.root_pos)
     with pytest.raises(InputError, match="58 numbers have no root; use --root command or --root odometry"):
-        motion_files.of_trajectory(bundled.config, trajectory[..., :58], held, "model")
+        motion_files.of_trajectory(policy_model.config, trajectory[..., :58], held, "model")
 
 
 # Programs.
@@ -199,19 +199,19 @@ def test_generate_writes_the_models_root_unless_told(directory, root_model, tmp_
 @pytest.mark.parametrize("program", ["generate", "motions"])
 def test_a_model_without_a_root_has_none_to_go_by(program, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line = refused_line(capsys, program, "--root", "model", "--out", "run.npz")
+    line = refused_line(capsys, program, "--model", "policy", "--root", "model", "--out", "run.npz")
     assert "--root model: the model's frames of 58 numbers have no root; use --root command or --root odometry" in line
     assert not list(tmp_path.iterdir())
 
 
-def test_info_names_the_parts_of_a_frame_with_their_units(directory, root_model, bundled, capsys):
+def test_info_names_the_parts_of_a_frame_with_their_units(directory, root_model, policy_model, capsys):
     assert main(["info", "--model", str(directory)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("frame")]
     assert line.split(None, 1)[1] == (
         "29 joint positions [rad]; 29 joint velocities [rad/s]; 1 root height [m]; 2 root gravity x, y [1]; "
         "2 root forward, left velocity [m/s]; 1 root yaw rate [rad/s]"
     )
-    assert "root" not in _card.card(bundled, directory).partition("joints\n")[0].replace(str(directory), "")
+    assert "root" not in _card.card(policy_model, directory).partition("joints\n")[0].replace(str(directory), "")
 
 
 # Models and stores.
@@ -319,8 +319,8 @@ def test_a_store_and_its_bank_hold_the_root(dtype, root_model, tmp_path):
     np.testing.assert_allclose(flat(frames), motion[:, 1:].swapaxes(0, 1), atol=1e-5 if dtype == "float32" else 1e-2)
 
 
-def test_a_store_says_how_large_its_frames_are_unless_they_are_joints_alone(root_model, bundled, tmp_path):
-    for name, model, size, found in (("old", bundled, None, 58), ("odd", root_model, 61, None)):
+def test_a_store_says_how_large_its_frames_are_unless_they_are_joints_alone(root_model, policy_model, tmp_path):
+    for name, model, size, found in (("old", policy_model, None, 58), ("odd", root_model, 61, None)):
         path = tmp_path / f"{name}.zarr"
         create_store(path, model, 4, 9)
         content = json.loads((path / "zarr.json").read_text())
@@ -340,9 +340,9 @@ def test_a_store_says_how_large_its_frames_are_unless_they_are_joints_alone(root
 # The page.
 
 
-def test_a_driven_robot_stands_and_leans_as_its_root_says(leaning, bundled):
+def test_a_driven_robot_stands_and_leans_as_its_root_says(leaning, policy_model):
     schedule = np.asarray(commands(5, 30)) * [0.5, 0.5, 0.5]
-    drive = Drive([bundled, leaning], ["without", "with"], commands=schedule.astype(np.float32))
+    drive = Drive([policy_model, leaning], ["without", "with"], commands=schedule.astype(np.float32))
     poses = [drive.reset(), *(drive.step() for _ in range(30))]
     first = standing_frame(leaning)[None]
     trajectory = np.asarray(jax.jit(cmg_jax.generate)(leaning, first, schedule[None].astype(np.float32)))[0]

@@ -141,11 +141,11 @@ def test_another_shape_is_refused_instead_of_broadcast():
                 call()
 
 
-def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
-    trained = CommandRange(*map(np.asarray, _sampler.trained_range(bundled)[:2]))
+def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(policy_model):
+    trained = CommandRange(*map(np.asarray, _sampler.trained_range(policy_model)[:2]))
     for ranges, original in ((_sampler.presets, ORIGINAL_PRESETS), (_sampler.stages, ORIGINAL_STAGES)):
-        assert ranges(bundled).keys() == original.keys()
-        for name, found in ranges(bundled).items():
+        assert ranges(policy_model).keys() == original.keys()
+        for name, found in ranges(policy_model).items():
             drawn = np.asarray(_sampler.uniform(KEY, found, 200))
             assert (drawn >= trained.low - 1e-6).all(), name
             assert (drawn <= trained.high + 1e-6).all(), name
@@ -153,9 +153,9 @@ def test_presets_and_stages_stay_inside_what_the_model_was_trained_on(bundled):
     assert ORIGINAL_PRESETS["forward"].high[0] > trained.high[0], "the test would show nothing"
 
 
-def test_a_model_of_the_originals_range_has_the_originals_presets(bundled):
-    wide = bundled.stats._replace(command_min=jnp.full(3, -4.0), command_max=jnp.full(3, 4.0))
-    found = _sampler.presets(dataclasses.replace(bundled, stats=wide))
+def test_a_model_of_the_originals_range_has_the_originals_presets(policy_model):
+    wide = policy_model.stats._replace(command_min=jnp.full(3, -4.0), command_max=jnp.full(3, 4.0))
+    found = _sampler.presets(dataclasses.replace(policy_model, stats=wide))
     jax.tree.map(np.testing.assert_array_equal, found, ORIGINAL_PRESETS)
 
 

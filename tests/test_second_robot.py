@@ -313,5 +313,5 @@ def test_errors_name_what_a_robot_known_by_names_only_lacks(model_dir, tmp_path,
     assert "known by the names of its joints only" in capsys.readouterr().out
 
 
-def test_the_g1_is_recognised_by_its_joint_names(bundled):
-    assert bundled.config.robot is G1
+def test_the_g1_is_recognised_by_its_joint_names(policy_model):
+    assert policy_model.config.robot is G1

@@ -35,9 +35,9 @@ FRAMES = 120
 
 
 @pytest.fixture(scope="module")
-def drive(bundled, model) -> Drive:
+def drive(policy_model, model) -> Drive:
     """Two models side by side."""
-    return Drive([bundled, model], ["bundled", "reference"])
+    return Drive([policy_model, model], ["policy", "reference"])
 
 
 def wander(drive: Drive, frames: int = FRAMES):
@@ -54,7 +54,7 @@ def wander(drive: Drive, frames: int = FRAMES):
 # Driving.
 
 
-def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
+def test_a_drive_is_the_network_under_smoothed_commands(drive, policy_model, model):
     poses = wander(drive)
     ramp = _smoother.ramp(20)
     step = jax.jit(lambda state, target: ramp.step(ramp.request(state, target)))
@@ -64,7 +64,7 @@ def test_a_drive_is_the_network_under_smoothed_commands(drive, bundled, model):
         state = step(state, target)
         commands.append(np.asarray(state.smoothed[0]))
     np.testing.assert_allclose([pose[0].command for pose in poses], commands, atol=1e-6)
-    for robot, network in enumerate((bundled, model)):
+    for robot, network in enumerate((policy_model, model)):
         first = standing_frame(network)[None]
         expected = np.asarray(jax.jit(cmg_jax.generate)(network, first, np.array(commands)[None]))[0, 1:, :29]
         np.testing.assert_allclose([pose[robot].joint_pos for pose in poses], expected, atol=2e-4)
@@ -91,12 +91,12 @@ def test_the_root_moves_with_the_stance_foot_and_a_foot_is_on_the_floor(drive):
         np.testing.assert_allclose(pose.gate.sum(), 1, atol=1e-5)
 
 
-def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, bundled, model, tmp_path):
+def test_a_recorded_drive_played_back_is_the_same_motion_to_the_bit(drive, policy_model, model, tmp_path):
     poses = wander(drive)
     drive.write_schedule(tmp_path / "drive.csv")
     commands = read_commands(tmp_path / "drive.csv", 50)
     np.testing.assert_array_equal(commands, drive.recording)
-    again = Drive([bundled, model], ["a", "b"], commands=commands)
+    again = Drive([policy_model, model], ["a", "b"], commands=commands)
     for before in poses:
         for one, other in zip(before, again.step(), strict=True):
             for field in ("joint_pos", "root_pos", "root_quat", "feet", "command", "velocity"):
@@ -116,20 +116,22 @@ def test_without_a_smoother_a_command_acts_at_once(drive):
     assert (low < high).all()
 
 
-def test_models_that_cannot_walk_together_are_refused(bundled, tmp_path):
+def test_models_that_cannot_walk_together_are_refused(policy_model, tmp_path):
     def other(**changes):
-        return dataclasses.replace(bundled, config=dataclasses.replace(bundled.config, **changes))
+        return dataclasses.replace(policy_model, config=dataclasses.replace(policy_model.config, **changes))
 
     with pytest.raises(InputError, match="b: showing a model needs the MJCF"):
-        Drive([bundled, other(robot=Robot("tails", tuple(f"tail_{index}" for index in range(29))))], ["a", "b"])
+        Drive([policy_model, other(robot=Robot("tails", tuple(f"tail_{index}" for index in range(29))))], ["a", "b"])
     with pytest.raises(InputError, match="differ in their frame rate"):
-        Drive([bundled, other(fps=30.0)], ["a", "b"])
+        Drive([policy_model, other(fps=30.0)], ["a", "b"])
     (tmp_path / "late.csv").write_text("-5,1,0,0\n-4,1,0,0\n")
     with pytest.raises(InputError, match=r"late\.csv"):
         read_commands(tmp_path / "late.csv", 50)
 
 
-def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warned_of(drive, bundled, tmp_path, capsys):
+def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warned_of(
+    drive, policy_model, tmp_path, capsys
+):
     low, high, _ = drive.command_range
     for (least, most), lowest, highest in zip(slider_bounds(drive.command_range), low, high, strict=True):
         assert lowest <= least < most <= highest
@@ -137,22 +139,23 @@ def test_sliders_stay_within_the_trained_range_and_schedules_beyond_it_are_warne
     narrow = CommandRange(np.array([0.21, -1.0]), np.array([0.24, 1.0]))
     assert slider_bounds(narrow) == [(0.21, 0.24), (-1.0, 1.0)]
     (tmp_path / "fast.csv").write_text("0,0,0,0\n1,2.5,0,-0.9\n")
-    _view._drive(None, None, motion_files.Assume(), tmp_path / "fast.csv")
+    _view._drive([Path("policy")], None, motion_files.Assume(), tmp_path / "fast.csv")
     (line,) = capsys.readouterr().err.splitlines()
     assert "vx +2.50 is outside the trained range -0.43 .. +1.51; yaw rate -0.90 is outside" in line
-    apart = bundled.stats._replace(command_min=bundled.stats.command_max, command_max=bundled.stats.command_max + 1)
+    highest = policy_model.stats.command_max
+    apart = policy_model.stats._replace(command_min=highest, command_max=highest + 1)
     with pytest.raises(InputError, match="no command in common"):
-        Drive([bundled, bundled.replace(stats=apart)], ["a", "b"])
+        Drive([policy_model, policy_model.replace(stats=apart)], ["a", "b"])
 
 
 # Playing.
 
 
-def test_a_file_is_played_frame_by_frame(bundled, tmp_path):
+def test_a_file_is_played_frame_by_frame(policy_model, tmp_path):
     commands = _schedule.hold_each([[0.8, 0, 0.4]], 1, 50)
-    first = standing_frame(bundled)[None]
-    trajectory = np.asarray(jax.jit(cmg_jax.generate)(bundled, first, commands[None]))[0]
-    motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(bundled.config, trajectory, commands))
+    first = standing_frame(policy_model)[None]
+    trajectory = np.asarray(jax.jit(cmg_jax.generate)(policy_model, first, commands[None]))[0]
+    motion_files.write(tmp_path / "walk.npz", motion_files.of_trajectory(policy_model.config, trajectory, commands))
     playback = Playback(motion_files.read(tmp_path / "walk.npz").clips[0])
     poses = [playback.reset()[0]]
     while not playback.finished:

@@ -64,11 +64,17 @@ velocity = _number(lambda value: abs(value) < float(np.finfo(np.float32).max), "
 
 
 def add_model(parser: Any) -> None:
-    parser.add_argument("--model", type=Path, metavar="DIR", help="model directory (default: the bundled model)")
+    names = " or ".join(_checkpoint.BUNDLED)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help=f"model directory, or {names} for a bundled model (default: {_checkpoint.BUNDLED[0]})",
+    )
 
 
 def model_path(model: Path | None) -> Path:
-    return model or _checkpoint.default_model_path()
+    return _checkpoint.model_directory(model) if model else _checkpoint.default_model_path()
 
 
 def load_model(model: Path | None) -> CMGModel:

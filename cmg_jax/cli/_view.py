@@ -28,7 +28,7 @@ def add_options(parser: Any) -> None:
         type=Path,
         action="append",
         metavar="DIR",
-        help="model directory; several models walk side by side (default: the bundled model)",
+        help="model directory, or human or policy (bundled); several models walk side by side (default: human)",
     )
     parser.add_argument(
         "--library",
@@ -135,8 +135,8 @@ def _drive(
     if library:
         models, labels = [model_of_library(_library(library, assumed))], [library[0].stem]
     else:
-        models = [_checkpoint.load(path) for path in model or [_checkpoint.default_model_path()]]
-        labels = [path.name for path in model] if model else ["bundled model"]
+        model = model or [_checkpoint.default_model_path()]
+        models, labels = [_checkpoint.load(path) for path in model], [path.name for path in model]
     commands = read_commands(schedule, models[0].config.fps) if schedule else None
     drive = Drive(models, labels, commands=commands)
     if commands is not None:

@@ -31,6 +31,9 @@ from cmg_jax.robot import _saved
 FORMAT = "cmg_jax model 4"
 WITHOUT_DIGESTS = "cmg_jax model 3"
 
+BUNDLED = ("human", "policy")
+"""Names of the models bundled with this package; the first one is the default."""
+
 _LISTING_SINCE = 4
 """The first number of a format in which config.json lists the files of arrays/."""
 
@@ -77,12 +80,15 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 def load(path: str | Path) -> CMGModel:
     """The model in the directory `path`, its arrays on the default device.
 
+    If there is no such directory, "human" and "policy" are the bundled models: the default one, which walks and runs
+    like a person, and one with the gait of a robot's walking policy, whose frames have no root.
+
     Warns of a directory without digests, in which damage cannot be detected; saving the model again adds them.
 
     Raises:
       InputError: `path` is not a model directory, is damaged, or has another version.
     """
-    path = Path(path).absolute()
+    path = model_directory(path).absolute()
     content = _read_config(path)
     config, *counts = _parse_config(path, content)
     expected = _expected_arrays(config, *counts)
@@ -106,13 +112,22 @@ def load(path: str | Path) -> CMGModel:
 
 
 def default_model() -> CMGModel:
-    """The model bundled with this package; `cmg-jax info` prints its card."""
+    """The default of the models bundled with this package, "human"; `cmg-jax info` prints its card."""
     return load(default_model_path())
 
 
 def default_model_path() -> Path:
-    """The directory of the model bundled with this package."""
-    return Path(str(resources.files("cmg_jax"))) / "assets" / "default_model"
+    """The directory of the default model."""
+    return _bundled(BUNDLED[0])
+
+
+def model_directory(path: str | Path) -> Path:
+    """`path`, or the directory of the bundled model of that name if nothing of that name exists."""
+    return _bundled(str(path)) if str(path) in BUNDLED and not Path(path).exists() else Path(path)
+
+
+def _bundled(name: str) -> Path:
+    return Path(str(resources.files("cmg_jax"))) / "assets" / name
 
 
 def _arrays(model: CMGModel) -> dict[str, Any]:

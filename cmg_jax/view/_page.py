@@ -21,8 +21,9 @@ from cmg_jax.view._skeleton import Skeleton
 PRESETS: dict[str, tuple[float, float, float]] = {
     "stand": (0.0, 0.0, 0.0),
     "walk": (0.8, 0.0, 0.0),
-    "fast": (1.3, 0.0, 0.0),
-    "back": (-0.3, 0.0, 0.0),
+    "jog": (2.0, 0.0, 0.0),
+    "run": (3.0, 0.0, 0.0),
+    "back": (-0.4, 0.0, 0.0),
     "left": (0.0, 0.3, 0.0),
     "right": (0.0, -0.3, 0.0),
     "turn left": (0.4, 0.0, 0.6),
