@@ -146,7 +146,7 @@ def test_mistakes_are_one_clear_line(tmp_path):
 
 def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundled):
     trained = _sampler.trained_range(bundled)
-    found = _run.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-3.0, 3.0), vy=(0.1, 0.2)))).commands
+    found = _run.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-5.0, 5.0), vy=(0.1, 0.2)))).commands
     np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
     np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
     example = runpy.run_path(str(EXAMPLE))["command_range"]

@@ -92,7 +92,9 @@ def _train(*, action: str, out: Path, config: Path | None, steps: int | None, se
         advance = progress("environment steps", settings.ppo.num_timesteps)
         setup = _run.set_up(settings)
         trained = _sampler.trained_range(setup.model)
-        warn_beyond_range(PROGRAM, trained, settings.commands.range, "; the commands of the training are clipped to it")
+        warn_beyond_range(
+            PROGRAM, trained, settings.commands.range[:2], "; the commands of the training are clipped to it"
+        )
         done = 0
 
         def report(row: dict[str, Any]) -> None:
