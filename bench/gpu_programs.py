@@ -134,7 +134,7 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")  # the plugin for CUDA is to compile, not to run
     if reason := missing():
         parser.exit(2, f"{parser.prog}: error: {reason}\n")
-    print(table_text(table(cmg_jax.default_model(), arguments.programs, arguments.envs, arguments.gpu)))
+    print(table_text(table(cmg_jax.load("policy"), arguments.programs, arguments.envs, arguments.gpu)))
 
 
 if __name__ == "__main__":

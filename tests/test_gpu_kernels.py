@@ -27,8 +27,8 @@ def frame(model, rows=ENVS):
 
 @pytest.mark.parametrize("precision", TYPES)
 @pytest.mark.parametrize("gpu", _gpu_compiler.GPUS)
-def test_kernels_fit_the_registers_and_use_the_tensor_cores(gpu, precision, bundled):
-    compiled = compile_for_gpu(frame(with_kernels(with_precision(bundled, precision))), gpu, ptx=True)
+def test_kernels_fit_the_registers_and_use_the_tensor_cores(gpu, precision, policy_model):
+    compiled = compile_for_gpu(frame(with_kernels(with_precision(policy_model, precision))), gpu, ptx=True)
     kernels = {kernel.name: kernel for kernel in _gpu_compiler.kernels(compiled.ptx)}
     assert len([name for name in kernels if name.startswith(("gate", "experts_layer"))]) == 4
     assert all(kernel.spilled == 0 for kernel in kernels.values())
@@ -37,19 +37,19 @@ def test_kernels_fit_the_registers_and_use_the_tensor_cores(gpu, precision, bund
     assert ("wgmma" in "".join(compiled.ptx)) == (gpu == "h100")
 
 
-def test_a_tile_that_is_too_large_spills(bundled):
-    large = with_kernels(bundled, tiles=[Tile(outputs=128, rows=128, inputs=32, warps=8, stages=3)] * 3)
+def test_a_tile_that_is_too_large_spills(policy_model):
+    large = with_kernels(policy_model, tiles=[Tile(outputs=128, rows=128, inputs=32, warps=8, stages=3)] * 3)
     compiled = compile_for_gpu(frame(large), "a100", ptx=True)
     assert max(kernel.spilled for kernel in _gpu_compiler.kernels(compiled.ptx)) > 0
 
 
 @pytest.mark.parametrize("precision", TYPES)
-def test_products_without_kernels_use_the_tensor_cores_too(precision, bundled):
-    compiled = compile_for_gpu(frame(with_precision(bundled, precision)), ptx=True)
+def test_products_without_kernels_use_the_tensor_cores_too(precision, policy_model):
+    compiled = compile_for_gpu(frame(with_precision(policy_model, precision)), ptx=True)
     assert product_types(compiled.ptx).keys() == TYPES[precision]
 
 
-def test_float32_is_three_passes_of_what_tf32_is_one(bundled):
+def test_float32_is_three_passes_of_what_tf32_is_one(policy_model):
     def passes(program):
         return product_types(compile_for_gpu(program, ptx=True).ptx)["tf32"]
 
@@ -60,7 +60,7 @@ def test_float32_is_three_passes_of_what_tf32_is_one(bundled):
     assert three == 3 * one > 0
     tiles = [Tile(outputs=64, rows=64, inputs=32, warps=4, stages=3)] * 3
     tf32, float32 = (
-        passes(frame(with_kernels(with_precision(bundled, precision), tiles=tiles)))
+        passes(frame(with_kernels(with_precision(policy_model, precision), tiles=tiles)))
         for precision in ("tf32", "float32")
     )
     gate = float32 - 3 * (float32 - tf32) // 2
@@ -69,9 +69,9 @@ def test_float32_is_three_passes_of_what_tf32_is_one(bundled):
 
 
 @pytest.mark.parametrize(("precision", "megabytes"), [("float32", 50), ("tf32", 50), ("float16", 30)])
-def test_a_frame_of_generate_is_eight_kernels_and_a_quarter_of_the_traffic(precision, megabytes, bundled):
+def test_a_frame_of_generate_is_eight_kernels_and_a_quarter_of_the_traffic(precision, megabytes, policy_model):
     name = "generate" if precision == "float32" else f"generate, {precision}"
-    programs = gpu_programs.programs(bundled, ENVS)
+    programs = gpu_programs.programs(policy_model, ENVS)
     costs, plain = (compile_for_gpu(programs[each]()).costs for each in (f"{name}, kernels", name))
     assert costs.kernels <= 8
     assert costs.megabytes < megabytes

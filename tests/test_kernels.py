@@ -107,9 +107,9 @@ def test_every_mode_serves_the_frames_of_the_network(name, root_model):
     np.testing.assert_allclose(frames, expected, atol=TOLERANCE)
 
 
-def test_generate_with_a_model_that_walks(bundled):
-    kernels = with_kernels(bundled, interpret=True)
-    served, expected = (reference(each, first(1, 5), commands(2, 5), 20) for each in (kernels, bundled))
+def test_generate_with_a_model_that_walks(policy_model):
+    kernels = with_kernels(policy_model, interpret=True)
+    served, expected = (reference(each, first(1, 5), commands(2, 5), 20) for each in (kernels, policy_model))
     np.testing.assert_allclose(served, expected, atol=1e-4)  # rad/s, after 20 frames of feedback
 
 
