@@ -48,7 +48,8 @@ def plot_evaluation(
         lines.append(f"does not walk\n  {gait['rows_that_do_not_walk']} of {gait['rows_that_move']} commands")
         _plot_gait(axes[2:].flat, {title: gait["bands"], **gaits_beside(report, compared)})
     axes[1, 2].axis("off")
-    axes[1, 2].text(0, 1, "\n\n".join(lines), va="top", family="monospace", fontsize=8 if has_gait else 9)
+    text = axes[1, 2].text(0, 1, "\n".join(lines), va="top", family="monospace", fontsize=8)
+    text.set_in_layout(False)
     for axis in [*axes.flat[:5], *axes.flat[6:]]:
         axis.grid(alpha=0.3)
     figure.suptitle(title)
