@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -69,7 +70,9 @@ def _bank() -> None:
 
 def _archive_of_clips() -> None:
     parts = {"root_pos": (40, 3), "root_quat_wxyz": (40, 4), "joint_pos": (40, 29)}
-    clips = {f"{part}_{i}": np.full(shape, i, np.float32) for part, shape in parts.items() for i in range(2)}
+    clips: dict[str, Any] = {
+        f"{part}_{i}": np.full(shape, i, np.float32) for part, shape in parts.items() for i in range(2)
+    }
     np.savez("human_g1.npz", n=2, fps=50.0, **clips)
     Path("clips").mkdir()
 
