@@ -124,9 +124,10 @@ def test_a_grid_is_read_back_from_its_text():
 def written_commands() -> list[str]:
     """The command lines of the documents, and those that .ci/extras runs."""
     root = Path(__file__).parents[1]
-    documents = [root / "README.md", *sorted((root / "docs").glob("*.md"))]
-    blocks = [re.findall(r"^```sh.*?\n(.*?)^```$", path.read_text(), re.DOTALL | re.MULTILINE) for path in documents]
-    text = "\n".join(block for found in blocks for block in found).replace("\\\n", " ")
+    documents = [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
+    fence = re.compile(r"^```(?:sh|bash).*?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    blocks = [block for path in documents for block in fence.findall(path.read_text())]
+    text = "\n".join(blocks).replace("\\\n", " ")
     lines = [
         line.split("cmg-", 1)[-1].split("  #")[0]
         for line in text.splitlines()
@@ -138,7 +139,7 @@ def written_commands() -> list[str]:
 
 def test_the_commands_in_the_documents_are_parsed(capsys):
     found = written_commands()
-    assert len(found) > 50
+    assert len(found) > 80
     for line in found:
         program, *arguments = shlex.split(line)
         parser = {"jax": main, "convert": convert}[program].parser()

@@ -44,7 +44,7 @@ def with_kernels(
     Raises:
       InputError: the model has kernels already or is in int8, or a tile is not one for its layer.
 
-    Example:
+    Examples:
       >>> import cmg_jax
       >>> from cmg_jax.model import with_kernels, with_precision
       >>> model = with_kernels(with_precision(cmg_jax.default_model(), "float16"))
