@@ -105,7 +105,7 @@ def _recorded() -> CMGModel:
         standing=array(RECORDED, dtype=jnp.bool_),
         first_foot=array(RECORDED, dtype=jnp.int32),
         command=array(RECORDED, 3),
-        candidates=array(groups, _library.GROUP, _library.FEATURES + 3),
+        candidates=array(groups, _library.GROUP, _library.FEATURES + 4),
         candidate_index=array(CANDIDATES, dtype=jnp.int32),
         standing_index=array(dtype=jnp.int32),
         stats=MotionStats(array(size), array(size), array(3), array(3)),
