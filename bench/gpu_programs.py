@@ -6,7 +6,7 @@
 Nothing is run: kernels and megabytes of a step, copies, conditionals and loops whose end the host decides, and
 temporary memory are read from the compiled program. Products are not tuned, as they would be on a device. `quiet`
 programs only step; the others reset and change commands too, as in `cmg-jax bench --mode rollout`. Programs with
-`kernels` are those of a model of `with_kernels`.
+`kernels` are those of a model of `with_kernels`; `matching` plays a library of half an hour of recordings.
 """
 
 import argparse
@@ -24,10 +24,15 @@ from bench._measure import Section
 from bench._report import table_text
 from cmg_jax._errors import InputError
 from cmg_jax.generators import _motion_bank
-from cmg_jax.model import with_kernels, with_precision
+from cmg_jax.model import _library, with_kernels, with_precision
 from cmg_jax.model._model import CMGModel
+from cmg_jax.model._normalization import MotionStats
+from cmg_jax.robot import G1
 
 STEPS = 100
+
+RECORDED, CANDIDATES = 175_000, 75_000
+"""Frames and candidates of the library: half an hour at 50 frames per second, and its mirror image."""
 
 COLUMNS = {
     "program": "program|s",
@@ -62,6 +67,9 @@ def programs(model: CMGModel, num_envs: int) -> dict[str, Callable[[], Program]]
     for name, make in modes.items():
         for events in (False, True):
             made[name if events else f"{name}, quiet"] = functools.partial(_mode, make, model, num_envs, events)
+    for events in (False, True):
+        name = "matching" if events else "matching, quiet"
+        made[name] = functools.partial(_mode, cmg_jax.matching, _recorded(), num_envs, events)
     for name in ("streaming-20", "realtime-100"):
         made[f"{name}, kernels"] = functools.partial(_mode, modes[name], with_kernels(model), num_envs, True)
     for name in ("streaming-20", "bank-256x500", "streaming-20-bank-tick"):
@@ -74,6 +82,37 @@ def _with_bank(model: CMGModel) -> CMGModel:
     command = jnp.zeros((num_motions, model.config.command_dim))
     frames = jnp.zeros((num_frames, num_motions, model.config.motion_dim))
     return model.replace(bank=_motion_bank.MotionBank(frames, command, -command[0], command[0]))
+
+
+def _recorded() -> CMGModel:
+    """A model of a library of the G1 that is known by its shapes alone."""
+    size, groups = 2 * G1.num_joints + 6, -(-CANDIDATES // _library.GROUP)
+
+    def array(*shape: int, dtype: Any = jnp.float32) -> Any:
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    library = _library.MotionLibrary(
+        frames=array(RECORDED, size),
+        clearance=array(RECORDED),
+        soles=array(RECORDED, 2, 3),
+        contact=array(RECORDED, 2),
+        features=array(RECORDED, _library.FEATURES),
+        center=array(_library.FEATURES),
+        scale=array(_library.FEATURES),
+        last=array(RECORDED, dtype=jnp.int32),
+        allowed=array(RECORDED, dtype=jnp.bool_),
+        support=array(RECORDED, dtype=jnp.int32),
+        standing=array(RECORDED, dtype=jnp.bool_),
+        first_foot=array(RECORDED, dtype=jnp.int32),
+        command=array(RECORDED, 3),
+        candidates=array(groups, _library.GROUP, _library.FEATURES + 4),
+        candidate_index=array(CANDIDATES, dtype=jnp.int32),
+        standing_index=array(dtype=jnp.int32),
+        stats=MotionStats(array(size), array(size), array(3), array(3)),
+        robot=G1,
+        fps=50.0,
+    )
+    return cmg_jax.model_of_library(library)
 
 
 def _generate(model: CMGModel, num_envs: int) -> Program:

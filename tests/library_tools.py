@@ -2,10 +2,12 @@
 
 import dataclasses
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 import cmg_jax
+from cmg_jax import motion_files
 from cmg_jax.data import RIGHT, Dataset
 from cmg_jax.robot import G1, Robot, _odometry, root_channel
 from cmg_jax.robot._foot_quality import foot_figures
@@ -65,6 +67,17 @@ def recordings() -> Dataset:
 @cache
 def small_library() -> cmg_jax.MotionLibrary:
     return cmg_jax.build_library(recordings())
+
+
+def write_recordings(folder: Path) -> list[Path]:
+    """The clips as CSV files, which do not state their rate of 50 frames per second."""
+    config, paths = cmg_jax.model_of_library(small_library()).config, []
+    for swing in SPEEDS:
+        frames, command = clip(swing)
+        frames[:, 59] = 0.02 * np.sin(np.arange(len(frames)) / 10)  # a root that is upright in all frames is none
+        paths.append(folder / f"walk {swing}.csv")
+        motion_files.write(paths[-1], motion_files.of_trajectory(config, frames, command[1:]))
+    return paths
 
 
 def library_of(robot: Robot) -> cmg_jax.MotionLibrary:

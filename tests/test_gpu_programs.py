@@ -33,6 +33,8 @@ HOST_READS = {
     "streaming-20-bank-tick, quiet": (1, 2),
     "streaming-20-bank-tick": (2, 4),
     "realtime-100-bank-tick": (3, 6),
+    "matching, quiet": (1, 2),
+    "matching": (4, 8),
     "streaming-20, kernels": (2, 4),
     "realtime-100, kernels": (3, 6),
     "wrapper, streaming-20": (2, 4),

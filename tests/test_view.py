@@ -1,13 +1,9 @@
-# pyright: reportMissingImports=false
 """The page, driven and played, and in a real browser if one is installed."""
 
 import dataclasses
 import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,7 +14,7 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError, motion_files
-from cmg_jax.cli import _view
+from cmg_jax.cli import _assume, _view
 from cmg_jax.cli.main import main
 from cmg_jax.commands import _schedule, _smoother
 from cmg_jax.commands._sampler import CommandRange
@@ -29,7 +25,9 @@ from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
 from cmg_jax.view._page import slider_bounds
-from tests.conftest import REFERENCE_MODEL, enable_interrupts, refused_line
+from tests.browser_tools import Browser, start, stop
+from tests.conftest import REFERENCE_MODEL, refused_line
+from tests.library_tools import SPEEDS, clip, write_recordings
 
 FRAMES = 120
 
@@ -114,6 +112,24 @@ def test_without_a_smoother_a_command_acts_at_once(drive):
     np.testing.assert_array_equal(drive.step()[0].command, np.array([0.5, 0.1, -0.2], np.float32))
     low, high, _ = drive.command_range
     assert (low < high).all()
+
+
+def test_recordings_are_driven_like_a_model(tmp_path):
+    assumed = _assume.from_options((), csv_fps=50.0)
+    drive = _view._drive(None, write_recordings(tmp_path), assumed, None)
+    poses = [drive.reset()[0]]
+    for frame in range(250):
+        drive.target = np.array([0.9 if 10 < frame < 150 else 0.0, 0.0, 0.0], np.float32)
+        poses.append(drive.step()[0])
+    recorded = np.concatenate([motion for motion, _ in map(clip, SPEEDS)])[:, :29]
+    np.testing.assert_allclose(np.abs(recorded - poses[0].joint_pos).max(axis=-1).min(), 0, atol=1e-3)
+    places = np.array([pose.root_pos for pose in poses])
+    assert places[150, 0] > 1.0
+    np.testing.assert_allclose(np.mean([pose.velocity for pose in poses[80:150]], axis=0)[0], 0.9, atol=0.15)
+    assert np.ptp(places[230:, 0]) < 0.05, "it stops"
+    assert all(np.isnan(pose.gate).all() for pose in poses[1:]), "no expert is at work"
+    step = np.abs(np.diff([pose.joint_pos for pose in poses], axis=0)).max()
+    assert 0.05 < step < 1.2 * max(np.abs(np.diff(clip(swing)[0][:, :29], axis=0)).max() for swing in SPEEDS)
 
 
 def test_models_that_cannot_walk_together_are_refused(policy_model, tmp_path):
@@ -243,6 +259,8 @@ def test_late_frames_are_counted_and_a_long_delay_restarts_the_clock(monkeypatch
         (("--motion", "notes.csv"), "not a table of numbers"),
         (("--motion", "notes.csv", "--model", "m"), "cannot be combined with --model"),
         (("--model", "absent"), "not a model directory"),
+        (("--library", "notes.csv"), "--library notes.csv: "),
+        (("--library", "notes.csv", "--model", "m"), "show them one at a time"),
         (("--robot", "absent.xml"), "no such file"),
         (("--schedule", "notes.csv"), "notes.csv:1"),
         (("--record", "absent/a.csv"), "create it first"),
@@ -255,55 +273,6 @@ def test_bad_arguments_are_one_clear_line(arguments, words, tmp_path, monkeypatc
     assert words in refused_line(capsys, "view", *arguments)
 
 
-class Browser:
-    """Chromium without a screen, and the page in it."""
-
-    def __init__(self, folder: Path):
-        from selenium import webdriver
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
-        for flag in (
-            *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync"),
-            *("disable-background-networking", "disable-component-update", "use-angle=swiftshader"),
-            *("enable-unsafe-swiftshader", "window-size=800,480", f"user-data-dir={folder}"),
-        ):
-            options.add_argument(f"--{flag}")
-        self.driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-
-    def place(self) -> tuple[float, float]:
-        """x and y of the first robot, as the page says."""
-        found = re.search(r"x (-?[\d.]+) m, y (-?[\d.]+) m", self.text())
-        assert found, self.text()
-        return float(found[1]), float(found[2])
-
-    def still(self) -> tuple[float, float] | None:
-        """The place of the robot, if it stays there for a while."""
-        place = self.place()
-        time.sleep(1.0)
-        return place if self.place() == place else None
-
-    def click(self, path: str) -> None:
-        """Click an element anywhere in the panel, which scrolls."""
-        self.driver.execute_script("arguments[0].click()", self.driver.find_element("xpath", path))
-
-    def text(self) -> str:
-        """The text of the page; empty while it has no body."""
-        return self.driver.execute_script("return document.body ? document.body.innerText : ''")
-
-    def until(self, condition, seconds: float = 40.0):
-        """Wait until a condition on the page is true, and return its value."""
-        end = time.monotonic() + seconds
-        while True:
-            try:
-                if value := condition():
-                    return value
-            except AssertionError:
-                pass
-            assert time.monotonic() < end, self.text()
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     pytest.importorskip("selenium")
@@ -312,30 +281,6 @@ def browser(tmp_path_factory):
     browser = Browser(tmp_path_factory.mktemp("chromium"))
     yield browser
     browser.driver.quit()
-
-
-def start(*arguments, cwd: Path) -> tuple[subprocess.Popen, str]:
-    """The program with the page, and its address."""
-    command = [str(Path(sys.executable).with_name("cmg-jax")), "view", "--port", "0", *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, preexec_fn=enable_interrupts
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", line)
-    if found is None:
-        process.kill()
-        raise AssertionError(line + process.communicate()[1])
-    return process, found[0]
-
-
-def stop(process: subprocess.Popen) -> str:
-    """Ctrl-C; what it printed."""
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
-    return out
 
 
 def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, tmp_path):
@@ -377,6 +322,18 @@ def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
     assert "wrote again.csv (100 frames)" in out
     _, values = _schedule.read_schedule(tmp_path / "again.csv")
     np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
+
+
+def test_a_slider_drives_recordings(browser, tmp_path):
+    files = write_recordings(tmp_path)
+    process, address = start("--library", *files, "--csv-fps", 50, cwd=tmp_path)
+    try:
+        browser.driver.get(address)
+        browser.until(lambda: abs(browser.place()[0]) < 0.2)
+        browser.driver.find_elements("css selector", "[role=slider]")[0].send_keys("\ue010")  # the key End
+        browser.until(lambda: browser.place()[0] > 0.8)
+    finally:
+        stop(process)
 
 
 def test_listening_elsewhere_is_warned_of_and_a_taken_port_is_one_clear_line(capsys):

@@ -21,12 +21,13 @@ OFFSETS = (1, 3)
 class _Tiny:
     """x moves by the action's first two numbers times a gain; a third number above 0 ends the episode.
 
-    obs: x [2], joint_pos [3], the joint positions to come [2 x 3], the command [3].
+    obs: x [2], joint_pos [J], the joint positions to come [2 x J], the command [3]; J is 3 unless it is changed.
     reward: the sum of the reference's joint positions. info["count"]: steps, which auto-reset may keep.
     info["arrived"]: the command of the reference in the last step.
     """
 
     gain: Any
+    joints = JOINTS
     contacts = False
     """Whether the feet of the model's robot are known."""
     seen: tuple[str, ...] = ()
@@ -34,7 +35,7 @@ class _Tiny:
 
     def first(self, rng: jax.Array) -> tuple[Any, ...]:
         x = jax.random.uniform(rng, (2,), minval=10.0, maxval=11.0)
-        info = {"reference": empty_reference(num_joints=JOINTS, lookahead=len(OFFSETS), contacts=self.contacts)}
+        info = {"reference": empty_reference(num_joints=self.joints, lookahead=len(OFFSETS), contacts=self.contacts)}
         info |= {"count": jnp.zeros(()), "arrived": jnp.zeros(3, jnp.float32)}
         return {"x": x}, self.observe(x), info
 
@@ -46,7 +47,7 @@ class _Tiny:
         return {"x": x}, self.observe(x), reward.astype(float), (action[2] > 0).astype(float)
 
     def observe(self, x: jax.Array) -> jax.Array:
-        return jnp.concatenate([x, jnp.full(JOINTS * (1 + len(OFFSETS)) + 3, -99.0)])
+        return jnp.concatenate([x, jnp.full(self.joints * (1 + len(OFFSETS)) + 3, -99.0)])
 
     def write_reference(self, obs: jax.Array, reference: Any) -> jax.Array:
         part = [reference.joint_pos, reference.ahead.joint_pos.reshape(-1), reference.command]
@@ -64,7 +65,7 @@ class BeginsOnReference:
 
     def first(self, rng):
         data, obs, info = super().first(rng)  # pyright: ignore
-        data |= {"joints": jnp.zeros(2 * JOINTS), "root": jnp.zeros(13), "feet": jnp.zeros(2, bool)}
+        data |= {"joints": jnp.zeros(2 * self.joints), "root": jnp.zeros(13), "feet": jnp.zeros(2, bool)}
         return data, obs, info
 
     def move(self, data, info, action):
@@ -86,12 +87,15 @@ class BeginsOnReference:
 
 
 class TinyBrax(_Tiny, Env):
-    observation_size = 14
     backend = "none"
     data_name = "pipeline_state"
 
     def __init__(self):
         self.sys = {"gain": jnp.ones(())}
+
+    @property
+    def observation_size(self):
+        return 2 + self.joints * (1 + len(OFFSETS)) + 3
 
     @property
     def gain(self):

@@ -23,7 +23,7 @@ def draw(key, num_envs):
     return commands.uniform(key, RANGE, num_envs)
 
 
-def wrapped(env, model, generator=None, *, hold=HOLD, lookahead=OFFSETS, **options):
+def wrapped(env, model, generator=None, *, draw=draw, hold=HOLD, lookahead=OFFSETS, **options):
     names = ("episode_length", "action_repeat", "randomization_fn")
     outer = {name: options.pop(name) for name in names if name in options}
     generator = generator or cmg_jax.streaming(3)

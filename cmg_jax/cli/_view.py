@@ -152,7 +152,7 @@ def _library(paths: Sequence[Path], assumed: Assume) -> MotionLibrary:
         except InputError:
             recordings = None  # a motion file is an NPZ too
         if recordings is None:
-            recordings, _ = data.build(paths, data.Options(assume=assumed))
+            recordings, _ = data.build(paths, data.Options(assume=assumed, root="keep"))
         return build_library(recordings)
     except InputError as error:
         raise InputError(f"--library {paths[0]}{' ...' * (len(paths) > 1)}: {error}") from None

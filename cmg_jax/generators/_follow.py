@@ -13,9 +13,11 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from cmg_jax.generators import _search, _spring
+from cmg_jax.generators._target import Target
 from cmg_jax.model._library import PATH, POSE, MotionLibrary, future_frames
 from cmg_jax.robot import MotionFrame, RootMotion, integrate_command, join_frame, split_frame
 from cmg_jax.robot._root import soles_in_heading
+from cmg_jax.robot._rotation import rotate_planar
 
 ERROR_SECONDS = 1.0
 """Time in which the path that was walked is brought back to the commanded one, and after which it is forgotten."""
@@ -35,11 +37,18 @@ SAME_SECONDS = 0.12
 STILL_SECONDS = 0.3
 """s that both feet have to be still until a row counts as standing."""
 
+SIDE_RATE = 0.4
+"""rad/s at which legs are turned at the hips."""
+
 LOCK_SPEED = 0.6
 """m/s by which locking a foot may change the root's velocity."""
 
+DOWN_STAY = 15.0
+"""`stay`, if it is less, of rows that are to move while the clip has both feet on the floor. With a small one, a row
+that turns on the spot jumps back to the moment in which the body begins to twist over feet that stand, for ever."""
+
 WRONG_FOOT = 1e4
-"""Cost of a start with the wrong foot."""
+"""Cost of a start with the wrong foot, or with none."""
 
 
 Pair = tuple[jax.Array, jax.Array]
@@ -54,6 +63,7 @@ class Options(NamedTuple):
     stay: float
     rate_limit: float
     turn_limit: float
+    side_limit: float
     lock: float
 
 
@@ -64,6 +74,7 @@ class Follow(NamedTuple):
     fraction: Float[Array, "..."]  # of the way to the next frame
     velocity: Float[Array, "... 3"]  # desired: the command behind a spring
     acceleration: Float[Array, "... 3"]
+    side: Float[Array, "..."]  # rad from the robot's heading to that of its clip
     error: Float[Array, "... 3"]  # m, m, rad: desired path minus the one that was walked, of the last second
     root: Float[Array, "... 6"]  # the root channel before feet are locked, with the soles' clearance for the height
     root_rate: Float[Array, "... 6"]  # its rate of change per second
@@ -82,6 +93,7 @@ def start_at(library: MotionLibrary, place: Int[Array, "R"], velocity: Float[Arr
         jnp.zeros(place.shape, jnp.float32),
         velocity,
         zero,
+        jnp.zeros(place.shape, jnp.float32),
         zero,
         root,
         (_channel(library, following) - root) * library.fps,
@@ -112,7 +124,7 @@ def start_from(
         axis=-1,
     )
     still = (jnp.abs(frame.joint_vel).max(axis=-1) < 0.2) & (jnp.abs(planar).max(axis=-1) < 0.1)
-    place, _ = _search.nearest(library, query, _avoid(still, command))
+    place, _ = _search.nearest(library, query, _avoid(_starts(still, command), command))
     root = jnp.concatenate([points[..., 2].min(axis=(-2, -1))[:, None], *frame.root[1:]], axis=-1)
     start = start_at(library, place, planar)
     return start._replace(
@@ -141,11 +153,13 @@ def plan(
     ahead = _ahead(library, wanted, follow.acceleration, command + follow.error / ERROR_SECONDS, options)
     place, jumped = _choose(library, follow, ahead, command, options)
     fraction = jnp.where(jumped, 0.0, follow.fraction)
-    rate, turn = _adapt(library, place, ahead, options)
-    # From the frame before, which shows by how much the two motions differ, to the last one.
-    target = _Target.of(library, place, fraction, rate, turn, steps)
-    served = split_frame(motion, library.robot.num_joints)
+    rate, turn, to_side = _adapt(library, place, ahead, options)
     seconds = jnp.arange(1, steps + 1, dtype=jnp.float32) / fps
+    farthest = SIDE_RATE * jnp.concatenate([jnp.zeros(1, jnp.float32), seconds])[None]
+    side = follow.side[:, None] + jnp.clip((to_side - follow.side)[:, None], -farthest, farthest)
+    # From the frame before, which shows by how much the two motions differ, to the last one.
+    target = Target.of(library, place, fraction, rate, turn, side)
+    served = split_frame(motion, library.robot.num_joints)
     offset, offset_rate = _spring.decay(
         served.joint_pos - target.joint_pos[:, 0], served.joint_vel - target.joint_vel[:, 0], seconds, options.half_life
     )
@@ -169,6 +183,7 @@ def plan(
         target.fraction[:, 1:],
         desired,
         speed_change,
+        side[:, 1:],
         _errors(follow.error, desired - walked, fps),
         root,
         slopes + root_offset_rate,
@@ -184,27 +199,37 @@ def _choose(
     """Which frame each row plays from [R], and whether that is a jump."""
     place = follow.place
     pose = library.features[place, :POSE]
-    # The root moves as the offsets of earlier jumps let it.
-    moving = _search.normalized(library, follow.root[:, 3:5], POSE - 2)
+    # The root moves as the offsets of earlier jumps let it; both it and its future as seen from the clip's heading.
+    moving = _search.normalized(library, rotate_planar(follow.root[:, 3:5], -follow.side), POSE - 2)
     pose = jnp.concatenate([pose[:, : POSE - 2], moving], axis=-1)
-    query = jnp.concatenate([pose, _search.normalized(library, ahead, POSE)], axis=-1)
-    avoid = _avoid(follow.standing, command)
+    query = jnp.concatenate([pose, _search.normalized(library, _turned(ahead, -follow.side), POSE)], axis=-1)
+    starts = _starts(follow.standing, command)
+    avoid = _avoid(starts, command)
     best, cost = _search.nearest(library, query, avoid)
-    foot = library.first_foot[place]
-    wrong = jnp.where(foot == 1, avoid[:, 0], jnp.where(foot == 2, avoid[:, 1], 0.0)) > 0
+    wrong = jnp.take_along_axis(avoid, library.first_foot[place][:, None], axis=1)[:, 0] > 0
     may_stay = library.allowed[jnp.minimum(place + 1, library.last[place])] & ~wrong
-    as_good = _search.cost_of(library, place, query) <= cost + options.stay
+    down = (library.support[place] > 0) & _moves(command)
+    margin = jnp.where(down, max(options.stay, DOWN_STAY), options.stay)
+    as_good = _search.cost_of(library, place, query) <= cost + margin
     near = (jnp.abs(best - place) <= round(SAME_SECONDS * library.fps)) & (library.last[best] == library.last[place])
     stays = may_stay & (as_good | near)
     return jnp.where(stays, place, best), ~stays
 
 
-def _avoid(standing: jax.Array, command: jax.Array) -> jax.Array:
-    """What it costs to lift the left and the right foot first [R, 2]: every start from standing is the same one."""
-    limits = jnp.array(WANTS_TO_MOVE, jnp.float32)
-    starts = standing & (jnp.abs(command) > limits[None]).any(axis=-1)
+def _starts(standing: jax.Array, command: jax.Array) -> jax.Array:
+    """Whether rows stand and are to move [R]."""
+    return standing & _moves(command)
+
+
+def _moves(command: jax.Array) -> jax.Array:
+    """Whether rows are to move [R]."""
+    return (jnp.abs(command) > jnp.array([WANTS_TO_MOVE], jnp.float32)).any(axis=-1)
+
+
+def _avoid(starts: jax.Array, command: jax.Array) -> jax.Array:
+    """What it costs to lift no foot, the left and the right one first [R, 3]: every start is one, and the same one."""
     left = command[:, 1] > LEFTWARD
-    return jnp.where(jnp.stack([starts & ~left, starts & left], axis=-1), WRONG_FOOT, 0.0)
+    return jnp.where(jnp.stack([starts, starts & ~left, starts & left], axis=-1), WRONG_FOOT, 0.0)
 
 
 def _ahead(
@@ -221,14 +246,28 @@ def _ahead(
     return jnp.concatenate([_rows(path[:, chosen]), _rows(heading[:, chosen])], axis=-1)
 
 
-def _adapt(library: MotionLibrary, place: jax.Array, ahead: jax.Array, options: Options) -> tuple[jax.Array, jax.Array]:
-    """Playback speed [R] and additional yaw rate [R] that bring a clip closer to the desired future, within limits."""
+def _turned(ahead: jax.Array, angle: jax.Array) -> jax.Array:
+    """Features of a future [R, F - POSE] whose path is turned by an angle [R]; headings count from their first one."""
+    path = ahead[:, : PATH - POSE].reshape(len(ahead), -1, 2)
+    path = rotate_planar(path, jnp.broadcast_to(angle[:, None], path.shape[:-1]))
+    return jnp.concatenate([_rows(path), ahead[:, PATH - POSE :]], axis=-1)
+
+
+def _adapt(
+    library: MotionLibrary, place: jax.Array, ahead: jax.Array, options: Options
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What brings a clip closer to the desired future, within limits: playback speed [R], additional yaw rate [R], and
+    the angle [R] of the clip's heading from the robot's."""
     when, seconds = 1, future_frames(library.fps)[1] / library.fps
     columns = slice(POSE + 2 * when, POSE + 2 * when + 2), slice(PATH + 2 * when, PATH + 2 * when + 2)
     clip = _search.physical(library, place)
     path, heading = (clip[:, part] for part in columns)
     desired, towards = (ahead[:, part.start - POSE : part.stop - POSE] for part in columns)
     turned, wanted = (jnp.arctan2(vector[:, 1], vector[:, 0]) for vector in (heading, towards))
+    across = path[:, 0] * desired[:, 1] - path[:, 1] * desired[:, 0]
+    side = jnp.clip(jnp.arctan2(across, (path * desired).sum(axis=-1)), -options.side_limit, options.side_limit)
+    side = side * jnp.minimum(jnp.linalg.norm(path, axis=-1) / (0.3 * seconds), 1.0)
+    desired = rotate_planar(desired, -side)
     clip_way = jnp.concatenate([path, 0.3 * turned[:, None]], axis=-1)
     desired_way = jnp.concatenate([desired, 0.3 * wanted[:, None]], axis=-1)
     # A clip that hardly moves is played as it is.
@@ -237,65 +276,12 @@ def _adapt(library: MotionLibrary, place: jax.Array, ahead: jax.Array, options: 
     rate = jnp.clip(rate, 1 - options.rate_limit, 1 + options.rate_limit)
     moves = jnp.minimum(jnp.linalg.norm(clip_way, axis=-1) / (0.3 * seconds), 1.0)
     turn = jnp.clip((wanted - rate * turned) / seconds, -options.turn_limit, options.turn_limit)
-    return rate, turn * moves
-
-
-class _Target(NamedTuple):
-    """The clips that rows play, from the frame before a plan to its last one: leaves [R, K+1, ...]."""
-
-    place: jax.Array
-    fraction: jax.Array
-    nearest: jax.Array  # the nearest frame
-    joint_pos: jax.Array
-    joint_vel: jax.Array
-    root: jax.Array  # with clearance for the height
-    soles: jax.Array  # [R, K+1, 2, 3]
-    contact: jax.Array  # [R, K+1, 2]
-    planar: jax.Array  # [R, K+1, 3] velocity of the clip itself, at its playback speed
-
-    @classmethod
-    def of(
-        cls,
-        library: MotionLibrary,
-        place: jax.Array,
-        fraction: jax.Array,
-        rate: jax.Array,
-        turn: jax.Array,
-        steps: int,
-    ) -> "_Target":
-        along = fraction[:, None] + rate[:, None] * jnp.arange(steps + 1, dtype=jnp.float32)[None]
-        whole = jnp.floor(along)
-        last = library.last[place][:, None]
-        before = jnp.minimum(place[:, None] + whole.astype(jnp.int32), last)
-        after, share = jnp.minimum(before + 1, last), along - whole
-
-        def between(values: jax.Array) -> jax.Array:
-            weight = share.reshape(*share.shape, *(1,) * (values.ndim - 1))
-            return (1 - weight) * values[before] + weight * values[after]
-
-        frame = split_frame(between(library.frames), library.robot.num_joints)
-        assert frame.root is not None
-        # Everything that is a velocity grows with the playback speed: feet that stand keep standing.
-        faster = rate[:, None, None]
-        planar = jnp.concatenate([frame.root.velocity, frame.root.yaw_rate], axis=-1) * faster
-        turned = planar[..., 2:] + turn[:, None, None]
-        root = [between(library.clearance)[..., None], frame.root.gravity, planar[..., :2], turned]
-        return cls(
-            before,
-            share,
-            jnp.where(share < 0.5, before, after),
-            frame.joint_pos,
-            frame.joint_vel * faster,
-            jnp.concatenate(root, axis=-1),
-            between(library.soles),
-            between(library.contact),
-            planar,
-        )
+    return rate, turn * moves, side
 
 
 def _on_feet(
     library: MotionLibrary,
-    target: _Target,
+    target: Target,
     served_pos: jax.Array,
     joint_pos: jax.Array,
     joint_vel: jax.Array,

@@ -39,6 +39,7 @@ def matching(
     stay: float = 2.0,
     rate_limit: float = 0.15,
     turn_limit: float = 0.3,
+    side_limit: float = 0.15,
     lock: float = 1.0,
 ) -> Generator[MatchingState]:
     """A generator that plays clips of `model.library` and jumps between them to obey the command.
@@ -49,9 +50,9 @@ def matching(
     as critically damped springs do. Searches run `lookahead_frames` ahead of what is served: look-ahead is what will be
     served unless the command changes.
 
-    Playback speeds up or slows down, and the path bends, within limits, towards the command; the root moves so that
-    feet that stand in the clip stand. From standing, every start lifts the right foot first, or the left one where vy
-    is above 0.15 m/s: a network that learns from such motion has one answer to learn.
+    Playback speeds up or slows down, and the path bends and leads to a side, within limits, towards the command; the
+    root moves so that feet that stand in the clip stand. From standing, every start lifts the right foot first, or the
+    left one where vy is above 0.15 m/s: a network that learns from such motion has one answer to learn.
 
     `init` and `reset` without `motion` begin at a random frame of the library, or standing. With `motion` they continue
     it by the frame that fits it best.
@@ -66,7 +67,7 @@ def matching(
     Args:
       search_every: K, frames from one search of a row to the next.
       lookahead_frames: L, the horizon; by default K. A reset or a change of command makes 1 + (L + K - 2) // K
-        searches in sequence for its rows. The state holds B x (L + K + 1) x (D + 26) numbers.
+        searches in sequence for its rows. The state holds B x (L + K + 1) x (D + 27) numbers.
       half_life: seconds in which about half of an offset disappears. Shorter is jerkier, longer blurs steps.
       command_half_life: the same, of the difference between the desired velocity and the command.
       start: "library" or "standing".
@@ -74,13 +75,15 @@ def matching(
         small, turns on the spot are interrupted before their steps; if it is large, rows answer late.
       rate_limit: share by which playback may be faster or slower.
       turn_limit: rad/s that may be added to the yaw rate. While one foot stands, the robot turns about it.
+      side_limit: rad by which both legs may be turned at the hips about the vertical, so that a clip leads to the side
+        of the robot's heading: at 3 m/s, 0.15 rad are 0.45 m/s sideways.
       lock: share of a standing foot's slip that the root takes away, from 0 to 1.
 
     Raises:
       InputError: a number out of its range. The functions raise it for a model without a library.
     """
     horizon = search_every if lookahead_frames is None else lookahead_frames
-    options = Options(search_every, half_life, command_half_life, stay, rate_limit, turn_limit, lock)
+    options = Options(search_every, half_life, command_half_life, stay, rate_limit, turn_limit, side_limit, lock)
     _check(options, horizon, start)
     slots = horizon + search_every + 1
     plans = max(-(-(horizon + search_every - 1) // search_every), 1)
@@ -190,10 +193,11 @@ def _check(options: Options, horizon: int, start: str) -> None:
     for name in ("half_life", "command_half_life"):
         if not getattr(options, name) > 0:
             raise InputError(f"{name} {getattr(options, name)}: must be a positive number of seconds")
-    if not (0 <= options.rate_limit < 1 and options.turn_limit >= 0 and 0 <= options.lock <= 1):
+    limits = options.turn_limit, options.side_limit
+    if not (0 <= options.rate_limit < 1 and min(limits) >= 0 and 0 <= options.lock <= 1):
         raise InputError(
-            f"rate_limit {options.rate_limit}, turn_limit {options.turn_limit}, lock {options.lock}: must be from 0 to "
-            "below 1, at least 0, and from 0 to 1"
+            f"rate_limit {options.rate_limit}, turn_limit {limits[0]}, side_limit {limits[1]}, lock {options.lock}: "
+            "must be from 0 to below 1, at least 0, at least 0, and from 0 to 1"
         )
 
 

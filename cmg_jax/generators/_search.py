@@ -12,7 +12,7 @@ CPU_GROUPS, GROUPS = 8, 64
 
 
 def nearest(
-    library: MotionLibrary, query: Float[Array, "R F"], avoid: Float[Array, "R 2"]
+    library: MotionLibrary, query: Float[Array, "R F"], avoid: Float[Array, "R 3"]
 ) -> tuple[Int[Array, "R"], Float[Array, "R"]]:
     """The best candidates [R], as frames of the library, and their costs.
 
@@ -21,10 +21,10 @@ def nearest(
     Args:
       library: the library.
       query: normalized features.
-      avoid: what a candidate costs more whose left, or right, foot is lifted next.
+      avoid: what a candidate costs more that lifts no foot soon, the left one, or the right one.
     """
     rows = len(query)
-    weights = jnp.concatenate([-2 * query, jnp.ones((rows, 1), query.dtype), avoid], axis=-1)  # [R, F+3]
+    weights = jnp.concatenate([-2 * query, jnp.ones((rows, 1), query.dtype), avoid], axis=-1)  # [R, F+4]
     groups, size = library.candidates.shape[:2]
 
     def least(number: int) -> jax.Array:
@@ -46,7 +46,7 @@ def nearest(
 
 
 def cost_of(library: MotionLibrary, place: Int[Array, "R"], query: Float[Array, "R F"]) -> Float[Array, "R"]:
-    """The cost of one frame of the library for each row, as `nearest` has it."""
+    """The cost of one frame of the library for each row, as `nearest` has it where nothing is avoided."""
     features = library.features[place]
     return jnp.square(features).sum(axis=-1) - 2 * (features * query).sum(axis=-1)
 

@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmg_jax._errors import InputError
-from cmg_jax.data import Dataset
+from cmg_jax.data import LEFT, RIGHT, Dataset
 from cmg_jax.library import _clip
 from cmg_jax.model._library import FEATURES, FUTURE_SECONDS, GROUP, POSE, MotionLibrary, future_frames
 from cmg_jax.robot import Robot, _feet, mirror_command, mirror_motion
 
 UNUSED_COST = 1e9
 """Cost of the candidates that fill the last group."""
+
+LEAST_SECONDS = 0.2
+"""Candidates may be played for this time, until a row of `matching()` searches again. One that has to be left before
+would be found again, and its first frames played for ever."""
 
 
 class FeatureWeights(NamedTuple):
@@ -94,7 +98,7 @@ def build_library(
     center = physical[allowed].mean(axis=0)
     scale = _weight_of_each(weights) / _spreads(physical[allowed])
     features = ((physical - center) * scale).astype(np.float32)
-    chosen = np.flatnonzero(allowed)
+    chosen = np.flatnonzero(_clip.followed(~allowed, round(LEAST_SECONDS * fps)))
     chosen = np.union1d(chosen[::stride], np.flatnonzero(standing)[::stride])
     restless = np.square(joined.frames[:, joints : 2 * joints]).sum(axis=-1) + 50 * np.square(joined.command).sum(-1)
     arrays: dict[str, Any] = {
@@ -155,12 +159,13 @@ def _spreads(physical: np.ndarray) -> np.ndarray:
 
 
 def _candidates(features: np.ndarray, first_foot: np.ndarray) -> np.ndarray:
-    """[G, 128, F+3]: the features of a candidate, their square, and whether the left and the right foot is lifted next.
+    """[G, 128, F+4]: the features of a candidate, their square, and whether no foot, the left or the right one is
+    lifted next.
 
-    A search multiplies them with (-2 query, 1, cost of the left foot, cost of the right one).
+    A search multiplies them with (-2 query, 1, cost of no step, of the left foot, of the right one).
     """
     square = np.square(features).sum(axis=-1, keepdims=True)
-    table = np.concatenate([features, square, first_foot[:, None] == np.array([[1, 2]])], axis=-1)
+    table = np.concatenate([features, square, first_foot[:, None] == np.array([[0, LEFT, RIGHT]])], axis=-1)
     filled = np.zeros((-(-len(table) // GROUP) * GROUP, table.shape[-1]), np.float32)
     filled[: len(table)] = table
     filled[len(table) :, FEATURES] = UNUSED_COST

@@ -12,8 +12,9 @@ from cmg_jax.model._library import future_frames
 from cmg_jax.robot import Robot, _root, root_motion, split_frame
 from cmg_jax.robot._frame import MotionFrame
 
-AIR_HEIGHT = 0.035
-"""m of the centre of a sole above the floor, above which the foot counts as lifted."""
+AIR_HEIGHT, AIR_SPEED = 0.035, 0.8
+"""m above the floor and m/s along it, of the centre of a sole, above either of which the foot counts as lifted: the
+steps of a turn on the spot are low."""
 
 STILL_SOLE, STILL_ROOT, STILL_TURN = 0.12, 0.15, 0.3
 """m/s, m/s and rad/s of a robot that stands: people sway and shift their weight."""
@@ -74,7 +75,7 @@ def describe(
     in_world[..., 1] += velocity[:, 1:] + yaw_rate * soles[..., 0]
     speed = np.linalg.norm(in_world[..., :2], axis=-1)
     contact = (points[..., 2].min(axis=-1) < _root.CONTACT_HEIGHT) & (speed < _root.CONTACT_SPEED)
-    air = soles[..., 2] > AIR_HEIGHT
+    air = (soles[..., 2] > AIR_HEIGHT) | (speed > AIR_SPEED)
     planar = np.linalg.norm(velocity, axis=-1)
     still = (speed < STILL_SOLE).all(axis=-1) & (planar < STILL_ROOT) & (np.abs(yaw_rate[:, 0]) < STILL_TURN)
     support = np.where(air.any(axis=-1), 0, np.where(still, 2, 1))
@@ -90,7 +91,7 @@ def describe(
         points[..., 2].min(axis=(1, 2)),
         smooth(contact.astype(np.float64), 0.03 * fps),
         np.concatenate([part.reshape(count, -1) for part in features], axis=-1),
-        _allowed(bad, future_frames(fps)[-1] + 2),
+        followed(bad, future_frames(fps)[-1] + 2),
         support,
         _held(support == 2, max(round(STILL_SECONDS * fps), 1)),
         _first_foot(air, round(SOON * fps)),
@@ -139,7 +140,7 @@ def _future(planar: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
     return local, np.stack([np.cos(turned), np.sin(turned)], axis=-1)
 
 
-def _allowed(bad: np.ndarray, ahead: int) -> np.ndarray:
+def followed(bad: np.ndarray, ahead: int) -> np.ndarray:
     """Frames [T] that are followed by `ahead` frames, none of which is bad."""
     count = np.concatenate([[0], np.cumsum(bad)])
     out = np.zeros(len(bad), bool)

@@ -126,12 +126,13 @@ def draw(options: RolloutOptions, steps: int, fps: float) -> np.ndarray:
         at = round(random.uniform(0.8, 1.6) * fps)
         while at < steps:
             hold = max(round(random.uniform(*options.hold_seconds) * fps), 1)
-            out[at : at + hold, episode] = _command(random, low, high, options.standing)
+            out[at : at + hold, episode] = draw_one(random, low, high, options.standing)
             at += hold
     return out
 
 
-def _command(random: np.random.Generator, low: np.ndarray, high: np.ndarray, standing: float) -> np.ndarray:
+def draw_one(random: np.random.Generator, low: np.ndarray, high: np.ndarray, standing: float) -> np.ndarray:
+    """One command [3] between `low` and `high`, see `draw`."""
     if random.random() < standing:
         return np.zeros(3)
     command, kind = random.uniform(low, high), random.random()

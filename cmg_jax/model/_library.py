@@ -53,7 +53,7 @@ class MotionLibrary:
     standing: Bool[Array, "N"]  # both feet have been down and still for a while
     first_foot: Int[Array, "N"]  # the foot that is lifted next, LEFT or RIGHT of a data set; 0 if none soon
     command: Float[Array, "N 3"]  # the command that the data set gives each frame
-    candidates: Float[Array, "G 128 F+3"]  # what a search multiplies with a query, see `_search`
+    candidates: Float[Array, "G 128 F+4"]  # what a search multiplies with a query, see `_search`
     candidate_index: Int[Array, "M"]  # the frame of each candidate; M is at most 128 G
     standing_index: Int[Array, ""]  # the frame that stands most still
     stats: MotionStats
