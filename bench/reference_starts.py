@@ -4,11 +4,12 @@
 
 A zero action sets the PD targets to the reference's joint positions; nothing balances. An episode ends where the height
 or the lean of the pelvis, or the joints, are far from the reference's (`termination` of `G1Tracking`). Commands are
-drawn from the range of `cmg-jax rl` and held. Prints how many steps of 20 ms the robots last, and how many of them last
-to the end. Needs the extra `rl`.
+drawn from the trained range of the model and held. Prints how many steps of 20 ms the robots last, by commanded speed,
+and how many of them last to the end. Needs the extra `rl`.
 """
 
 import argparse
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -20,10 +21,12 @@ from bench._measure import Section, device
 from bench._report import table_text
 from cmg_jax import commands
 from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
-from cmg_jax.rl import G1Tracking, RunConfig
+from cmg_jax.rl import G1Tracking
 
 COLUMNS = {
     "start": "|s",
+    "vx": "vx [m/s]|s",
+    "robots": "robots|d",
     "mean": "steps, mean|.1f",
     "median": "median|.0f",
     "low": "10 %|.0f",
@@ -31,11 +34,16 @@ COLUMNS = {
     "through": "to the end|.3f",
 }
 
+SPEEDS = (-np.inf, -0.1, 0.45, 1.05, 1.75, np.inf)
+"""m/s; edges of the bands of commanded forward speed."""
 
-def survived(model: cmg_jax.CMGModel, standing_fraction: float, arguments: argparse.Namespace) -> np.ndarray:
-    """Steps [num_envs] before the first episode ends, at most `--steps`."""
+
+def survived(
+    model: cmg_jax.CMGModel, standing_fraction: float, arguments: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps [num_envs] before the first episode ends, at most `--steps`, and commanded forward speeds [num_envs]."""
     env = G1Tracking(config_overrides={"floating": True, "reset_noise": arguments.noise, "rewards.key_bodies": 0.0})
-    drawn = commands.clip(RunConfig().commands.range, commands.trained_range(model))
+    drawn = commands.trained_range(model)
     source = ReferenceSource(
         model,
         cmg_jax.streaming(max(env.wrapping["lookahead"])),
@@ -53,12 +61,27 @@ def survived(model: cmg_jax.CMGModel, standing_fraction: float, arguments: argpa
         up = up & (state.done == 0)
         return (state, up, steps + up), None
 
-    def run(key: jax.Array) -> jax.Array:
+    def run(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = wrapped.reset(jax.random.split(key, arguments.envs))
+        speed = state.info["reference"].command[:, 0]
         start = state, jnp.ones(arguments.envs, bool), jnp.zeros(arguments.envs, jnp.int32)
-        return jax.lax.scan(step, start, None, length=arguments.steps)[0][2]
+        return jax.lax.scan(step, start, None, length=arguments.steps)[0][2], speed
 
-    return np.asarray(jax.jit(run)(jax.random.PRNGKey(arguments.seed)))
+    steps, speed = jax.jit(run)(jax.random.PRNGKey(arguments.seed))
+    return np.asarray(steps), np.asarray(speed)
+
+
+def figures(steps: np.ndarray, most: int) -> dict[str, Any]:
+    low, median, high = np.quantile(steps, (0.1, 0.5, 0.9))
+    through = float((steps == most).mean())
+    return {
+        "robots": len(steps),
+        "mean": float(steps.mean()),
+        "median": median,
+        "low": low,
+        "high": high,
+        "through": through,
+    }
 
 
 def main() -> None:
@@ -73,11 +96,12 @@ def main() -> None:
     print("  ".join(f"{key} {value}" for key, value in device().items()))
     rows = []
     for start, fraction in (("standing", 1.0), ("on the reference", 0.0)):
-        steps = survived(model, fraction, arguments)
-        low, median, high = np.quantile(steps, (0.1, 0.5, 0.9))
-        through = float((steps == arguments.steps).mean())
-        figures = {"mean": float(steps.mean()), "median": median, "low": low, "high": high, "through": through}
-        rows.append({"start": start} | figures)
+        steps, speed = survived(model, fraction, arguments)
+        rows.append({"start": start, "vx": "all"} | figures(steps, arguments.steps))
+        for low, high in pairwise(SPEEDS):
+            chosen = (low <= speed) & (speed < high)
+            if chosen.any():
+                rows.append({"start": "", "vx": f"{low:g} to {high:g}"} | figures(steps[chosen], arguments.steps))
     root = "with" if model.config.has_root else "without"
     notes = (f"{arguments.envs} robots, up to {arguments.steps} steps, a model {root} a root channel",)
     print(table_text(Section("steps survived under zero actions", COLUMNS, rows, notes)))

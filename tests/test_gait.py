@@ -11,16 +11,17 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
+from cmg_jax.commands._region import region_of
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation import Settings, _gait, default_grid, evaluate
+from cmg_jax.evaluation import Settings, _gait, _poses, default_grid, evaluate
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.generators import standing_frame
 from cmg_jax.motion_files import Clip
 from cmg_jax.robot import G1, _odometry, foot_contacts, integrate_root, root_channel, split_frame
 from cmg_jax.robot._foot_quality import foot_figures
 from cmg_jax.training import validate
-from tests.conftest import SHARED, needs_shared, run_in_process
-from tests.data_tools import recorded
+from tests.conftest import SHARED, assert_one_clear_line, needs_shared, run_in_process
+from tests.data_tools import recorded, walking
 
 FPS = 50.0
 FRAMES = 150
@@ -158,6 +159,17 @@ def test_a_model_that_only_glides_is_reported_as_not_walking(glider, tmp_path, c
     assert report["start_stop"]["seconds_to_half_speed"] == [None] * 14
     assert (tmp_path / "report" / "report.png").stat().st_size > 20_000
 
+    arguments[-1] = tmp_path / "again"
+    compared = ["--compare", tmp_path / "report"]
+    result = run_in_process(capsys, "cmg-jax", "evaluate", "--model", tmp_path / "glider", *arguments, *compared)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    (first,) = [line for line in lines if line[:2] == ["0.75", "to"] and "model" in line]
+    (second,) = [line for line in lines if line[:1] == ["report"]]
+    assert first[first.index("model") + 1 :] == second[1:]
+    result = run_in_process(capsys, "cmg-jax", "evaluate", *arguments, "--compare", tmp_path)
+    assert_one_clear_line(result, f"{tmp_path} has no report.json")
+
 
 def test_a_validation_sees_the_feet(glider):
     """Of a robot that stands both velocities are wrong alike; a glider's root does not make up for its feet."""
@@ -167,6 +179,21 @@ def test_a_validation_sees_the_feet(glider):
     assert validate(still)["vx"] == pytest.approx(feet[0], abs=0.01)
     root = np.sqrt(np.square(commands[:, 0] - 0.8).mean())
     assert validate(glider)["vx"] == pytest.approx(np.sqrt((root**2 + feet[0] ** 2) / 2), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [([0.72, -0.1, -0.06], [0.84, 0.08, 0.2]), ([0.05, 0.0, -0.02], [0.08, 0.01, 0.02])]
+)
+def test_a_range_between_the_lines_of_the_grid_is_evaluated_at_its_ends(glider, low, high):
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    region = region_of(np.linspace(low, high, 200))
+    stats = glider.stats._replace(command_min=low, command_max=high, command_region=region)
+    model = glider.replace(stats=stats)
+    grid = default_grid(model)
+    np.testing.assert_allclose([grid[:, 0].min(), grid[:, 0].max()], [low[0], high[0]], atol=1e-6)
+    assert ((grid >= low - 1e-6) & (grid <= high + 1e-6)).all()
+    assert len(np.unique(grid, axis=0)) == len(grid)
+    assert np.isfinite(validate(model)["score"])
 
 
 def test_a_data_set_is_measured_by_band_and_within_its_clips():
@@ -196,3 +223,19 @@ def test_data_without_a_root_is_not_compared_with_a_model_that_has_one(root_mode
     rest = np.zeros((FRAMES, 3), np.float32), np.zeros(FRAMES, np.int32), np.zeros(FRAMES, np.int8), ("a",), G1, FPS
     with pytest.raises(InputError, match="the model has a root channel and the data has none"):
         evaluate(root_model, data=Dataset(motion[:, :58], *rest), settings=Settings(num_frames=110))
+
+
+def test_averaged_motion_varies_less_than_its_data():
+    data = walking(clips=3, frames=200)
+    motion = data.motion.reshape(3, 200, -1)
+    same, half, mean = (
+        _poses.poses(some, data) for some in (motion, (motion + motion.mean(1)[:, None]) / 2, motion * 0)
+    )
+    assert same["nearest_rad"] < 1e-3
+    assert same["spread_rad"] == pytest.approx(same["spread_of_data_rad"], rel=1e-5)
+    assert 0.4 < half["spread_rad"] / half["spread_of_data_rad"] < 0.8
+    assert mean["spread_rad"] < 1e-6
+    assert mean["nearest_rad"] > 0.1
+    assert 0.001 < same["nearest_of_data_rad"] < same["spread_of_data_rad"]
+    swing = np.sqrt(np.square(motion[0, :, :29] - motion[1, :, :29]).mean(axis=1)).max()
+    assert same["nearest_of_data_rad"] < swing

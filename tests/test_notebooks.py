@@ -24,7 +24,8 @@ def test_a_notebook_runs_and_its_stored_outputs_are_those_of_a_run(path, tmp_pat
     kinds = [[output.output_type for output in cell.get("outputs", [])] for cell in stored.cells]
     copy = shutil.copy(path, tmp_path)
     book = nbformat.read(copy, as_version=4)
-    assert [cell.metadata.get("tags") for cell in book.cells if cell.cell_type == "code"][0] == [INSTALLS]
+    first = next(cell for cell in book.cells if cell.cell_type == "code")
+    assert first.metadata.get("tags") == [INSTALLS]
     NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     for cell in book.cells:  # messages of the compiler are no part of it
         cell.outputs = [output for output in cell.get("outputs", []) if output.get("name") != "stderr"]

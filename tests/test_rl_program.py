@@ -18,18 +18,9 @@ from PIL import Image, ImageSequence
 from cmg_jax import InputError
 from cmg_jax.commands import _sampler
 from cmg_jax.rl import _config, _run
-from tests.conftest import XLA_FLAGS, assert_one_clear_line, run_program
+from tests.conftest import DATA, XLA_FLAGS, assert_one_clear_line, run_program
 
-SMALL = """
-model: policy
-lookahead_frames: 2
-hidden_layers: [8]
-randomize: true
-env: {ctrl_dt: 0.04, lookahead: [1], rewards: {key_bodies: 0.0}}
-commands: {vx: [0.2, 3.0], hold: [2, 4], ramp: 3}
-ppo: {num_timesteps: 20, num_evals: 2, num_envs: 4, num_eval_envs: 2, episode_length: 6, unroll_length: 5,
-      batch_size: 2, num_minibatches: 2, num_updates_per_batch: 1, learning_rate: 0.01, action_repeat: 2}
-"""
+SMALL = DATA / "rl_small.yaml"
 
 
 def rl(*arguments, **environment):
@@ -37,9 +28,8 @@ def rl(*arguments, **environment):
 
 
 def test_a_run_is_trained_and_played(tmp_path):
-    config, out = tmp_path / "small.yaml", tmp_path / "run"
-    config.write_text(SMALL)
-    trained = rl("train", "--config", config, "--out", out, "--seed", 3, JAX_DEBUG_NANS="1")
+    out = tmp_path / "run"
+    trained = rl("train", "--config", SMALL, "--out", out, "--seed", 3, JAX_DEBUG_NANS="1")
     assert trained.returncode == 0, trained.stderr
     outside = "outside the trained range -0.43 .. +1.51"
     assert f"vx +3.00 is {outside}; the commands of the training are clipped to it" in trained.stderr
@@ -51,7 +41,7 @@ def test_a_run_is_trained_and_played(tmp_path):
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000040"]
     with Image.open(out / "curve.png") as curve:
         assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
-    expected = _config.read_config(config)
+    expected = _config.read_config(SMALL)
     found = _config.read_config(out / "config.yaml")
     assert (found.seed, found.ppo, found.commands, found.env) == (3, expected.ppo, expected.commands, expected.env)
 
@@ -65,7 +55,7 @@ def test_a_run_is_trained_and_played(tmp_path):
         milliseconds = sum(picture.info["duration"] for picture in ImageSequence.Iterator(video))
         assert milliseconds == 800, "for any length of a control step"
 
-    assert_one_clear_line(rl("train", "--config", config, "--out", out), "run exists")
+    assert_one_clear_line(rl("train", "--config", SMALL, "--out", out), "run exists")
 
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"

@@ -35,6 +35,14 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--data", type=Path, metavar="FILE.npz", help="the model's data set, whose figures are shown beside its own"
     )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="reports of other models, whose gaits are shown beside this one by the names of their directories",
+    )
     parser.add_argument("--report", type=Path, metavar="DIR", help="directory for report.json and report.png")
     parser.set_defaults(run=run)
 
@@ -47,8 +55,10 @@ def run(
     drift_seconds: float,
     seed: int,
     data: Path | None,
+    compare: Sequence[Path],
     report: Path | None,
 ) -> None:
+    compared = {directory.name: read_report(directory) for directory in compare}
     if report is not None:
         check_report_directory(report)
     path = _options.model_path(model)
@@ -66,15 +76,33 @@ def run(
             begun += 1
 
         found = evaluation.evaluate(loaded, grid=grid, settings=settings, data=dataset, progress=begin)
-    print(evaluation.report_text(found))
+    print(evaluation.report_text(found, compared))
     if report is not None:
         report.mkdir(exist_ok=True)
         with atomic_path(report / "report.json") as partial:
             partial.write_text(evaluation.report_json(found))
         print(f"wrote {report / 'report.json'}")
         with beside_the_result(PROGRAM, report / "report.png"):
-            _evaluation_page.plot_evaluation(report / "report.png", found, str(path))
+            _evaluation_page.plot_evaluation(report / "report.png", found, str(model or path.name), compared)
             print(f"wrote {report / 'report.png'}")
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """The report in a directory that `--report` wrote.
+
+    Raises:
+      InputError: there is none.
+    """
+    path = directory / "report.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{directory} has no report.json; make it with {PROGRAM} --report {directory}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    if not _is_report(content):
+        raise InputError(f"{path} is not a report of {PROGRAM}")
+    return content
 
 
 def check_report_directory(directory: Path) -> None:
@@ -85,9 +113,8 @@ def check_report_directory(directory: Path) -> None:
     _plot.require_matplotlib()
     names = [name for name in ("report.json", "report.png") if (directory / name).exists()]
     try:
-        content = json.loads((directory / "report.json").read_text()) if names else None
-        ours = content is None or {"tracking", "start_stop", "gate"} <= set(content)
-    except (OSError, ValueError, TypeError, RecursionError):
+        ours = not names or _is_report(json.loads((directory / "report.json").read_text()))
+    except (OSError, ValueError, RecursionError):
         ours = False
     if not ours:
         raise InputError(
@@ -95,3 +122,7 @@ def check_report_directory(directory: Path) -> None:
         )
     for name in names:
         require_file_target(directory / name)
+
+
+def _is_report(content: Any) -> bool:
+    return isinstance(content, dict) and {"tracking", "start_stop", "gate"} <= set(content)

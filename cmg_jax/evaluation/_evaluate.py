@@ -8,7 +8,7 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation import _changes, _drift, _gait, _held, _quality
+from cmg_jax.evaluation import _changes, _drift, _gait, _held, _poses, _quality
 from cmg_jax.evaluation._measure import Settings, default_grid, generate
 from cmg_jax.model._model import CMGModel
 
@@ -37,7 +37,8 @@ def evaluate(
       the report, of the types that JSON has; figures of a motion that is not finite are NaN (`report_json` writes
       null). Its keys are "tracking" (held commands), "quality", "switching" (changing commands), "start_stop",
       "gate" (use of the experts), "drift", for a model with a root channel "gait" (held commands again: how the feet
-      carry the root, by command and by band of speed) and, with `data`, "data".
+      carry the root, by command and by band of speed) and, with `data`, "data" and "poses" (how near they are to those
+      of the data, and how far apart).
 
     Raises:
       InputError: the model's robot or commands cannot be measured, the data is of another robot or frame rate, or
@@ -73,6 +74,7 @@ def evaluate(
     if data is not None and data_segments is not None:
         quality = _quality.quality(data_segments[0], data.robot, data.fps)
         bands = {"bands": _gait.of_data(data)} if data.has_root else {}
+        report["poses"] = _poses.poses(held[:, 1:], data)
         report["data"] = quality | {"rmse": _quality.data_tracking(data, *data_segments)} | bands
     return report
 

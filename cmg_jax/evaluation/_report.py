@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -11,8 +12,8 @@ def report_json(report: dict[str, Any]) -> str:
     return json.dumps(_finite(report), indent=2) + "\n"
 
 
-def report_text(report: dict[str, Any]) -> str:
-    """The figures of a report, one a line."""
+def report_text(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] | None = None) -> str:
+    """The figures of a report, one a line, and a table of its gait beside that of other reports by their names."""
     tracking, changes, drift = (report[name] for name in ("tracking", "switching", "drift"))
     starts = [second for second in report["start_stop"]["seconds_to_half_speed"] if second is not None]
     stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]
@@ -41,26 +42,38 @@ def report_text(report: dict[str, Any]) -> str:
         lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
     width = max(len(name) for name, _ in lines)
     text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-    return f"{text}\n\n{bands_text(report)}" if gait else text
+    return f"{text}\n\n{bands_text(report, compared)}" if gait else text
 
 
-def bands_text(report: dict[str, Any]) -> str:
-    """A table of the gait by band of commanded speed, with that of the training data where it is known."""
+def gaits_beside(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """The bands of commanded speed of the training data, where they are known, and of other reports, by name."""
+    gaits = {name: _numbers(other["gait"]["bands"]) for name, other in (compared or {}).items() if "gait" in other}
+    data = report.get("data", {}).get("bands")
+    return {"data": data, **gaits} if data else gaits
+
+
+def bands_text(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] | None = None) -> str:
+    """A table of the gait by band of commanded speed, with that of the training data and of other reports."""
     table: list[tuple[str, ...]] = [
         ("commanded speed", "", "root", "feet", "slip", "flight", "steps", "duty", "pitch", "height", "does not walk"),
         ("", "", "m/s", "m/s", "m/s", "%", "1/s", "%", "deg", "m", "commands"),
     ]
-    data = report.get("data", {}).get("bands", {})
+    beside = gaits_beside(report, compared)
     for band, values in report["gait"]["bands"].items():
-        table.append((band, "model", *_gait_cells(values), "{do_not_walk} of {commands}".format(**values)))
-        if band in data:
-            table.append(("", "data", *_gait_cells(data[band]), ""))
+        table.append((band, "model", *_gait_cells(values), _count(values)))
+        table += [
+            ("", name, *_gait_cells(some[band]), _count(some[band])) for name, some in beside.items() if band in some
+        ]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     rows = [
         "  ".join(f"{cell:<{width}}" if index < 2 else f"{cell:>{width}}" for index, (cell, width) in enumerate(row))
         for row in (zip(cells, widths, strict=True) for cells in table)
     ]
     return "\n".join(row.rstrip() for row in rows)
+
+
+def _count(values: dict[str, Any]) -> str:
+    return "{do_not_walk} of {commands}".format(**values) if "commands" in values else ""
 
 
 def _gait_cells(values: dict[str, Any]) -> tuple[str, ...]:
@@ -99,8 +112,11 @@ def quality_lines(report: dict[str, Any]) -> list[tuple[str, str]]:
     data = report.get("data")
     lines = []
     for key, label, form, unit in rows:
-        compared = "" if data is None else f" (data {data[key]:{form}})"
-        lines.append((label, f"{report['quality'][key]:{form}} {unit}".strip() + compared))
+        of_data = "" if data is None else f" (data {data[key]:{form}})"
+        lines.append((label, f"{report['quality'][key]:{form}} {unit}".strip() + of_data))
+    if poses := report.get("poses"):
+        for name, label in (("nearest", "distance to the nearest pose of the data"), ("spread", "spread of poses")):
+            lines.append((label, f"{poses[f'{name}_rad']:.3f} rad (data {poses[f'{name}_of_data_rad']:.3f})"))
     return lines
 
 
@@ -118,3 +134,10 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(value: Any) -> Any:
+    """What `_finite` was given: NaN where JSON has null."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    return math.nan if value is None else value

@@ -28,6 +28,10 @@ from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.robot._root import gravity_of, turn
 from cmg_jax.robot._rotation import inverse, rotate, yaw_of
 
+# Jitted, each is traced once for all the programs of a training.
+_physics_steps = jax.jit(physics_steps, static_argnums=3)
+_kinematics = jax.jit(mjx.kinematics)
+
 KEY_BODIES = (
     "left_knee_link",
     "left_ankle_roll_link",
@@ -181,7 +185,7 @@ class G1Tracking(MjxEnv):
         dtype = data.qpos.dtype
         qpos, qvel = (jnp.concatenate(parts).astype(dtype) for parts in (qpos, qvel))
         data = data.replace(qpos=qpos, qvel=qvel, ctrl=joint_pos.astype(dtype))
-        data = mjx.kinematics(self._mjx_model, data)
+        data = _kinematics(self._mjx_model, data)
         obs = self._observe(data, jnp.zeros(self.action_size, jnp.float32), reference)
         return state.replace(data=data, obs=obs)  # pyright: ignore
 
@@ -190,7 +194,7 @@ class G1Tracking(MjxEnv):
         # Auto-reset restores the data of an episode's start but not the info, so only the time shows a first step.
         last_action: Any = jnp.where(state.data.time > 0, state.info[LAST_ACTION], 0.0)
         target = self.target(reference, action).astype(state.data.ctrl.dtype)
-        data = physics_steps(self._mjx_model, state.data, target, self.n_substeps)
+        data = _physics_steps(self._mjx_model, state.data, target, self.n_substeps)
         terms = self._terms(data, reference, action, last_action)
         error = self._joint_pos(data) - reference.joint_pos
         rms = jnp.sqrt(jnp.mean(jnp.square(error)))

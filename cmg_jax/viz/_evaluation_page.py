@@ -1,25 +1,27 @@
 """An evaluation as one page of plots."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cmg_jax.commands import COMMAND_LABELS
-from cmg_jax.evaluation._report import quality_lines
+from cmg_jax.evaluation._report import gaits_beside, quality_lines
 from cmg_jax.viz import _plot
 
 
-def plot_evaluation(path: Path, report: dict[str, Any], title: str) -> None:
-    """Save a picture of a report of `cmg_jax.evaluation.evaluate`.
+def plot_evaluation(
+    path: Path, report: dict[str, Any], title: str, compared: Mapping[str, dict[str, Any]] | None = None
+) -> None:
+    """Save a picture of a report of `cmg_jax.evaluation.evaluate`, with the gait of other reports by their names.
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
     """
     has_gait = "gait" in report
-    figure = _plot.new_figure(figsize=(12, 11.5 if has_gait else 7))
-    axes = figure.subplots(3 if has_gait else 2, 3)
+    figure = _plot.new_figure(figsize=(12, 15.5 if has_gait else 7))
+    axes = figure.subplots(4 if has_gait else 2, 3)
     rows = report["tracking"]["rows"]
     command, velocity = (np.array([row[key] for row in rows]) for key in ("command", "walked"))
     for index, (axis, label) in enumerate(zip(axes[0], COMMAND_LABELS, strict=True)):
@@ -44,43 +46,66 @@ def plot_evaluation(path: Path, report: dict[str, Any], title: str) -> None:
     if has_gait:
         gait = report["gait"]
         lines.append(f"does not walk\n  {gait['rows_that_do_not_walk']} of {gait['rows_that_move']} commands")
-        _plot_gait(axes[2], gait["bands"], report.get("data", {}).get("bands", {}))
+        _plot_gait(axes[2:].flat, {title: gait["bands"], **gaits_beside(report, compared)})
     axes[1, 2].axis("off")
-    axes[1, 2].text(0, 1, "\n\n".join(lines), va="top", family="monospace", fontsize=8 if has_gait else 9)
+    text = axes[1, 2].text(0, 1, "\n".join(lines), va="top", family="monospace", fontsize=8)
+    text.set_in_layout(False)
     for axis in [*axes.flat[:5], *axes.flat[6:]]:
         axis.grid(alpha=0.3)
     figure.suptitle(title)
     _plot.save(figure, path)
 
 
-def _plot_gait(axes: Any, bands: dict[str, Any], data: dict[str, Any]) -> None:
-    """Velocity, slip and contact by band of commanded speed; a band with commands that do not walk is marked."""
+Figures = dict[str, Any]
+"""Of one band of commanded speed."""
+
+GAIT_PLOTS: tuple[tuple[str, str, dict[str, Callable[[Figures], float]]], ...] = (
+    (
+        "root (lines) and feet (dots)",
+        "forward velocity [m/s]",
+        {"-": lambda band: band["root"]["vx"], ":": lambda band: band["feet"]["vx"]},
+    ),
+    ("slip; crosses: some do not walk", "slip [m/s]", {"-": lambda band: band["slip_m_s"]}),
+    (
+        "flight (lines) and duty factor (dots)",
+        "share of frames",
+        {"-": lambda band: band["flight"], ":": lambda band: band["duty_factor"]},
+    ),
+    ("cadence", "steps a second", {"-": lambda band: band["steps_per_second"]}),
+    ("stride", "two steps [m]", {"-": lambda band: _stride(band)}),
+    ("lean, 5 to 95 % of the frames", "pitch [degrees]", {"-": lambda band: np.degrees(band["pitch_rad"]["mean"])}),
+)
+"""Titles, labels, and what is drawn in which style."""
+
+
+def _plot_gait(axes: Any, gaits: Mapping[str, dict[str, Figures]]) -> None:
+    """Figures by band of commanded speed of several motions by name; in a band with a cross some do not walk."""
+    bands = list(next(iter(gaits.values())))
     place = np.arange(len(bands))
 
-    def figure(values: dict[str, Any], pick: Callable[[dict[str, Any]], float]) -> list[float]:
-        return [pick(values[band]) if band in values else np.nan for band in bands]
+    def drawn(gait: dict[str, Figures], pick: Callable[[Figures], float]) -> np.ndarray:
+        return np.array([pick(gait[band]) if band in gait else np.nan for band in bands])
 
-    for axis, title, ylabel, kinds in (
-        (axes[0], "root and feet", "forward velocity [m/s]", (("root", _forward("root")), ("feet", _forward("feet")))),
-        (axes[1], "slip; crosses: some do not walk", "slip [m/s]", (("slip", lambda values: values["slip_m_s"]),)),
-        (
-            axes[2],
-            "flight and duty factor",
-            "share of frames",
-            (("flight", lambda values: values["flight"]), ("duty", lambda values: values["duty_factor"])),
-        ),
-    ):
-        for index, (name, pick) in enumerate(kinds):
-            axis.plot(place, figure(bands, pick), marker="o", color=f"C{index}", label=name)
-            if data:
-                axis.plot(place, figure(data, pick), linestyle="--", color=f"C{index}", label=f"{name}, data")
+    for axis, (title, ylabel, kinds) in zip(axes, GAIT_PLOTS, strict=True):
+        for index, (name, gait) in enumerate(gaits.items()):
+            colour = "0.35" if name == "data" else f"C{index}"
+            for style, pick in kinds.items():
+                label = name if style == "-" else None
+                axis.plot(place, drawn(gait, pick), style, marker=".", color=colour, label=label)
+            if ylabel.startswith("slip"):
+                slides = [k for k, band in enumerate(bands) if gait.get(band, {}).get("do_not_walk")]
+                axis.scatter(slides, drawn(gait, kinds["-"])[slides], marker="x", s=80, color=colour, zorder=3)
+            if ylabel.startswith("pitch"):
+                low, high = (
+                    drawn(gait, lambda band, end=end: np.degrees(band["pitch_rad"][end])) for end in ("low", "high")
+                )
+                axis.fill_between(place, low, high, color=colour, alpha=0.12, linewidth=0)
         axis.set(title=title, ylabel=ylabel, xticks=place)
         axis.set_xticklabels([band.removesuffix(" m/s") for band in bands], rotation=40, ha="right", fontsize=7)
         axis.legend(frameon=False, fontsize=8)
-    glides = [index for index, values in enumerate(bands.values()) if values["do_not_walk"]]
-    slip = figure(bands, lambda values: values["slip_m_s"])
-    axes[1].scatter(glides, [slip[index] for index in glides], marker="x", s=90, color="C3", zorder=3)
 
 
-def _forward(name: str) -> Callable[[dict[str, Any]], float]:
-    return lambda values: values[name]["vx"]
+def _stride(band: Figures) -> float:
+    """The length of a stride, two steps [m]."""
+    steps, speed = band["steps_per_second"], np.hypot(band["root"]["vx"], band["root"]["vy"])
+    return 2 * speed / steps if steps else np.nan
