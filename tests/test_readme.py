@@ -24,7 +24,10 @@ PAGES = {
 }
 PAGES = {page: blocks for page, blocks in PAGES.items() if blocks}
 
-NOT_RUN = {"docs/guides/many_devices.md": "it sets the number of devices, before jax is imported"}
+NOT_RUN = {
+    "docs/guides/many_devices.md": "it sets the number of devices, before jax is imported",
+    "docs/matching.md": "it reads recordings of the reader's; guides/recordings.md runs the same with others",
+}
 """The pages with a block marked `python no-run`, one each, and why it does not run here."""
 
 SHAPES = {
@@ -49,6 +52,7 @@ SHAPES = {
     "docs/guides/own_robot.md": {"robot.joint_limits": (29, 2)},
     "docs/guides/pytorch_class.md": {"dof_pos": (16, 29), "dof_vel": (16, 29), "bodies['body_positions']": (16, 30, 3)},
     "docs/guides/recordings.md": {"frame.joint_pos": (8, 29)},
+    "docs/matching.md": {},
     "docs/guides/rollout.md": {
         "reference.joint_pos": (50, 256, 29),
         "ahead.joint_pos": (256, 3, 29),
