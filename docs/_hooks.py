@@ -31,7 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Remove from a fence the word that tells the tests not to run its block."""
+    """Remove `no-run`, which is for the tests, from the fences of code blocks."""
     return re.sub(r"^( *```python) no-run$", r"\1", markdown, flags=re.MULTILINE)
 
 
