@@ -255,9 +255,14 @@ def test_a_bundled_model_is_small_and_names_its_origin(name, size):
 def test_a_directory_of_a_bundled_models_name_comes_first(small_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert_same(cmg_jax.load("human"), cmg_jax.default_model())
+    (tmp_path / "policy" / "checkpoints").mkdir(parents=True)  # a run of `cmg-jax rl`, which is no model
+    assert cmg_jax.load("policy").config.motion_dim == 58
     cmg_jax.save(small_model, "human")
     assert_same(cmg_jax.load("human"), small_model)
     assert cmg_jax.default_model().config.motion_dim == 64
+    (tmp_path / "human" / "config.json").unlink()
+    with pytest.raises(InputError):
+        cmg_jax.load("human")
 
 
 REPLACE = """

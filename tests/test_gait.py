@@ -165,7 +165,7 @@ def test_a_model_that_only_glides_is_reported_as_not_walking(glider, tmp_path, c
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     (first,) = [line for line in lines if line[:2] == ["0.75", "to"] and "model" in line]
-    (second,) = [line for line in lines if line[:1] == ["report"]]
+    (second,) = [line for line in lines if line[:1] == [str(tmp_path / "report")]]
     assert first[first.index("model") + 1 :] == second[1:]
     result = run_in_process(capsys, "cmg-jax", "evaluate", *arguments, "--compare", tmp_path)
     assert_one_clear_line(result, f"{tmp_path} has no report.json")

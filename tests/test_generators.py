@@ -390,11 +390,6 @@ def test_a_half_precision_store_takes_half_the_memory(dtype, model):
         lambda: cmg_jax.pregenerated(5, lookahead_frames=2),
         lambda: cmg_jax.replay(lookahead_frames=-1),
         lambda: cmg_jax.streaming(5, dtype="int8"),
-        lambda: cmg_jax.matching(search_every=0),
-        lambda: cmg_jax.matching(lookahead_frames=0),
-        lambda: cmg_jax.matching(half_life=0.0),
-        lambda: cmg_jax.matching(start="lying"),
-        lambda: cmg_jax.matching(rate_limit=1.5),
     ],
 )
 def test_impossible_sizes_are_refused(make):

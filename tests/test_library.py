@@ -151,3 +151,13 @@ def test_a_command_far_outside_is_told_with_the_nearest():
     lines = beyond_library(small_library(), np.array([[0.8, 0, 0], [3.0, 0, 0], [0.0, 0, 2.0]], np.float32))
     assert len(lines) == 2
     assert "vx +3.00" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"search_every": 0}, {"lookahead_frames": 0}, {"half_life": 0.0}, {"start": "lying"}, {"rate_limit": 1.5}],
+    ids=str,
+)
+def test_impossible_options_are_refused(options):
+    with pytest.raises(InputError):
+        cmg_jax.matching(**options)

@@ -24,10 +24,7 @@ PAGES = {
 }
 PAGES = {page: blocks for page, blocks in PAGES.items() if blocks}
 
-NOT_RUN = {
-    "docs/guides/many_devices.md": "it sets the number of devices, before jax is imported",
-    "docs/matching.md": "it reads recordings of the reader's; guides/recordings.md runs the same with others",
-}
+NOT_RUN = {"docs/guides/many_devices.md": "it sets the number of devices, before jax is imported"}
 """The pages with a block marked `python no-run`, one each, and why it does not run here."""
 
 SHAPES = {
@@ -52,7 +49,6 @@ SHAPES = {
     "docs/guides/own_robot.md": {"robot.joint_limits": (29, 2)},
     "docs/guides/pytorch_class.md": {"dof_pos": (16, 29), "dof_vel": (16, 29), "bodies['body_positions']": (16, 30, 3)},
     "docs/guides/recordings.md": {"frame.joint_pos": (8, 29)},
-    "docs/matching.md": {},
     "docs/guides/rollout.md": {
         "reference.joint_pos": (50, 256, 29),
         "ahead.joint_pos": (256, 3, 29),
@@ -63,6 +59,7 @@ SHAPES = {
     },
     "docs/gaits.md": {"np.load('clips/001.npz')['qpos']": (40, 36)},
     "docs/gpu_programs.md": {"model.initial_motion[0]": (64,)},
+    "docs/matching.md": {"frame.joint_pos": (4096, 29)},
 }
 """Of each page with Python, shapes of expressions after all of its blocks have run."""
 
@@ -88,6 +85,7 @@ FILES: dict[str, Callable[[], object]] = {
     "docs/guides/larger_than_memory.md": _bank,
     "docs/guides/own_robot.md": lambda: Path("my.xml").write_text(G1.mjcf),
     "docs/guides/recordings.md": lambda: data.save(Path("recordings.npz"), recordings()),
+    "docs/matching.md": lambda: data.save(Path("walks.npz"), recordings()),
 }
 """What makes the files that a page's Python reads: those that its commands would have written."""
 

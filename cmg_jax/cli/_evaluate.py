@@ -41,7 +41,7 @@ def add_options(parser: Any) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="reports of other models, whose gaits are shown beside this one by the names of their directories",
+        help="directories of reports of other models, whose gaits are shown beside this one",
     )
     parser.add_argument("--report", type=Path, metavar="DIR", help="directory for report.json and report.png")
     parser.set_defaults(run=run)
@@ -58,7 +58,7 @@ def run(
     compare: Sequence[Path],
     report: Path | None,
 ) -> None:
-    compared = {directory.name: read_report(directory) for directory in compare}
+    compared = {str(directory): read_report(directory) for directory in compare}
     if report is not None:
         check_report_directory(report)
     path = _options.model_path(model)

@@ -40,14 +40,17 @@ MARGIN = 0.05
 
 
 def default_grid(model: CMGModel) -> np.ndarray:
-    """The commands [M, 3] that `evaluate` holds: walking and running as far as the model's region of commands goes."""
+    """The commands [M, 3] that `evaluate` holds: walking and running as far as the model's region of commands goes.
+
+    Of a region that lies between the lines of the grid they are the ends.
+    """
     trained = trained_range(model)
     if trained.region is None:
         return np.asarray(DEFAULT_GRID, np.float32)
     grid = np.array(list(itertools.product(WIDE_VX, (-0.3, 0.0, 0.3), (-0.6, 0.0, 0.6))), np.float32)
     grid = grid[(grid[:, 0] <= SIDEWAYS_BELOW) | (grid[:, 1] == 0)]
     inside = (np.abs(np.asarray(within(trained, grid)) - grid) <= MARGIN).all(axis=1)
-    if not grid[inside].any():  # a range between the lines of the grid: its ends, and the middle of its speeds
+    if not grid[inside].any():
         vx, vy, yaw = np.stack([trained.low, trained.high], axis=1)
         grid = np.array(list(itertools.product(np.linspace(vx[0], vx[1], 3), vy, yaw)), np.float32)
         return np.unique(np.asarray(within(trained, grid)), axis=0)

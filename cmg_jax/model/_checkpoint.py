@@ -122,8 +122,9 @@ def default_model_path() -> Path:
 
 
 def model_directory(path: str | Path) -> Path:
-    """`path`, or the directory of the bundled model of that name if nothing of that name exists."""
-    return _bundled(str(path)) if str(path) in BUNDLED and not Path(path).exists() else Path(path)
+    """`path`, or the directory of the bundled model of that name if no model, whole or in part, is there."""
+    own = any((Path(path) / part).exists() for part in ("config.json", "arrays"))
+    return Path(path) if own or str(path) not in BUNDLED else _bundled(str(path))
 
 
 def _bundled(name: str) -> Path:

@@ -46,7 +46,7 @@ def plot_evaluation(
     if has_gait:
         gait = report["gait"]
         lines.append(f"does not walk\n  {gait['rows_that_do_not_walk']} of {gait['rows_that_move']} commands")
-        _plot_gait(axes[2:].flat, {title: gait["bands"], **gaits_beside(report, compared)})
+        _plot_gait(axes[2:].ravel(), {title: gait["bands"], **gaits_beside(report, compared)})
     axes[1, 2].axis("off")
     text = axes[1, 2].text(0, 1, "\n".join(lines), va="top", family="monospace", fontsize=8)
     text.set_in_layout(False)
@@ -77,32 +77,33 @@ GAIT_PLOTS: tuple[tuple[str, str, dict[str, Callable[[Figures], float]]], ...] =
 )
 """Titles, labels, and what is drawn in which style."""
 
+SLIP, LEAN = 1, 5
+"""Which of them also show bands that do not walk, and a range."""
+
 
 def _plot_gait(axes: Any, gaits: Mapping[str, dict[str, Figures]]) -> None:
     """Figures by band of commanded speed of several motions by name; in a band with a cross some do not walk."""
     bands = list(next(iter(gaits.values())))
     place = np.arange(len(bands))
+    colours = ["0.35" if name == "data" else f"C{index}" for index, name in enumerate(gaits)]
 
     def drawn(gait: dict[str, Figures], pick: Callable[[Figures], float]) -> np.ndarray:
         return np.array([pick(gait[band]) if band in gait else np.nan for band in bands])
 
     for axis, (title, ylabel, kinds) in zip(axes, GAIT_PLOTS, strict=True):
-        for index, (name, gait) in enumerate(gaits.items()):
-            colour = "0.35" if name == "data" else f"C{index}"
+        for colour, (name, gait) in zip(colours, gaits.items(), strict=True):
             for style, pick in kinds.items():
                 label = name if style == "-" else None
                 axis.plot(place, drawn(gait, pick), style, marker=".", color=colour, label=label)
-            if ylabel.startswith("slip"):
-                slides = [k for k, band in enumerate(bands) if gait.get(band, {}).get("do_not_walk")]
-                axis.scatter(slides, drawn(gait, kinds["-"])[slides], marker="x", s=80, color=colour, zorder=3)
-            if ylabel.startswith("pitch"):
-                low, high = (
-                    drawn(gait, lambda band, end=end: np.degrees(band["pitch_rad"][end])) for end in ("low", "high")
-                )
-                axis.fill_between(place, low, high, color=colour, alpha=0.12, linewidth=0)
         axis.set(title=title, ylabel=ylabel, xticks=place)
         axis.set_xticklabels([band.removesuffix(" m/s") for band in bands], rotation=40, ha="right", fontsize=7)
         axis.legend(frameon=False, fontsize=8)
+    for colour, gait in zip(colours, gaits.values(), strict=True):
+        slip = drawn(gait, lambda band: band["slip_m_s"])
+        slides = [index for index, band in enumerate(bands) if gait.get(band, {}).get("do_not_walk")]
+        axes[SLIP].scatter(slides, slip[slides], marker="x", s=80, color=colour, zorder=3)
+        low, high = (drawn(gait, lambda band, end=end: np.degrees(band["pitch_rad"][end])) for end in ("low", "high"))
+        axes[LEAN].fill_between(place, low, high, color=colour, alpha=0.12, linewidth=0)
 
 
 def _stride(band: Figures) -> float:
