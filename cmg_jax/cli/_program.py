@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
 
 def run(name: str, command: Callable[[], int | None]) -> int:
     """The exit code of `command` (0 if it returns None); an input error is one line."""
-    with _restored_settings(), quiet_logger("absl"):  # orbax logs there what it also raises
+    # orbax logs in absl what it also raises; asyncio logs what others of its tasks raised.
+    with _restored_settings(), quiet_logger("absl"), quiet_logger("asyncio"):
         code = _run(name, command)
         if code:
             gc.collect()  # collects the remains of a failed restore while its warnings are silenced
