@@ -3,8 +3,8 @@
     python -m bench.straight_gait --data gaits.npz [--model DIR]
 
 Each speed is held for 10 s from standing after a ramp of half a second, and the last 7 s count. Of the data count the
-frames with that command, 1.5 s after it changed. `arms`: correlation of a shoulder's pitch with that of the opposite
-hip.
+frames with that command, 1.5 s after it changed. Steps a second are counted from the first to the last step.
+`arms`: correlation of a shoulder's pitch with that of the opposite hip.
 """
 
 import argparse
@@ -45,8 +45,16 @@ def figures(
     angle = dict(zip(robot.joint_names, motion[chosen, : robot.num_joints].T, strict=True))
     pairs = (("left", "right"), ("right", "left"))
     arms = [np.corrcoef(angle[f"{a}_shoulder_pitch_joint"], angle[f"{b}_hip_pitch_joint"])[0, 1] for a, b in pairs]
-    picked = (values["steps_per_second"], values["flight"], values["slip_m_s"], np.mean(arms))
+    picked = (cadence(found.step, chosen, fps), values["flight"], values["slip_m_s"], np.mean(arms))
     return {f"{key}{of}": value for key, value in zip(("steps", "flight", "slip", "arms"), picked, strict=True)}
+
+
+def cadence(step: np.ndarray, chosen: np.ndarray, fps: float) -> float:
+    """Steps a second between the first and the last of the steps [N] in each run of the frames `chosen` [N]."""
+    run = np.cumsum(np.diff(chosen, prepend=False))
+    times = [np.flatnonzero(step & chosen & (run == part)) for part in np.unique(run[chosen])]
+    count = sum(max(len(part) - 1, 0) for part in times)
+    return count * fps / max(sum(int(np.ptp(part)) for part in times if len(part)), 1)
 
 
 def held_frames(dataset: Dataset, speed: float) -> np.ndarray:

@@ -9,11 +9,13 @@ import pytest
 
 import cmg_jax
 from cmg_jax import InputError
+from cmg_jax.data import save
 from cmg_jax.evaluation import Settings, evaluate
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.robot import G1, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
 from tests.conftest import SHARED, needs_shared, refused_line, run_in_process
+from tests.library_tools import recordings
 
 
 def striding(speed, frames=100, fps=50.0):
@@ -152,6 +154,26 @@ def test_models_that_cannot_be_measured_are_refused(small_model, model):
         evaluate(small_model)
     with pytest.raises(InputError, match="frames 60 are too few"):
         evaluate(model, settings=Settings(num_frames=60))
+
+
+def test_recordings_are_measured_as_motion_matching_plays_them(tmp_path, capsys):
+    save(tmp_path / "walks.npz", recordings())
+    out = tmp_path / "report"
+    arguments = ["--grid=0,0.6:0:0", "--seconds", 4, "--drift-seconds", 10, "--report", out, "--data"]
+    result = run_in_process(
+        capsys, "cmg-jax", "evaluate", "--library", tmp_path / "walks.npz", *arguments, tmp_path / "walks.npz"
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert "gate" not in report
+    (still, walks), walked = report["gait"]["rows"], report["tracking"]["rows"][1]["walked"]
+    assert (still["verdict"], walks["verdict"]) == ("stands", "walks")
+    np.testing.assert_allclose(walked, [0.6, 0.0, 0.0], atol=0.15)
+    assert report["drift"]["finite"]
+    assert report["poses"]["nearest_rad"] < 0.05
+    both = ["--library", tmp_path / "walks.npz", "--model", "human"]
+    assert "not allowed with" in refused_line(capsys, "evaluate", *both)
+    assert "report" in refused_line(capsys, "evaluate", "--library", out / "report.json")
 
 
 def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):

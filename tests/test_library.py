@@ -52,6 +52,22 @@ def test_it_walks_as_commanded_and_stands_at_zero(library_model, speed):
     )
 
 
+def test_it_stops_and_then_stands_still_within_the_limits_of_the_joints():
+    made, wrist = recordings(), G1.joint_names.index("left_wrist_yaw_joint")
+    motion, limit = made.motion.copy(), G1.joint_limits[wrist, 1]
+    motion[:, wrist] = limit + 0.1
+    library = cmg_jax.build_library(dataclasses.replace(made, motion=motion))
+    model, generator = cmg_jax.model_of_library(library), cmg_jax.matching(start="standing")
+    command = jnp.array([[0.6, 0.0, 0.0], [1.1, 0.0, 0.0]])
+    state, walk = play(generator, model, jax.jit(generator.init)(model, jax.random.key(2), command), 150)
+    state = jax.jit(generator.set_command)(model, state, jnp.zeros_like(command))
+    stop = play(generator, model, state, 350)[1]
+    assert walk[75:, :, 61].mean() > 0.4
+    np.testing.assert_allclose(stop[250:, :, :29] - stop[250:251, :, :29], 0, atol=1e-4)
+    np.testing.assert_allclose(stop[250:, :, 61:], 0, atol=1e-3)
+    np.testing.assert_allclose(walk[..., wrist], limit)
+
+
 def test_every_start_lifts_the_same_foot(library_model):
     generator = cmg_jax.matching(start="standing", search_every=5)
     command = jnp.array([[0.5, 0.0, 0.0], [1.0, 0.0, 0.0], [0.8, 0.0, 0.3], [0.6, 0.3, 0.0]])
@@ -91,6 +107,20 @@ def test_rollouts_are_labelled_with_what_was_walked(tmp_path):
         assert not made.command[first : first + 30].any()
     save(tmp_path / "made.npz", made)
     np.testing.assert_array_equal(load(tmp_path / "made.npz").motion, made.motion)
+
+
+def test_drawn_commands_stay_within_their_range_and_some_turn_on_the_spot():
+    random = np.random.default_rng(4)
+    wide, fast = (((-0.8, -0.6, -1.2), (3.2, 0.6, 1.2)), ((1.2, -0.1, 0.0), (2.0, 0.2, 0.4)))
+    for low, high in map(np.array, (wide, fast)):
+        drawn = np.stack([rollouts_module.draw_one(random, low, high, 0.1) for _ in range(400)])
+        moving = drawn[drawn.any(axis=1)]
+        assert 0.85 < len(moving) / len(drawn) < 0.96
+        assert ((moving >= low - 1e-9) & (moving <= high + 1e-9)).all()
+    drawn = np.stack([rollouts_module.draw_one(random, *map(np.array, wide), 0.0) for _ in range(400)])
+    on_the_spot = ~drawn[:, :2].any(axis=1)
+    assert 0.05 < on_the_spot.mean() < 0.15
+    assert (np.abs(drawn[:, 0]) < 0.8).mean() > 0.4
 
 
 def test_the_command_writes_a_data_set(tmp_path, capsys):

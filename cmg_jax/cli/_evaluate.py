@@ -1,4 +1,4 @@
-"""`cmg-jax evaluate`: measures how well a model's motion obeys its commands, as text, JSON and plots."""
+"""`cmg-jax evaluate`: measures how well a model's motion, or that of recordings, obeys its commands."""
 
 import json
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from cmg_jax import evaluation
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli import _options
+from cmg_jax.cli._library import read_library
 from cmg_jax.cli._program import beside_the_result
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.data import _dataset
-from cmg_jax.model import _checkpoint
+from cmg_jax.model import _checkpoint, model_of_library
+from cmg_jax.motion_files import Assume
 from cmg_jax.viz import _evaluation_page, _plot
 
 PROGRAM = "cmg-jax evaluate"
@@ -21,7 +23,15 @@ SUMMARY = "measure how well a model's motion obeys its commands"
 
 def add_options(parser: Any) -> None:
     defaults = evaluation.Settings()
-    _options.add_model(parser)
+    source = parser.add_mutually_exclusive_group()
+    _options.add_model(source)
+    source.add_argument(
+        "--library",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="recordings whose motion matching is measured, without a network: motion files, or one data set",
+    )
     _options.add_grid(parser)
     _options.add_seconds(parser, "duration of the motion under each command", 10.0)
     parser.add_argument(
@@ -50,6 +60,7 @@ def add_options(parser: Any) -> None:
 def run(
     *,
     model: Path | None,
+    library: Sequence[Path] | None,
     grid: Sequence[Sequence[float]] | None,
     seconds: float,
     drift_seconds: float,
@@ -61,8 +72,11 @@ def run(
     compared = {str(directory): read_report(directory) for directory in compare}
     if report is not None:
         check_report_directory(report)
-    path = _options.model_path(model)
-    loaded = _checkpoint.load(path)
+    if library:
+        loaded, title = model_of_library(read_library(library, Assume())), f"motion matching, {library[0].stem}"
+    else:
+        path = _options.model_path(model)
+        loaded, title = _checkpoint.load(path), str(model or path.name)
     dataset = _dataset.load(data) if data else None
     frames, drift_frames = (round(duration * loaded.config.fps) for duration in (seconds, drift_seconds))
     settings = evaluation.Settings(num_frames=frames, num_drift_frames=drift_frames, seed=seed)
@@ -83,7 +97,7 @@ def run(
             partial.write_text(evaluation.report_json(found))
         print(f"wrote {report / 'report.json'}")
         with beside_the_result(PROGRAM, report / "report.png"):
-            _evaluation_page.plot_evaluation(report / "report.png", found, str(model or path.name), compared)
+            _evaluation_page.plot_evaluation(report / "report.png", found, title, compared)
             print(f"wrote {report / 'report.png'}")
 
 
@@ -125,4 +139,4 @@ def check_report_directory(directory: Path) -> None:
 
 
 def _is_report(content: Any) -> bool:
-    return isinstance(content, dict) and {"tracking", "start_stop", "gate"} <= set(content)
+    return isinstance(content, dict) and {"tracking", "start_stop", "switching"} <= set(content)

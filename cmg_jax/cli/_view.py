@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmg_jax import data, motion_files
+from cmg_jax import motion_files
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target
 from cmg_jax.cli import _assume, _options
+from cmg_jax.cli._library import read_library
 from cmg_jax.cli._program import quiet_logger, warn, warn_beyond_range
-from cmg_jax.library import build_library
-from cmg_jax.model import MotionLibrary, _checkpoint, model_of_library
+from cmg_jax.model import _checkpoint, model_of_library
 from cmg_jax.motion_files import Assume, MotionFileError, _clips
 from cmg_jax.robot import G1, Robot
 from cmg_jax.view import Drive, Page, Playback, Skeleton, _address, read_commands
@@ -133,7 +133,7 @@ def _drive(
     model: Sequence[Path] | None, library: Sequence[Path] | None, assumed: Assume, schedule: Path | None
 ) -> Drive:
     if library:
-        models, labels = [model_of_library(_library(library, assumed))], [library[0].stem]
+        models, labels = [model_of_library(read_library(library, assumed))], [library[0].stem]
     else:
         model = model or [_checkpoint.default_model_path()]
         models, labels = [_checkpoint.load(path) for path in model], [path.name for path in model]
@@ -142,20 +142,6 @@ def _drive(
     if commands is not None:
         warn_beyond_range(PROGRAM, drive.command_range, commands)
     return drive
-
-
-def _library(paths: Sequence[Path], assumed: Assume) -> MotionLibrary:
-    """The library of one data set, or of motion files."""
-    try:
-        try:
-            recordings = data.load(paths[0]) if len(paths) == 1 and paths[0].suffix == ".npz" else None
-        except InputError:
-            recordings = None  # a motion file is an NPZ too
-        if recordings is None:
-            recordings, _ = data.build(paths, data.Options(assume=assumed, root="keep"))
-        return build_library(recordings)
-    except InputError as error:
-        raise InputError(f"--library {paths[0]}{' ...' * (len(paths) > 1)}: {error}") from None
 
 
 def _playback(motion: Path, assumed: Assume, robot: Path | None) -> Playback:

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax import _rollout
+from cmg_jax.evaluation import _play
 from cmg_jax.evaluation._measure import MOVING, Settings, by_component, measured_velocity
-from cmg_jax.generators._base import standing_frame
 from cmg_jax.model._model import CMGModel
 
 
@@ -21,21 +20,20 @@ def drift(model: CMGModel, commands: np.ndarray, settings: Settings) -> dict[str
     num_between = max(settings.num_drift_frames // length - 3, 1)  # segments, besides the first two and the last
 
     @jax.jit
-    def run(model: CMGModel, motion: jax.Array, commands: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def run(model: CMGModel, commands: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         held = jnp.broadcast_to(commands[:, None], (len(chosen), length, 3))
 
-        def segment(motion: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            trajectory = _rollout.generate(model, motion, held)
-            return trajectory[:, -1], jnp.isfinite(trajectory).all()
+        def segment(state: _play.State, _: None) -> tuple[_play.State, jax.Array]:
+            state, frames = _play.play(model, state, held)
+            return state, jnp.isfinite(frames).all()
 
-        first = _rollout.generate(model, motion, held)
-        second = _rollout.generate(model, first[:, -1], held)
-        last, finite = jax.lax.scan(segment, second[:, -1], None, length=num_between)
-        late = _rollout.generate(model, last, held)
+        state, _ = _play.play(model, _play.begin(model, len(chosen))[0], held)
+        state, second = _play.play(model, state, held)
+        state, finite = jax.lax.scan(segment, state, None, length=num_between)
+        _, late = _play.play(model, state, held)
         return second, late, finite.all() & jnp.isfinite(late).all()
 
-    start = jnp.broadcast_to(standing_frame(model), (len(chosen), model.config.motion_dim))
-    early, late, finite = map(np.asarray, run(model, start, jnp.asarray(chosen)))
+    early, late, finite = map(np.asarray, run(model, jnp.asarray(chosen)))
     change = measured_velocity(model, late).mean(axis=1) - measured_velocity(model, early).mean(axis=1)
     joints = model.config.num_joints
     amplitude = [float(segment[..., :joints].std(axis=1).mean()) for segment in (early, late)]

@@ -27,7 +27,8 @@ def evaluate(
     """Measure how well a model obeys its commands.
 
     Args:
-      model: of a robot whose feet are known, with commands vx, vy [m/s] and yaw rate [rad/s].
+      model: of a robot whose feet are known, with commands vx, vy [m/s] and yaw rate [rad/s]. Of a model without a
+        network, `cmg_jax.model_of_library`, the motion is that of `cmg_jax.matching`.
       grid: commands, each held from a standing start; by default `default_grid(model)`.
       settings: how long to generate; see `Settings`.
       data: the training data, whose quality is then reported under "data".
@@ -36,9 +37,9 @@ def evaluate(
     Returns:
       the report, of the types that JSON has; figures of a motion that is not finite are NaN (`report_json` writes
       null). Its keys are "tracking" (held commands), "quality", "switching" (changing commands), "start_stop",
-      "gate" (use of the experts), "drift", for a model with a root channel "gait" (held commands again: how the feet
-      carry the root, by command and by band of speed) and, with `data`, "data" and "poses" (how near they are to those
-      of the data, and how far apart).
+      "drift", with a network "gate" (use of the experts), with a root channel "gait" (held commands again: how the
+      feet carry the root, by command and by band of speed) and, with `data`, "data" and "poses" (how near they are to
+      those of the data, and how far apart).
 
     Raises:
       InputError: the model's robot or commands cannot be measured, the data is of another robot or frame rate, or
@@ -65,8 +66,9 @@ def evaluate(
         "quality": _quality.quality(held, model.config.robot, model.config.fps),
         "switching": _changes.changes(model, changed, changing, settings),
         "start_stop": _changes.start_stop(model),
-        "gate": _held.gate_usage(model, held, commands),
     }
+    if model.params:
+        report["gate"] = _held.gate_usage(model, held, commands)
     if model.config.has_root:
         report["gait"] = _gait.held(model, held, commands, settings)
     progress(STAGES[3])

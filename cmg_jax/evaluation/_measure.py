@@ -6,11 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
-from cmg_jax import _rollout
 from cmg_jax.commands import trained_range, within
-from cmg_jax.generators._base import standing_frame
+from cmg_jax.evaluation import _play
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot, _odometry, split_frame
 
@@ -74,14 +72,15 @@ class Settings(NamedTuple):
     """Draws the changing commands."""
 
 
-def generate(model: CMGModel, commands: np.ndarray, motion: ArrayLike | None = None) -> np.ndarray:
-    """Trajectories [B, T+1, D] under commands [B, T, 3], from standing by default."""
-    start = standing_frame(model) if motion is None else motion
-    first = jnp.broadcast_to(start, (len(commands), model.config.motion_dim))
-    return np.asarray(_generate(model, first, commands))
+def generate(model: CMGModel, commands: np.ndarray) -> np.ndarray:
+    """Trajectories [B, T+1, D] under commands [B, T, 3], whose first frame stands."""
+    return np.asarray(_generate(model, commands))
 
 
-_generate = jax.jit(_rollout.generate)
+@jax.jit
+def _generate(model: CMGModel, commands: jax.Array) -> jax.Array:
+    state, first = _play.begin(model, len(commands))
+    return jnp.concatenate([first[:, None], _play.play(model, state, commands)[1]], axis=1)
 
 
 def measured_velocity(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:

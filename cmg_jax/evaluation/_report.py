@@ -33,8 +33,9 @@ def report_text(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] |
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
         *quality_lines(report),
         ("the same after a change of command", f"{changes['largest_step_after_a_change_rad']:.3f} rad"),
-        ("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])),
     ]
+    if "gate" in report:
+        lines.append(("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])))
     if drift:
         amplitudes = "amplitude {amplitude_early_rad:.4f} then {amplitude_late_rad:.4f} rad".format(**drift)
         finite = "finite" if drift["finite"] else "NOT finite"

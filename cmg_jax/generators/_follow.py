@@ -124,7 +124,7 @@ def start_from(
         axis=-1,
     )
     still = (jnp.abs(frame.joint_vel).max(axis=-1) < 0.2) & (jnp.abs(planar).max(axis=-1) < 0.1)
-    place, _ = _search.nearest(library, query, _avoid(_starts(still, command), command))
+    place, _ = _search.nearest(library, query, _avoid(still, command))
     root = jnp.concatenate([points[..., 2].min(axis=(-2, -1))[:, None], *frame.root[1:]], axis=-1)
     start = start_at(library, place, planar)
     return start._replace(
@@ -154,6 +154,7 @@ def plan(
     place, jumped = _choose(library, follow, ahead, command, options)
     fraction = jnp.where(jumped, 0.0, follow.fraction)
     rate, turn, to_side = _adapt(library, place, ahead, options)
+    rate, turn = (jnp.where(_rests(follow, command), 0.0, change) for change in (rate, turn))
     seconds = jnp.arange(1, steps + 1, dtype=jnp.float32) / fps
     farthest = SIDE_RATE * jnp.concatenate([jnp.zeros(1, jnp.float32), seconds])[None]
     side = follow.side[:, None] + jnp.clip((to_side - follow.side)[:, None], -farthest, farthest)
@@ -168,6 +169,8 @@ def plan(
         follow.root - target.root[:, 0], follow.root_rate - slope, seconds, options.half_life
     )
     joint_pos, joint_vel = target.joint_pos[:, 1:] + offset, target.joint_vel[:, 1:] + offset_rate
+    low, high = (jnp.asarray(limit, jnp.float32)[None, None] for limit in library.robot.joint_limits.T)
+    joint_pos = jnp.clip(joint_pos, low, high)  # offsets and turned legs may lead beyond
     root = target.root[:, 1:] + root_offset
     slopes = jnp.diff(target.root, axis=1) * fps
     frame = _on_feet(library, target, served.joint_pos, joint_pos, joint_vel, follow.root, root, options)
@@ -203,8 +206,7 @@ def _choose(
     moving = _search.normalized(library, rotate_planar(follow.root[:, 3:5], -follow.side), POSE - 2)
     pose = jnp.concatenate([pose[:, : POSE - 2], moving], axis=-1)
     query = jnp.concatenate([pose, _search.normalized(library, _turned(ahead, -follow.side), POSE)], axis=-1)
-    starts = _starts(follow.standing, command)
-    avoid = _avoid(starts, command)
+    avoid = _avoid(follow.standing, command)
     best, cost = _search.nearest(library, query, avoid)
     wrong = jnp.take_along_axis(avoid, library.first_foot[place][:, None], axis=1)[:, 0] > 0
     may_stay = library.allowed[jnp.minimum(place + 1, library.last[place])] & ~wrong
@@ -212,13 +214,13 @@ def _choose(
     margin = jnp.where(down, max(options.stay, DOWN_STAY), options.stay)
     as_good = _search.cost_of(library, place, query) <= cost + margin
     near = (jnp.abs(best - place) <= round(SAME_SECONDS * library.fps)) & (library.last[best] == library.last[place])
-    stays = may_stay & (as_good | near)
+    stays = (may_stay & (as_good | near)) | _rests(follow, command)
     return jnp.where(stays, place, best), ~stays
 
 
-def _starts(standing: jax.Array, command: jax.Array) -> jax.Array:
-    """Whether rows stand and are to move [R]."""
-    return standing & _moves(command)
+def _rests(follow: Follow, command: jax.Array) -> jax.Array:
+    """Whether rows go on standing [R]. Their clip stops: people who stand shift their feet."""
+    return follow.standing & ~_moves(command)
 
 
 def _moves(command: jax.Array) -> jax.Array:
@@ -226,9 +228,9 @@ def _moves(command: jax.Array) -> jax.Array:
     return (jnp.abs(command) > jnp.array([WANTS_TO_MOVE], jnp.float32)).any(axis=-1)
 
 
-def _avoid(starts: jax.Array, command: jax.Array) -> jax.Array:
+def _avoid(standing: jax.Array, command: jax.Array) -> jax.Array:
     """What it costs to lift no foot, the left and the right one first [R, 3]: every start is one, and the same one."""
-    left = command[:, 1] > LEFTWARD
+    starts, left = standing & _moves(command), command[:, 1] > LEFTWARD
     return jnp.where(jnp.stack([starts, starts & ~left, starts & left], axis=-1), WRONG_FOOT, 0.0)
 
 

@@ -27,6 +27,9 @@ RUN_SPEED = 1.6
 RUN_SIDEWAYS, RUN_TURN = 0.3, 0.6
 """Shares of the commands that remain there."""
 
+SLOW = 0.8
+"""m/s forward or backward."""
+
 STRIDE_SECONDS = 0.3
 """s, the standard deviation of the Gaussian over which a walked velocity is averaged."""
 
@@ -116,8 +119,8 @@ def play(
 def draw(options: RolloutOptions, steps: int, fps: float) -> np.ndarray:
     """Commands [T, E, 3], held for random times; each episode begins with zero.
 
-    A third of them goes straight on or turns on a straight path, a quarter is slow; faster than `RUN_SPEED` they go
-    less to the side.
+    Of three, one goes straight on or in an arc and one is slow, backward ones among them; some turn on the spot.
+    Faster than `RUN_SPEED` they go less to the side.
     """
     random = np.random.default_rng(options.seed)
     low, high = np.asarray(options.low), np.asarray(options.high)
@@ -136,11 +139,13 @@ def draw_one(random: np.random.Generator, low: np.ndarray, high: np.ndarray, sta
     if random.random() < standing:
         return np.zeros(3)
     command, kind = random.uniform(low, high), random.random()
-    if kind < 0.35:  # straight on, or in an arc
+    if kind < 0.3:  # straight on, or in an arc
         command[1] = np.clip(0.0, low[1], high[1])
         command[2] *= random.random() < 0.5
-    elif kind < 0.6:
-        command[0] = random.uniform(max(low[0], -0.8), min(high[0], 1.2))
+    elif kind < 0.65:  # slow; a network learns it less easily than a run, whose steps are larger
+        command[0] = random.uniform(*np.clip((-SLOW, SLOW), low[0], high[0]))
+    elif kind < 0.75:  # on the spot
+        command[:2] = np.clip(0.0, low[:2], high[:2])
     if command[0] > RUN_SPEED:
         command[1:] *= RUN_SIDEWAYS, RUN_TURN
     return command

@@ -37,9 +37,12 @@ def plot_evaluation(
         axes[1, 0].plot(start["speeds"], seconds, marker="o", label=label)
     axes[1, 0].set(xlabel="vx [m/s]", ylabel="seconds", title="starting and stopping")
     axes[1, 0].legend(frameon=False)
-    mean = report["gate"]["mean"]
-    axes[1, 1].bar(range(len(mean)), mean)
-    axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
+    if "gate" in report:
+        mean = report["gate"]["mean"]
+        axes[1, 1].bar(range(len(mean)), mean)
+        axes[1, 1].set(xlabel="expert", ylabel="mean coefficient", title="use of the experts", xticks=range(len(mean)))
+    else:  # motion matching has none
+        axes[1, 1].axis("off")
     lines = [f"{label}\n  {value}" for label, value in quality_lines(report)]
     tracking = report["tracking"]
     lines.append(f"does not move\n  {tracking['rows_that_do_not_move']} of {tracking['rows_that_should']} commands")
