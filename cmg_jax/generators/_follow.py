@@ -154,7 +154,9 @@ def plan(
     place, jumped = _choose(library, follow, ahead, command, options)
     fraction = jnp.where(jumped, 0.0, follow.fraction)
     rate, turn, to_side = _adapt(library, place, ahead, options)
-    rate, turn = (jnp.where(_rests(follow, command), 0.0, change) for change in (rate, turn))
+    rests = _rests(follow, command)
+    rate, turn = jnp.where(rests, 0.0, rate), jnp.where(rests, 0.0, turn)
+    to_side = jnp.where(rests, follow.side, to_side)
     seconds = jnp.arange(1, steps + 1, dtype=jnp.float32) / fps
     farthest = SIDE_RATE * jnp.concatenate([jnp.zeros(1, jnp.float32), seconds])[None]
     side = follow.side[:, None] + jnp.clip((to_side - follow.side)[:, None], -farthest, farthest)
@@ -170,7 +172,8 @@ def plan(
     )
     joint_pos, joint_vel = target.joint_pos[:, 1:] + offset, target.joint_vel[:, 1:] + offset_rate
     low, high = (jnp.asarray(limit, jnp.float32)[None, None] for limit in library.robot.joint_limits.T)
-    joint_pos = jnp.clip(joint_pos, low, high)  # offsets and turned legs may lead beyond
+    inside = (low < joint_pos) & (joint_pos < high)  # offsets and turned legs may lead beyond
+    joint_pos, joint_vel = jnp.clip(joint_pos, low, high), jnp.where(inside, joint_vel, 0.0)
     root = target.root[:, 1:] + root_offset
     slopes = jnp.diff(target.root, axis=1) * fps
     frame = _on_feet(library, target, served.joint_pos, joint_pos, joint_vel, follow.root, root, options)
