@@ -135,6 +135,20 @@ def test_the_command_writes_a_data_set(tmp_path, capsys):
     assert len(load(tmp_path / "made.npz").motion) == 400
 
 
+def test_recordings_are_generated_from_as_a_model_is(tmp_path, capsys):
+    from cmg_jax.cli.main import main
+
+    save(tmp_path / "walks.npz", recordings())
+    arguments = ["generate", "--library", str(tmp_path / "walks.npz"), "--command", "0.7", "0", "0"]
+    assert main([*arguments, "--seconds", "3", "--envs", "3", "--out", str(tmp_path / "three.npz")]) == 0
+    with np.load(tmp_path / "three.npz") as made:
+        assert made["joint_pos"].shape == (3, 151, 29)
+        assert np.ptp(made["joint_pos"][:, 0], axis=0).max() > 0.05, "each begins elsewhere in the recordings"
+        assert (made["root_pos"][:, -1, 0] - made["root_pos"][:, 0, 0]).max() > 1.0
+    assert main([*arguments, "--out", str(tmp_path / "three.zarr")]) == 1
+    assert "--library cannot be combined" in capsys.readouterr().err
+
+
 def test_rollouts_go_no_further_to_the_side_than_the_recordings():
     options = RolloutOptions(episodes=2, seconds=6.0, low=(0.3, -0.6, -1.0), high=(1.1, 0.6, 1.0), standing=0.0, seed=3)
     _, command = rollouts_module.play(small_library(), options)

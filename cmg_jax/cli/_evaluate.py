@@ -8,13 +8,10 @@ from typing import Any
 from cmg_jax import evaluation
 from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_path, require_file_target, require_parent
-from cmg_jax.cli import _options
-from cmg_jax.cli._library import read_library
+from cmg_jax.cli import _library, _options
 from cmg_jax.cli._program import beside_the_result
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.data import _dataset
-from cmg_jax.model import _checkpoint, model_of_library
-from cmg_jax.motion_files import Assume
 from cmg_jax.viz import _evaluation_page, _plot
 
 PROGRAM = "cmg-jax evaluate"
@@ -23,15 +20,7 @@ SUMMARY = "measure how well a model's motion obeys its commands"
 
 def add_options(parser: Any) -> None:
     defaults = evaluation.Settings()
-    source = parser.add_mutually_exclusive_group()
-    _options.add_model(source)
-    source.add_argument(
-        "--library",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="recordings whose motion matching is measured, without a network: motion files, or one data set",
-    )
+    _library.add_options(parser)
     _options.add_grid(parser)
     _options.add_seconds(parser, "duration of the motion under each command", 10.0)
     parser.add_argument(
@@ -72,11 +61,7 @@ def run(
     compared = {str(directory): read_report(directory) for directory in compare}
     if report is not None:
         check_report_directory(report)
-    if library:
-        loaded, title = model_of_library(read_library(library, Assume())), f"motion matching, {library[0].stem}"
-    else:
-        path = _options.model_path(model)
-        loaded, title = _checkpoint.load(path), str(model or path.name)
+    loaded, title = _library.load(model, library)
     dataset = _dataset.load(data) if data else None
     frames, drift_frames = (round(duration * loaded.config.fps) for duration in (seconds, drift_seconds))
     settings = evaluation.Settings(num_frames=frames, num_drift_frames=drift_frames, seed=seed)

@@ -12,7 +12,7 @@ import numpy as np
 from cmg_jax import _host_rollout, motion_files
 from cmg_jax._errors import InputError
 from cmg_jax._files import require_file_target, require_parent
-from cmg_jax.cli import _bulk, _options
+from cmg_jax.cli import _bulk, _library, _options
 from cmg_jax.cli._program import beside_the_result, warn, warn_beyond_range
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _sampler, _schedule
@@ -33,7 +33,7 @@ MAX_BODY_FRAMES = 200_000
 
 
 def add_options(parser: Any) -> None:
-    _options.add_model(parser)
+    _library.add_options(parser)
     source = parser.add_mutually_exclusive_group()
     _options.add_command(source, ", with a ramp of 0.5 s between them")
     source.add_argument(
@@ -80,6 +80,7 @@ def add_options(parser: Any) -> None:
 def run(
     *,
     model: Path | None,
+    library: Sequence[Path] | None,
     command: Sequence[Sequence[float]] | None,
     schedule: Path | None,
     envs: int,
@@ -97,7 +98,15 @@ def run(
     chunk: int | None,
 ) -> None:
     if out and _bulk.is_store(out):
-        unwritten = {"root": root, "plot": plot, "video": video, "bodies": bodies, "format": format, "joints": joints}
+        unwritten = {
+            "library": library,
+            "root": root,
+            "plot": plot,
+            "video": video,
+            "bodies": bodies,
+            "format": format,
+            "joints": joints,
+        }
         _bulk.refuse(out, unwritten)
     else:
         _bulk.refuse_without_store({"part": part, "dtype": dtype, "chunk": chunk})
@@ -118,7 +127,7 @@ def run(
     written_as = _format_name(out, format, envs) if out else None
     if video:
         _render.choose_gl()
-    loaded = _options.load_model(model)
+    loaded, title = _library.load(model, library)
     root = choose_root(loaded.config, root)
     commands = _commands(loaded, command, schedule, seconds, num_envs=envs)
     robot = loaded.config.robot
@@ -147,7 +156,7 @@ def run(
             _print_written(out, " without body poses" if written_as == "npz" and not with_bodies else "")
         if plot:
             with beside(plot):
-                _plot.plot_motion(plot, first, title=str(model or "cmg_jax, bundled model"))
+                _plot.plot_motion(plot, first, title=title)
                 _print_written(plot)
         if video:
             with beside(video):

@@ -1,13 +1,36 @@
-"""The recordings of `--library`."""
+"""`--library`: recordings in place of a model, which motion matching plays."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cmg_jax import data
 from cmg_jax._errors import InputError
+from cmg_jax.cli import _options
 from cmg_jax.library import build_library
-from cmg_jax.model import MotionLibrary
+from cmg_jax.model import MotionLibrary, model_of_library
+from cmg_jax.model._model import CMGModel
 from cmg_jax.motion_files import Assume
+
+
+def add_options(parser: Any) -> None:
+    """`--model` or `--library`."""
+    source = parser.add_mutually_exclusive_group()
+    _options.add_model(source)
+    source.add_argument(
+        "--library",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="recordings to play by motion matching, without a network: motion files, or one data set of cmg-jax data",
+    )
+
+
+def load(model: Path | None, library: Sequence[Path] | None) -> tuple[CMGModel, str]:
+    """The model and its name."""
+    if library:
+        return model_of_library(read_library(library, Assume())), f"motion matching, {library[0].stem}"
+    return _options.load_model(model), str(model or _options.model_path(None).name)
 
 
 def read_library(paths: Sequence[Path], assumed: Assume) -> MotionLibrary:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmg_jax.evaluation import _play
+from cmg_jax import _play
 from cmg_jax.evaluation._measure import MOVING, Settings, by_component, measured_velocity
 from cmg_jax.model._model import CMGModel
 

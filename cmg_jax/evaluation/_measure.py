@@ -4,11 +4,10 @@ import itertools
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from cmg_jax import _play
 from cmg_jax.commands import trained_range, within
-from cmg_jax.evaluation import _play
 from cmg_jax.model._model import CMGModel
 from cmg_jax.robot import Robot, _odometry, split_frame
 
@@ -79,8 +78,7 @@ def generate(model: CMGModel, commands: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _generate(model: CMGModel, commands: jax.Array) -> jax.Array:
-    state, first = _play.begin(model, len(commands))
-    return jnp.concatenate([first[:, None], _play.play(model, state, commands)[1]], axis=1)
+    return _play.trajectory(model, *_play.begin(model, len(commands)), commands)
 
 
 def measured_velocity(model: CMGModel, trajectory: np.ndarray) -> np.ndarray:
