@@ -10,7 +10,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data import save
-from cmg_jax.evaluation import Settings, evaluate
+from cmg_jax.evaluation import Settings, _measure, evaluate
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.robot import G1, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
@@ -176,10 +176,18 @@ def test_recordings_are_measured_as_motion_matching_plays_them(tmp_path, capsys)
     assert "report" in refused_line(capsys, "evaluate", "--library", out / "report.json")
 
 
+def test_held_commands_may_rise_from_zero():
+    commands = np.array([[1.0, 0.0, -0.5], [0.4, 0.2, 0.0]], np.float32)
+    np.testing.assert_array_equal(_measure.held(commands, 3), np.repeat(commands[:, None], 3, axis=1))
+    risen = _measure.held(commands, 6, 4.0)
+    np.testing.assert_allclose(risen[0, :, 0], [0.25, 0.5, 0.75, 1, 1, 1])
+    np.testing.assert_allclose(risen, commands[:, None] * risen[0, :, :1])
+
+
 def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # pictures are drawn without it
     out = tmp_path / "report"
-    arguments = ["--grid=0,0.9:0:0", "--seconds", 3, "--drift-seconds", 10, "--report", out]
+    arguments = ["--grid=0,0.9:0:0", "--seconds", 3, "--ramp-seconds", 0.5, "--drift-seconds", 10, "--report", out]
     result = run_in_process(capsys, "cmg-jax", "evaluate", *arguments)
     assert result.returncode == 0, result.stderr
     assert "error of the walked velocity" in result.stdout
@@ -187,4 +195,5 @@ def test_the_program_prints_and_writes_a_report(tmp_path, capsys, monkeypatch):
     assert len(written["tracking"]["rows"]) == 2
     assert (out / "report.png").stat().st_size > 20_000
     assert "numbers separated by commas" in refused_line(capsys, "evaluate", "--grid=a:0:0")
+    assert "from 0 on" in refused_line(capsys, "evaluate", "--ramp-seconds", -1)
     assert "not a model directory" in refused_line(capsys, "evaluate", "--model", tmp_path / "none")

@@ -117,7 +117,8 @@ def test_drawn_commands_stay_within_their_range_and_some_turn_on_the_spot():
         moving = drawn[drawn.any(axis=1)]
         assert 0.85 < len(moving) / len(drawn) < 0.96
         assert ((moving >= low - 1e-9) & (moving <= high + 1e-9)).all()
-    drawn = np.stack([rollouts_module.draw_one(random, *map(np.array, wide), 0.0) for _ in range(400)])
+    low, high = map(np.array, wide)
+    drawn = np.stack([rollouts_module.draw_one(random, low, high, 0.0) for _ in range(400)])
     on_the_spot = ~drawn[:, :2].any(axis=1)
     assert 0.05 < on_the_spot.mean() < 0.15
     assert (np.abs(drawn[:, 0]) < 0.8).mean() > 0.4

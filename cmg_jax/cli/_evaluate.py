@@ -24,6 +24,13 @@ def add_options(parser: Any) -> None:
     _options.add_grid(parser)
     _options.add_seconds(parser, "duration of the motion under each command", 10.0)
     parser.add_argument(
+        "--ramp-seconds",
+        type=_options.time,
+        default=defaults.ramp_seconds,
+        metavar="S",
+        help="time in seconds in which each command rises from zero",
+    )
+    parser.add_argument(
         "--drift-seconds",
         type=_options.duration,
         default=200.0,
@@ -52,6 +59,7 @@ def run(
     library: Sequence[Path] | None,
     grid: Sequence[Sequence[float]] | None,
     seconds: float,
+    ramp_seconds: float,
     drift_seconds: float,
     seed: int,
     data: Path | None,
@@ -64,7 +72,7 @@ def run(
     loaded, title = _library.load(model, library)
     dataset = _dataset.load(data) if data else None
     frames, drift_frames = (round(duration * loaded.config.fps) for duration in (seconds, drift_seconds))
-    settings = evaluation.Settings(num_frames=frames, num_drift_frames=drift_frames, seed=seed)
+    settings = evaluation.Settings(frames, ramp_seconds=ramp_seconds, num_drift_frames=drift_frames, seed=seed)
     with progress_reports(PROGRAM) as progress:
         advance = progress("stages", len(evaluation.STAGES))
         begun = 0

@@ -59,6 +59,7 @@ count = _integer(1, 2**63, "must be at least 1")
 
 seed = _integer(0, 2**32 - 1, f"a seed is a number from 0 to {2**32 - 1}")
 duration = _number(lambda value: 0 < value < math.inf, "a duration is a positive number of seconds")
+time = _number(lambda value: 0 <= value < math.inf, "a time is a number of seconds from 0 on")
 rate = _number(lambda value: 0 < value < math.inf, "a rate is a positive number of frames per second")
 velocity = _number(lambda value: abs(value) < float(np.finfo(np.float32).max), "a command is three finite numbers")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.data._dataset import Dataset
-from cmg_jax.evaluation import _changes, _drift, _gait, _held, _poses, _quality
+from cmg_jax.evaluation import _changes, _drift, _gait, _held, _measure, _poses, _quality
 from cmg_jax.evaluation._measure import Settings, default_grid, generate
 from cmg_jax.model._model import CMGModel
 
@@ -56,7 +56,8 @@ def evaluate(
     data_segments = None if data is None else _quality.segments(data, settings.num_frames)
     commands = np.asarray(default_grid(model) if grid is None else grid, np.float32).reshape(-1, 3)
     progress(STAGES[0])
-    held = generate(model, np.repeat(commands[:, None], settings.num_frames, axis=1))
+    ramp = settings.ramp_seconds * model.config.fps
+    held = generate(model, _measure.held(commands, settings.num_frames, ramp))
     progress(STAGES[1])
     changing = _changes.changing_commands(model, settings)
     changed = generate(model, changing)

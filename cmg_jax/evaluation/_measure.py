@@ -69,6 +69,14 @@ class Settings(NamedTuple):
     """Frames of the long run."""
     seed: int = 0
     """Draws the changing commands."""
+    ramp_seconds: float = 0.0
+    """Seconds in which a held command rises from zero."""
+
+
+def held(commands: np.ndarray, num_frames: int, ramp: float = 0.0) -> np.ndarray:
+    """Commands [B, T, 3] that reach `commands` [B, 3] after `ramp` frames and stay there."""
+    share = np.clip(np.arange(1, num_frames + 1, dtype=np.float32) / max(ramp, 1.0), 0.0, 1.0)
+    return commands[:, None] * share[:, None]
 
 
 def generate(model: CMGModel, commands: np.ndarray) -> np.ndarray:
