@@ -52,14 +52,20 @@ def require_writer(path: Path) -> None:
 
 
 def render_motion(
-    path: Path, motion: Motion, *, beside: Motion | None = None, progress: Callable[[int], Any] = lambda _: None
+    path: Path,
+    motion: Motion,
+    *,
+    beside: Motion | None = None,
+    titles: tuple[str, str] = ("robot", "reference"),
+    progress: Callable[[int], Any] = lambda _: None,
 ) -> str:
     """Save a video of one environment, which the camera follows; `.gif` or `.mp4`.
 
     Args:
       path: file to write.
       motion: arrays without an environment axis.
-      beside: the reference that `motion` follows, of the same length, which is shown to the right of it.
+      beside: a motion of the same length, which is shown to the right of it: the reference that it follows.
+      titles: of `motion` and `beside`.
       progress: called with the number of pictures just drawn.
 
     Returns:
@@ -81,7 +87,7 @@ def render_motion(
                 views = [draw(qpos[index], focus[index]) for qpos, focus in zip(motions, focuses, strict=True)]
                 picture = _caption(np.concatenate(views, axis=1), _text(motion, index))
                 if beside is not None:
-                    for view, title in enumerate(("robot", "reference")):
+                    for view, title in enumerate(titles):
                         _write(picture, title, (8 + view * SIZE[1], SIZE[0] - 18))
                 yield picture
                 progress(1)
