@@ -24,7 +24,7 @@ REACH_QUANTILE = 0.95
 BEYOND = 0.1
 """rad that joints may go beyond what was recorded."""
 
-LIMIT_MARGIN = 0.05
+LIMIT_MARGIN = 0.07
 """rad between the joints of a library and their limits."""
 
 
