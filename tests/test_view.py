@@ -315,6 +315,7 @@ def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, 
     assert len((tmp_path / "drive.csv").read_text().splitlines()) == 2  # since the reset: the header and one frame
 
 
+@pytest.mark.filterwarnings("ignore:.control_layout. is deprecated:DeprecationWarning")
 def test_a_terminated_drive_is_recorded_and_its_sliders_show_the_schedule(tmp_path, monkeypatch, capsys):
     pytest.importorskip("viser")
     (tmp_path / "drive.csv").write_text("0,0,0,0\n0.2,0.9,0,-0.3\n9,0.9,0,-0.3\n")

@@ -85,8 +85,8 @@ def run(
     widest = RolloutOptions()
     low_ = np.maximum(widest.low, library.stats.command_min) if low is None else low
     high_ = np.minimum(widest.high, library.stats.command_max) if high is None else high
-    edges = [tuple(map(float, edge)) for edge in (low_, high_, hold_seconds)]
-    options = RolloutOptions(envs, seconds, *edges, standing, seed)  # pyright: ignore[reportArgumentType]
+    low_, high_, hold = (tuple(map(float, edge)) for edge in (low_, high_, hold_seconds))
+    options = RolloutOptions(envs, seconds, low_, high_, hold, standing, seed)  # pyright: ignore[reportArgumentType]
     corners = [(x, 0.0, 0.0) for x in (options.low[0], options.high[0])]
     for line in beyond_library(library, np.array(corners, np.float32)):
         warn(PROGRAM, line)
