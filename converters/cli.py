@@ -70,7 +70,7 @@ def _convert(
 ) -> None:
     if not (math.isfinite(fps) and fps > 0):
         raise InputError(f"--fps {fps} is not a positive number of frames per second")
-    _checkpoint.check_target(out, overwrite=force)
+    _checkpoint.check_target(out, overwrite=force, option="--force")
     names = None if joint_names is None else _options.joint_names(joint_names)
     chosen = _options.robot(robot, feet, mirror)
     model, rows, tensors = load_model(

@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 from cmg_jax.cli import main
 from converters import cli as convert
 
-SECTION = "Commands"
+SECTION = "Command line"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -52,7 +52,7 @@ def _uri(program: str) -> str:
 
 
 def _index() -> str:
-    lines = ["# Commands", "", "Made from the parsers of the programs; `--help` prints the same."]
+    lines = ["# Command line", "", "Made from the parsers of the programs; `--help` prints the same."]
     for job, group in main.GROUPS.items():
         lines += ["", f"## {job.capitalize()}", "", "| | |", "|---|---|"]
         lines += [

@@ -176,7 +176,8 @@ def test_a_log_file_has_a_line_from_time_to_time_and_no_bars(tmp_path):
     lines = log.splitlines()
     assert lines
     assert "\x1b" not in log
-    pattern = r"cmg-jax generate: (frames|body poses) [\d,]+ of [\d,]+, [\d a-z]+ so far(, about [\d a-z]+ left)?"
+    rest = r"(, compiling included|, about [\d a-z]+ left)?"
+    pattern = rf"cmg-jax generate: (frames|body poses) [\d,]+ of [\d,]+, [\d a-z]+ so far{rest}"
     assert all(re.fullmatch(pattern, line) for line in lines), log
     assert any("left" in line for line in lines)
 
@@ -190,9 +191,11 @@ def test_work_that_is_quick_reports_nothing(tmp_path):
 def test_the_remaining_time_is_estimated_without_the_compilation(monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    task = _progress._Task("steps", 6000)
-    assert task.text(now) == "steps 0 of 6,000, 0 s so far"
-    now += 60  # for the compilation and 100 steps
+    assert _progress._Task("files", 3).text(now) == "files 0 of 3, 0 s so far"
+    task = _progress._Task("steps", 6000, compiles=True)
+    now += 30
+    assert task.text(now) == "steps 0 of 6,000, 30 s so far, compiling included"
+    now += 30  # for the compilation and 100 steps
     task.advance(100)
     now += 10
     assert task.text(now) == "steps 100 of 6,000, 1 min 10 s so far, about 1 h 08 min left"

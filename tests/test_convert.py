@@ -255,11 +255,11 @@ def test_bad_arguments_are_one_clear_line(tmp_path, capsys):
         ("holds no stats", DATA / "best.pt", "--stats", tmp_path / "list.yaml", *out),
         ("stats lack motion_std, command_min", DATA / "best.pt", "--stats", tmp_path / "part.yaml", *out),
         ("not those that", DATA / "final.pt", "--stats", tmp_path / "other.yaml", *out),
-        ("No such file", tmp_path / "absent.pt", *out),
+        (f"error: {tmp_path / 'absent.pt'}: No such file or directory", tmp_path / "absent.pt", *out),
         ("is a directory", tmp_path, *out),
         ("--fps nan", DATA / "final.pt", "--fps", "nan", *out),
         ("--fps -5", DATA / "final.pt", "--fps", "-5", *out),
-        ("exists", DATA / "final.pt", "--out", tmp_path),
+        ("exists; choose another directory, or pass --force to", DATA / "final.pt", "--out", tmp_path),
         ("not a model directory", DATA / "final.pt", "--out", tmp_path, "--force"),
         ("create it first", DATA / "final.pt", "--out", tmp_path / "a" / "b"),
     ]

@@ -3,6 +3,7 @@
 """Clips, readers, and the processing of files into a data set."""
 
 import pickle
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -316,6 +317,8 @@ def test_the_program_prints_a_table_and_draws_the_speeds(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "notes.csv" in result.stdout
     assert "dropped: is not a table of numbers" in result.stdout
+    assert "frames read  kept at 50 fps" in result.stdout
+    assert re.search(r"lafan +120 +199 ", result.stdout)
     assert (tmp_path / "out.png").stat().st_size > 5000
     assert len(_dataset.load(tmp_path / "out.npz").motion) == 4 * 199
 

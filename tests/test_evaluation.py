@@ -2,6 +2,7 @@
 """The figures of an evaluation, and the odometry behind them."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.data import save
-from cmg_jax.evaluation import Settings, _measure, evaluate
+from cmg_jax.evaluation import Settings, _measure, evaluate, report_text
 from cmg_jax.evaluation._measure import generate
 from cmg_jax.robot import G1, _odometry
 from cmg_jax.robot._g1 import G1_29_JOINTS
@@ -147,6 +148,18 @@ def test_all_figures_are_present_and_finite(report):
     assert 0 < report["quality"]["velocity_disagreement_rad_s"] < 0.5
     assert report["drift"]["amplitude_late_rad"] == pytest.approx(report["drift"]["amplitude_early_rad"], rel=0.2)
     assert report["switching"]["largest_step_after_a_change_rad"] < 0.4
+
+
+def test_the_text_names_what_it_measures_and_says_when_nothing_moves(report):
+    steps = ("largest_step_rad", report["quality"]), ("largest_step_after_a_change_rad", report["switching"])
+    between, changed = (f"{figures[name]:.3f} rad" for name, figures in steps)
+    text = report_text(report)
+    assert re.search(rf"^largest step between frames +{between}$", text, re.MULTILINE)
+    assert re.search(rf"^largest step after a change of command +{changed}$", text, re.MULTILINE)
+    assert "stands still" not in text
+    still = report["drift"] | {"amplitude_early_rad": 1e-5, "amplitude_late_rad": 2e-5}
+    assert "(it stands still)" in report_text(report | {"drift": still})
+    assert re.search("drift +not measured: no command of the grid moves", report_text(report | {"drift": {}}))
 
 
 def test_models_that_cannot_be_measured_are_refused(small_model, model):

@@ -151,6 +151,22 @@ def test_recordings_are_generated_from_as_a_model_is(tmp_path, capsys):
     assert "--library cannot be combined" in capsys.readouterr().err
 
 
+def test_commands_go_as_far_as_the_recordings_unless_an_option_says_otherwise(tmp_path, capsys, monkeypatch):
+    from cmg_jax.cli import _match
+    from cmg_jax.cli.main import main
+
+    save(tmp_path / "walks.npz", recordings())
+    seen = []
+    monkeypatch.setattr(_match, "play", lambda library, options, progress: seen.append(options) or 1 / 0)
+    for arguments in ([], ["--low", "-0.5", "0", "-1"]):
+        with pytest.raises(ZeroDivisionError):
+            main(["match", str(tmp_path / "walks.npz"), "--out", str(tmp_path / "made.npz"), *arguments])
+    fastest = recordings().command[:, 0].max()
+    assert seen[0].high == seen[1].high == pytest.approx((fastest, 0.0, 0.0), abs=2e-3)
+    assert seen[0].low == pytest.approx((0.0, 0.0, 0.0), abs=2e-3)
+    assert seen[1].low == (-0.5, 0.0, -1.0)
+
+
 def test_rollouts_go_no_further_to_the_side_than_the_recordings():
     options = RolloutOptions(episodes=2, seconds=6.0, low=(0.3, -0.6, -1.0), high=(1.1, 0.6, 1.0), standing=0.0, seed=3)
     _, command = rollouts_module.play(small_library(), options)

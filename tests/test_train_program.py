@@ -76,6 +76,14 @@ def test_a_killed_and_resumed_run_has_the_same_losses(whole, data, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, *(model.params for model in models))
 
 
+def test_validations_need_not_be_a_multiple_of_the_steps_between_two_figures(data, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--data", data, "--out", out, *RECIPE, "--steps", 170, "--validate-every", 150]
+    result = run_program("cmg-jax", "train", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert [(row["step"], row["score"] != "") for row in rows(out)] == [("100", False), ("150", True), ("170", True)]
+
+
 def test_fine_tuning_begins_with_the_weights_of_init(whole, data, tmp_path):
     arguments = ["--data", data, "--out", tmp_path / "tuned", "--init", whole[0] / "model", *RECIPE[:-4]]
     options = ["--learning-rate", 1e-9, "--schedule", "constant", "--steps", 100]

@@ -1,8 +1,10 @@
 """The page, driven and played, and in a real browser if one is installed."""
 
 import dataclasses
+import os
 import re
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -24,7 +26,7 @@ from cmg_jax.robot._bodies import body_poses, qpos
 from cmg_jax.robot._g1 import MJCF_PATH
 from cmg_jax.view import Drive, Pacer, Playback, Skeleton, read_commands
 from cmg_jax.view._address import free_port
-from cmg_jax.view._page import slider_bounds
+from cmg_jax.view._page import Page, slider_bounds
 from tests.browser_tools import Browser, start, stop
 from tests.conftest import REFERENCE_MODEL, refused_line
 from tests.library_tools import SPEEDS, clip, write_recordings
@@ -311,6 +313,34 @@ def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, 
         out = stop(process)
     assert re.search(r"\d+ frames, \d+ late; lateness [\d.]+ ms \(median\)", out)
     assert len((tmp_path / "drive.csv").read_text().splitlines()) == 2  # since the reset: the header and one frame
+
+
+@pytest.mark.filterwarnings("ignore:.control_layout. is deprecated:DeprecationWarning")
+def test_a_terminated_drive_is_recorded_and_its_sliders_show_the_schedule(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("viser")
+    (tmp_path / "drive.csv").write_text("0,0,0,0\n0.2,0.9,0,-0.3\n9,0.9,0,-0.3\n")
+    shown = []
+
+    def run(page, seconds):
+        for _ in range(20):
+            page._request("step")
+            page._handle_requests()
+            shown.append([slider.value for slider in page.sliders])
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # until the signal is handled
+
+    monkeypatch.setattr(Page, "run", run)
+    arguments = ["--model", "policy", "--schedule", tmp_path / "drive.csv", "--record", tmp_path / "again.csv"]
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("nothing handles the signal"))
+    try:
+        assert main(["view", "--port", "0", *map(str, arguments)]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "(20 frames)" in capsys.readouterr().out
+    _, values = _schedule.read_schedule(tmp_path / "again.csv")
+    np.testing.assert_allclose(shown, values, atol=0.006)
+    assert shown[5] != shown[15]
+    np.testing.assert_allclose(shown[-1], [0.9, 0, -0.3], atol=0.006)
 
 
 def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):

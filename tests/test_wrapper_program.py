@@ -178,6 +178,7 @@ def test_errors_say_how_to_fix_them(tiny_model):
     for make, words in (
         (lambda: wrapped(NoSlot(), tiny_model).reset(KEYS), r"NoSlot declares no info.*add .*lookahead=2"),
         (lambda: wrapped(TinyMjx(), tiny_model, lookahead=(1,)).reset(KEYS), r"TinyMjx is not the slot .*lookahead=1"),
+        (lambda: wrapped(TinyMjx(), tiny_model).reset(KEYS[0]), r"one raw key .* of shape \(2,\): jax.random"),
         (lambda: wrapped(NoWriter(), tiny_model), "NoWriter has no method write_reference"),
         (lambda: wrapped(WrongObs(), tiny_model).reset(KEYS), "WrongObs.write_reference returns"),
         (lambda: wrapped(TinyMjx(dt=0.015), tiny_model), "0.015 s is 0.75 frames"),

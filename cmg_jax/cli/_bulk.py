@@ -81,7 +81,7 @@ def generate(
         frames = steps * sum(store.rows(chunk).stop - store.rows(chunk).start for chunk in missing)
         try:
             with progress_reports(program) as progress:
-                report = fill(model, store, chunks=missing, progress=progress("frames", frames))
+                report = fill(model, store, chunks=missing, progress=progress("frames", frames, compiles=True))
         except InputError as error:
             raise InputError(f"{error}; the same command continues from there") from None
         except KeyboardInterrupt:

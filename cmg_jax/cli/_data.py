@@ -120,7 +120,7 @@ def run(
     )
     with progress_reports(PROGRAM) as progress:
         made, rows = _build.build(files, options, progress("files", len(files)))
-    print(_report.table(rows))
+    print(_report.table(rows, made.fps))
     for line in _report.notes(rows):
         print(line)
     print(_report.summary(made))

@@ -35,7 +35,7 @@ def add_options(parser: Any) -> None:
         type=_options.duration,
         default=200.0,
         metavar="S",
-        help="duration in seconds of the long run that drift is measured in",
+        help="duration in seconds of the long run that drift is measured in; at least four times --seconds are run",
     )
     _options.add_seed(parser, "the changing commands", defaults.seed)
     parser.add_argument(

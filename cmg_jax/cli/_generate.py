@@ -140,7 +140,7 @@ def run(
         raise InputError(f"--joints {joints}: selects joints of the G1; this is another robot")
 
     with progress_reports(PROGRAM) as progress:
-        advance = progress("frames", envs * len(commands))
+        advance = progress("frames", envs * len(commands), compiles=True)
         trajectory, timing = _host_rollout.generate(loaded, commands, num_envs=envs, seed=seed, progress=advance)
         _warn_of_bad_frames(trajectory)
         motion = _motion(loaded, trajectory, commands, root)

@@ -32,13 +32,14 @@ def add_options(parser: Any) -> None:
     )
     _options.add_seconds(parser, "duration of each episode, which begins standing,", defaults.seconds)
     for edge, values in (("low", defaults.low), ("high", defaults.high)):
+        widest = " ".join(f"{value:g}" for value in values)
         parser.add_argument(
             f"--{edge}",
             type=_options.velocity,
             nargs=3,
-            default=values,
             metavar=("VX", "VY", "YAW"),
-            help=f"{edge}est forward and sideways velocity in m/s and yaw rate in rad/s of the commands",
+            help=f"{edge}est forward and sideways velocity in m/s and yaw rate in rad/s of the commands "
+            f"(default: that of the recordings, but not beyond {widest})",
         )
     parser.add_argument(
         "--hold-seconds",
@@ -65,8 +66,8 @@ def run(
     out: Path,
     envs: int,
     seconds: float,
-    low: Sequence[float],
-    high: Sequence[float],
+    low: Sequence[float] | None,
+    high: Sequence[float] | None,
     hold_seconds: Sequence[float],
     standing: float,
     seed: int,
@@ -76,18 +77,22 @@ def run(
     require_file_target(out, [dataset])
     if not 0 <= standing <= 1:
         raise InputError(f"--standing {standing:g}: a share is a number from 0 to 1")
-    low_, high_, hold = tuple(low), tuple(high), tuple(hold_seconds)
-    options = RolloutOptions(envs, seconds, low_, high_, hold, standing, seed)  # pyright: ignore[reportArgumentType]
     recordings = _dataset.load(dataset)
     try:
         library = build_library(recordings)
     except InputError as error:
         raise InputError(f"{dataset}: {error}") from None
-    corners = [(x, 0.0, 0.0) for x in (low[0], high[0])]
+    widest = RolloutOptions()
+    low_ = np.maximum(widest.low, library.stats.command_min) if low is None else low
+    high_ = np.minimum(widest.high, library.stats.command_max) if high is None else high
+    low_, high_, hold = (tuple(map(float, edge)) for edge in (low_, high_, hold_seconds))
+    options = RolloutOptions(envs, seconds, low_, high_, hold, standing, seed)  # pyright: ignore[reportArgumentType]
+    corners = [(x, 0.0, 0.0) for x in (options.low[0], options.high[0])]
     for line in beyond_library(library, np.array(corners, np.float32)):
         warn(PROGRAM, line)
     with progress_reports(PROGRAM) as progress:
-        motion, command = play(library, options, progress=progress("frames", envs * round(seconds * library.fps)))
+        advance = progress("frames", envs * round(seconds * library.fps), compiles=True)
+        motion, command = play(library, options, progress=advance)
     made = to_dataset(library, motion, command)
     held = command.reshape(-1, 3).any(axis=-1)
     missed = np.sqrt(np.square(made.command - command.reshape(-1, 3))[held].mean(axis=0)) if held.any() else np.zeros(3)

@@ -69,7 +69,7 @@ def _run(name: str, command: Callable[[], int | None]) -> int:
             warnings.showwarning = lambda message, *_: warn(name, " ".join(str(message).split()))
             return command() or 0
     except (InputError, OSError) as error:
-        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: error: {' '.join(_message(error).split())}", file=sys.stderr)
         return 2
     except MemoryError:
         print(f"{name}: error: not enough memory; ask for fewer environments or seconds", file=sys.stderr)
@@ -77,6 +77,13 @@ def _run(name: str, command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"{name}: interrupted; {str(interrupt) or 'no file is half written'}", file=sys.stderr)
         return 130
+
+
+def _message(error: Exception) -> str:
+    """What went wrong; of an error of the system without its number."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 JAX_SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_logging_level")

@@ -5,10 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-Progress = Callable[[str, int], Callable[[int], Any]]
-"""Begins a task with a name and a number of parts; returns a function to call with the number of parts just done."""
+
+class Progress(Protocol):
+    """Begins a task with a name and a number of parts; returns a function to call with the number of parts just done.
+
+    `compiles`: whether a program is compiled before the first part is done, which a line then says.
+    """
+
+    def __call__(self, name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]: ...
+
 
 INTERVAL = 30.0
 """Seconds from one line to the next without a terminal."""
@@ -33,7 +40,7 @@ def _bars(console: Any) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, transient=True) as bars:
 
-        def begin(name: str, total: int) -> Callable[[int], Any]:
+        def begin(name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]:
             task = bars.add_task(name, total=total)
             return lambda done: bars.advance(task, done)
 
@@ -45,9 +52,9 @@ def _lines(program: str) -> Iterator[Progress]:
     task: _Task | None = None
     stopped = threading.Event()
 
-    def begin(name: str, total: int) -> Callable[[int], Any]:
+    def begin(name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]:
         nonlocal task
-        task = _Task(name, total)
+        task = _Task(name, total, compiles)
         return task.advance
 
     def report() -> None:
@@ -65,8 +72,8 @@ def _lines(program: str) -> Iterator[Progress]:
 
 
 class _Task:
-    def __init__(self, name: str, total: int):
-        self.name, self.total, self.done = name, total, 0
+    def __init__(self, name: str, total: int, compiles: bool = False):
+        self.name, self.total, self.compiles, self.done = name, total, compiles, 0
         self.begun = time.monotonic()
         self.first: tuple[int, float] | None = None
 
@@ -82,7 +89,7 @@ class _Task:
         """
         line = f"{self.name} {self.done:,} of {self.total:,}, {duration(now - self.begun)} so far"
         if not self.done or self.first is None:
-            return line
+            return f"{line}, compiling included" if self.compiles else line
         done, since = self.done - self.first[0], self.first[1]
         if not done:
             done, since = self.done, self.begun

@@ -108,7 +108,7 @@ def run(
         dims = (dataset.motion.shape[1], dataset.command.shape[1], experts)
         model_config = CMGConfig(*dims, (width,), (width,) * (layers - 1), dataset.robot, dataset.fps)
     with progress_reports(PROGRAM) as progress:
-        advance = progress("steps", config.steps)
+        advance = progress("steps", config.steps, compiles=True)
         done = 0
 
         def report(step: int, figures: dict[str, Any]) -> None:

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import io
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,9 @@ def add_options(parser: Any) -> None:
         metavar="ADDRESS",
         help="address to listen at (default: 127.0.0.1, for this machine only)",
     )
-    _options.add_seconds(parser, "duration of the motion", None, " (default: until Ctrl-C)")
+    _options.add_seconds(
+        parser, "duration of the motion, which moves only while a page is open,", None, " (default: until Ctrl-C)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -114,19 +118,32 @@ def run(
 def _serve(
     viser: Any, host: str, port: int, source: Drive | Playback, skeleton: Skeleton, seconds: float | None
 ) -> Page:
-    """Show the page until Ctrl-C or for `seconds` of motion; returns the page."""
+    """Show the page until Ctrl-C, until the program is terminated, or for `seconds` of motion; returns the page."""
     with contextlib.redirect_stdout(io.StringIO()):  # viser prints addresses of its own
         server = viser.ViserServer(host, port, label="cmg_jax", verbose=False)
     try:
         page = Page(server, source, skeleton)
         address = f"http://{_address.url_host(host)}:{server.get_port()}"
         print(f"open {address} in a browser; Ctrl-C stops", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _interrupted_by_sigterm():
             page.run(seconds)
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()
     return page
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM acts as Ctrl-C does, so that a recorded drive is written."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _drive(

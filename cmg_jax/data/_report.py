@@ -12,9 +12,10 @@ EPISODES_SHOWN = 5
 """Rows of a file of many episodes that the table shows, if nothing was dropped."""
 
 
-def table(rows: list[Row]) -> str:
-    """What became of each clip; of an untouched file of many episodes only the first rows."""
-    lines: list[tuple[str, ...]] = [("clip", "frames", "kept", *FEET, "")]
+def table(rows: list[Row], fps: float) -> str:
+    """What became of each clip in a data set at `fps`; of an untouched file of many episodes only the first rows."""
+    figures = ("frames read", f"kept at {fps:g} fps", *FEET)
+    lines: list[tuple[str, ...]] = [("clip", *figures, "")]
     hidden = 0
     seen: dict[str, int] = {}
     for row in rows:
@@ -27,9 +28,9 @@ def table(rows: list[Row]) -> str:
         lines.append((row.name, str(row.frames), str(row.kept), *_feet(row.feet), note))
     width = max(len(line[0]) for line in lines)
     text = []
-    for name, frames, kept, *feet, note in lines:
-        numbers = "".join(f"{figure:>{len(head) + 2}}" for figure, head in zip(feet, FEET, strict=True))
-        text.append(f"{name:<{width}}  {frames:>7}  {kept:>7}{numbers}  {note}".rstrip())
+    for name, *values, note in lines:
+        numbers = "".join(f"{value:>{len(head) + 2}}" for value, head in zip(values, figures, strict=True))
+        text.append(f"{name:<{width}}{numbers}  {note}".rstrip())
     return "\n".join([*text, f"and {hidden} more clips, kept whole"] if hidden else text)
 
 

@@ -161,7 +161,16 @@ class ReferenceMotionWrapper(Wrapper):
         self._frames_per_step = _frames_per_step(env, action_repeat, source.model.config.fps)
 
     def reset(self, rng: jax.Array) -> State:
-        """The first state, for raw keys [num_envs, 2] uint32, as trainers make them and Brax's wrappers need them."""
+        """The first state, for raw keys [num_envs, 2] uint32, as trainers make them and Brax's wrappers need them.
+
+        Raises:
+          InputError: the keys are of another shape, or the environment's slot is missing or of another size.
+        """
+        if jnp.shape(rng)[1:] != (2,):
+            raise InputError(
+                f"reset takes one raw key for each environment, [num_envs, 2], not keys of shape {jnp.shape(rng)}: "
+                "jax.random.split(jax.random.PRNGKey(0), num_envs)"
+            )
         source, num_envs = self._source, len(rng)
         state = self.env.reset(rng)
         key, command_key, motion_key, hold_key = jax.random.split(jax.random.fold_in(rng[0], KEY_TAG), 4)

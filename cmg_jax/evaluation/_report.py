@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+STILL = 5e-5
+"""rad; a smaller standard deviation of the joints is printed as 0."""
+
 
 def report_json(report: dict[str, Any]) -> str:
     """The report as JSON, with null for a figure of a motion that is not finite."""
@@ -22,25 +25,30 @@ def report_text(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] |
     gait = report.get("gait")
     lines = [
         ("error of the walked velocity (RMSE)", _errors(tracking["rmse"])),
-        *([("the same at the feet", _errors(gait["feet_rmse"]))] if gait else []),
-        *([("the same of the data, by stride", _errors(report["data"]["rmse"]))] if "data" in report else []),
-        ("its mean (bias)", _errors(tracking["bias"])),
-        ("after changes of command (RMSE)", _errors(changes["rmse"])),
+        *([("error at the feet (RMSE)", _errors(gait["feet_rmse"]))] if gait else []),
+        *([("error of the data, by stride (RMSE)", _errors(report["data"]["rmse"]))] if "data" in report else []),
+        ("mean error of the walked velocity (bias)", _errors(tracking["bias"])),
+        ("error after changes of command (RMSE)", _errors(changes["rmse"])),
         ("commands under which it does not move", "{rows_that_do_not_move} of {rows_that_should}".format(**tracking)),
         *([("commands under which it does not walk", _not_walking(gait))] if gait else []),
         ("speed under no command", "not in the grid" if zero is None else f"{zero:.3f}"),
         ("starts to walk, 0.2 to 1.5 m/s", f"{len(starts)} of {count}, half the speed after {_range(starts)}"),
         ("stops", f"{len(stops)} of {count}, stands after {_range(stops)}"),
         *quality_lines(report),
-        ("the same after a change of command", f"{changes['largest_step_after_a_change_rad']:.3f} rad"),
+        ("largest step after a change of command", f"{changes['largest_step_after_a_change_rad']:.3f} rad"),
     ]
     if "gate" in report:
         lines.append(("experts", ", ".join(f"{100 * mean:.0f} %" for mean in report["gate"]["mean"])))
     if drift:
-        amplitudes = "amplitude {amplitude_early_rad:.4f} then {amplitude_late_rad:.4f} rad".format(**drift)
+        amplitudes = "joints vary by {amplitude_early_rad:.4f} then {amplitude_late_rad:.4f} rad".format(**drift)
+        still = max(drift["amplitude_early_rad"], drift["amplitude_late_rad"]) < STILL
         finite = "finite" if drift["finite"] else "NOT finite"
-        lines.append((f"over {drift['frames']} frames", f"{finite}, {amplitudes}"))
+        lines.append(
+            (f"over {drift['frames']} frames", f"{finite}, {amplitudes}{' (it stands still)' if still else ''}")
+        )
         lines.append(("its velocity changed by", _errors(drift["velocity_change"])))
+    else:
+        lines.append(("drift", "not measured: no command of the grid moves the robot"))
     width = max(len(name) for name, _ in lines)
     text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
     return f"{text}\n\n{bands_text(report, compared)}" if gait else text

@@ -68,11 +68,11 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
         _write_config(partial, model)
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise InputError unless a model may be saved as `path`."""
+def check_target(path: Path, *, overwrite: bool, option: str = "overwrite=True") -> None:
+    """Raise InputError unless a model may be saved as `path`; `option` is what would let it replace a model."""
     if path.exists():
         if not overwrite:
-            raise InputError(f"{path} exists; choose another directory, or pass --force (overwrite=True) to replace it")
+            raise InputError(f"{path} exists; choose another directory, or pass {option} to replace it")
         _require_ours(path)
     require_parent(path)
 

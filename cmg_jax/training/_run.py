@@ -48,9 +48,9 @@ class RunOptions:
     """Options of a run that do not change its result."""
 
     chunk: int = 100
-    """Steps in one call of the device; each chunk gives a row of metrics."""
+    """Steps in one call of the device, or fewer up to the next validation; each chunk gives a row of metrics."""
     validate_every: int = 1000
-    """Steps from one validation and checkpoint to the next; a multiple of `chunk`."""
+    """Steps from one validation and checkpoint to the next."""
     keep: int = 2
     """Number of newest checkpoints to keep, besides the best one."""
 
@@ -86,8 +86,8 @@ def train(
         loss is not finite; or the disk is full.
     """
     options = options or RunOptions()
-    if options.validate_every < 1 or options.validate_every % options.chunk:
-        raise InputError(f"validate_every {options.validate_every} is not a multiple of chunk {options.chunk}")
+    if options.validate_every < 1:
+        raise InputError(f"validate_every {options.validate_every}: at least 1 step is needed")
     stats = jax.tree.map(jnp.asarray, dataset.stats()) if initial is None else initial.stats
     pool = _pool(dataset, config.seed)
     drawing = {"stride": config.stride, "start_weight": config.start_weight, "balance": config.balance}
@@ -108,7 +108,8 @@ def train(
         try:
             while (done := int(state.step)) < config.steps:
                 start = time.perf_counter()
-                length = min(options.chunk, config.steps - done)
+                to_validation = options.validate_every - done % options.validate_every
+                length = min(options.chunk, to_validation, config.steps - done)
                 state, metrics = functions.run(state, frames, windows, length=length)
                 figures = {"step": done + length, **{name: float(values.mean()) for name, values in metrics.items()}}
                 if not np.isfinite(figures["loss"]):

@@ -219,6 +219,8 @@ class Page:
             self.status.content = self._status()
             if isinstance(self.source, Playback):
                 self.bar.value = min(_round(frame / self.source.fps), self.bar.max)
+            elif self.source.commands is not None:
+                self._set_sliders(self.source, poses[0].command)
         if refresh or turn == REFRESH // 2:
             self.scene.draw_paths()
         if turn in (2, 7):

@@ -55,7 +55,7 @@ def plot_evaluation(
     text.set_in_layout(False)
     for axis in [*axes.flat[:5], *axes.flat[6:]]:
         axis.grid(alpha=0.3)
-    figure.suptitle(title)
+    figure.suptitle(title, y=1 - 0.1 / figure.get_figheight())  # 0.1 in below the edge, above the titles of the plots
     _plot.save(figure, path)
 
 
