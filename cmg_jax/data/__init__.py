@@ -1,8 +1,8 @@
 """Data sets: made from motion files, saved, loaded, and cut into the windows that a trainer draws.
 
-dataset, rows = data.build([Path("walk.npz")])
-data.save(Path("walks.npz"), dataset)
-windows = data.make_windows(dataset, length=20)
+    dataset, rows = data.build([Path("walk.npz")])
+    data.save(Path("walks.npz"), dataset)
+    windows = data.make_windows(dataset, length=20)
 """
 
 from cmg_jax.data._build import Row, build

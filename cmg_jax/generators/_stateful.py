@@ -51,6 +51,13 @@ class CMGMotionGenerator:
 
     Raises:
       InputError: an unknown mode, a size out of range, or a model that cannot be read.
+
+    Examples:
+      >>> generator = cmg_jax.CMGMotionGenerator(model, num_envs=4, mode="realtime", buffer_size=8)
+      >>> generator.reset(commands=jnp.zeros((4, 3)))
+      >>> joint_pos, joint_vel = generator.get_motion()
+      >>> joint_pos.shape
+      (4, 29)
     """
 
     def __init__(
