@@ -28,6 +28,7 @@ EXAMPLES = {name: EXAMPLES[name] for name in {thing: name for name, thing in rev
 NOT_RUN = {
     "cmg_jax.compilation_cache": "it changes jax for the whole process",
     "cmg_jax.gaits.build": "it needs minutes of recordings",
+    "cmg_jax.library.rollouts": "compiling it takes seconds; test_library.py calls it",
     "cmg_jax.evaluation.evaluate": "it generates minutes of motion; test_evaluation.py calls it",
     "cmg_jax.evaluation.report_text": "it needs a report of evaluate",
     "cmg_jax.viz.plot_evaluation": "it needs a report of evaluate",
