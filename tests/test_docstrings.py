@@ -37,8 +37,9 @@ NOT_RUN = {
     "cmg_jax.rl.train": "it trains for minutes; test_rl_program.py does so in small",
     "cmg_jax.rl.play": "it needs a trained policy",
     "cmg_jax.view.Page": "it serves a page until it is interrupted",
-    "cmg_jax.viz.draw_contact_sheet": "it loads OpenGL, which a process does before all else; so does the next",
-    "cmg_jax.viz.render_motion": "test_program.py renders in a process of its own",
+    "cmg_jax.viz.choose_gl": "it chooses OpenGL for the whole process, before MuJoCo is imported",
+    "cmg_jax.viz.draw_contact_sheet": "it loads OpenGL; test_program.py draws in a process of its own",
+    "cmg_jax.viz.render_motion": "it loads OpenGL; test_program.py draws in a process of its own",
 }
 """Examples that do not run here, and why."""
 
@@ -119,6 +120,6 @@ def test_every_public_function_and_class_has_an_example(package):
 
 
 def _test(name: str, names: dict) -> doctest.DocTest:
-    """The example of a public name, which it says all that it needs beside `names`."""
+    """The example of a public name, which has all that it needs beside `names`."""
     text = inspect.getdoc(EXAMPLES[name]) or ""
     return doctest.DocTestParser().get_doctest(text[text.index("Examples:") :], dict(names), name, None, None)
