@@ -8,6 +8,8 @@
     made = library.build_library(recordings)
     model, generator = cmg_jax.model_of_library(made), cmg_jax.matching()
     rollouts = library.rollouts(made)  # a data set to train on, as cmg-jax match writes it
+
+`cmg-jax view --library` drives a library in the browser.
 """
 
 from cmg_jax.library._build import FeatureWeights, build_library
