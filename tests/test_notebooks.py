@@ -15,7 +15,7 @@ INSTALLS = "skip-execution"
 """The tag of the first cell, which installs this package; nbclient skips it."""
 
 SMALLER = {
-    "ppo_in_brax": {"EPOCHS = 12 ": "EPOCHS = 1 "},
+    "ppo_in_brax": {"EPOCHS = 12 ": "EPOCHS = 1 ", "EPOCHS * 20480": "EPOCHS * 5120", "NUM_ENVS = 64": "NUM_ENVS = 16"},
     "recordings_to_model": {"STEPS = 300 ": "STEPS = 30 ", "episodes=24, seconds=20.0": "episodes=4, seconds=6.0"},
 }
 """Of notebooks that train: constants, and what they are here."""
