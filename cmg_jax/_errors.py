@@ -7,7 +7,15 @@ import numpy as np
 
 
 class InputError(ValueError):
-    """Input that cannot be used. The message is one line: what is wrong, where, what to do."""
+    """Input that cannot be used. The message is one line: what is wrong, where, what to do.
+
+    Examples:
+      >>> try:
+      ...     cmg_jax.streaming(-1)
+      ... except cmg_jax.InputError as error:
+      ...     print(error)
+      lookahead_frames -1 is negative
+    """
 
     def __init__(self, message: str):
         super().__init__(one_line(message))

@@ -38,6 +38,13 @@ def generate(
 
     Raises:
       ValueError: shapes that do not fit one another or the model.
+
+    Examples:
+      >>> standing = cmg_jax.standing_frame(model)  # [D]
+      >>> commands = jnp.tile(jnp.array([0.8, 0.0, 0.0]), (50, 1))  # a second of walking, [T, C]
+      >>> trajectory = jax.jit(cmg_jax.generate)(model, standing, commands)
+      >>> trajectory.shape  # [T+1, D]
+      (51, 64)
     """
     motion, commands = jnp.asarray(motion, jnp.float32), jnp.asarray(commands, jnp.float32)
     _check_shapes(model, motion, commands)

@@ -68,6 +68,7 @@ SHAPES = {
     "docs/gaits.md": {"np.load('clips/001.npz')['qpos']": (40, 36)},
     "docs/gpu_programs.md": {"model.initial_motion[0]": (64,)},
     "docs/matching.md": {"frame.joint_pos": (4096, 29)},
+    "docs/reference/index.md": {"model.initial_motion[0]": (64,)},
 }
 """Of each page with Python, shapes of expressions after all of its blocks have run."""
 

@@ -20,7 +20,14 @@ from cmg_jax.model._model import CMGModel
 
 
 class CommandRange(NamedTuple):
-    """Lowest and highest command: vx, vy [m/s], yaw rate [rad/s], and what goes together."""
+    """Lowest and highest command: vx, vy [m/s], yaw rate [rad/s], and what goes together.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> slow = commands.CommandRange(np.array([0.0, -0.2, -0.5]), np.array([0.8, 0.2, 0.5]))
+      >>> commands.uniform(jax.random.key(0), slow, 64).shape
+      (64, 3)
+    """
 
     low: Any  # [C]
     high: Any  # [C]
@@ -64,7 +71,14 @@ ORIGINAL_STAGES: dict[str, CommandRange] = {
 
 
 def trained_range(model: CMGModel) -> CommandRange:
-    """The commands that a model was trained on. Outside this range its motion may not follow the command."""
+    """The commands that a model was trained on. Outside this range its motion may not follow the command.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> trained.low, trained.high  # m/s, m/s, rad/s
+      (Array([-0.8 , -0.39, -0.99], dtype=float32), Array([3.2 , 0.39, 0.99], dtype=float32))
+    """
     stats = model.stats
     return CommandRange(stats.command_min, stats.command_max, stats.command_region)
 
@@ -74,6 +88,13 @@ def presets(model: CMGModel) -> dict[str, CommandRange]:
 
     Raises:
       InputError: the model's commands are not vx, vy and yaw rate.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> list(commands.presets(model))
+      ['forward', 'backward', 'turn_left', 'turn_right', 'strafe_left', 'strafe_right', 'forward_turn', 'mixed']
+      >>> commands.presets(model)["forward"].low
+      Array([0.5, 0. , 0. ], dtype=float32)
     """
     return _clipped(ORIGINAL_PRESETS, model)
 
@@ -83,12 +104,25 @@ def stages(model: CMGModel) -> dict[str, CommandRange]:
 
     Raises:
       InputError: the model's commands are not vx, vy and yaw rate.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> list(commands.stages(model))
+      ['basic', 'turn', 'strafe', 'mixed']
     """
     return _clipped(ORIGINAL_STAGES, model)
 
 
 def clip(command_range: CommandRange, limits: CommandRange) -> CommandRange:
-    """`command_range` with every edge outside `limits` moved to the nearest one of `limits`, and with its region."""
+    """`command_range` with every edge outside `limits` moved to the nearest one of `limits`, and with its region.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> wide = commands.CommandRange(np.array([-9.0, 0.0, 0.0]), np.array([9.0, 0.0, 0.0]))
+      >>> bool((commands.clip(wide, trained).high <= trained.high).all())
+      True
+    """
     low, high = _edges(limits)
     return CommandRange(*(jnp.clip(edge, low, high) for edge in _edges(command_range)), region=limits.region)
 
@@ -100,7 +134,15 @@ def common_range(ranges: Sequence[CommandRange]) -> CommandRange:
 
 
 def within(command_range: CommandRange, command: Float[ArrayLike, "*batch C"]) -> Float[Array, "*batch C"]:
-    """The command of the range that is nearest to each of `command` at its vx."""
+    """The command of the range that is nearest to each of `command` at its vx.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> fast = jnp.array([[9.0, 0.0, 0.0]])
+      >>> float(commands.within(trained, fast)[0, 0]) == float(trained.high[0])
+      True
+    """
     command = jnp.asarray(command, jnp.float32)
     low, high = (edge.reshape((1,) * (command.ndim - 1) + edge.shape) for edge in _edges(command_range))
     return clip_to_region(command_range.region, jnp.clip(command, low, high))
@@ -121,7 +163,15 @@ def _edges(command_range: CommandRange) -> tuple[jax.Array, jax.Array]:
 
 
 def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRange:
-    """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d."""
+    """The range at a difficulty from 0 to 1: vx times 0.5 + 0.5 d, vy times d, yaw times 0.3 + 0.7 d.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> easy = commands.curriculum(trained, difficulty=0.0)
+      >>> bool((easy.high <= trained.high).all())
+      True
+    """
     easiest = jnp.array([0.5, 0.0, 0.3], jnp.float32)
     scale = easiest + (1 - easiest) * jnp.asarray(difficulty, jnp.float32)
     low, high = (edge * scale for edge in _edges(command_range))
@@ -129,14 +179,28 @@ def curriculum(command_range: CommandRange, difficulty: ArrayLike) -> CommandRan
 
 
 def forward_only(command_range: CommandRange) -> CommandRange:
-    """The same range without walking backward, sideways or turning."""
+    """The same range without walking backward, sideways or turning.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> commands.forward_only(trained).low
+      Array([0., 0., 0.], dtype=float32)
+    """
     forward = jnp.array([1.0, 0.0, 0.0], jnp.float32)
     low, high = (jnp.maximum(edge * forward, 0.0) for edge in _edges(command_range))
     return command_range._replace(low=low, high=high)
 
 
 def uniform(key: jax.Array, command_range: CommandRange, num_envs: int) -> Float[Array, "{num_envs} C"]:
-    """Commands, uniform over the range: where it has a region, vy and yaw rate are uniform given vx."""
+    """Commands, uniform over the range: where it has a region, vy and yaw rate are uniform given vx.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> commands.uniform(jax.random.key(0), trained, 4096).shape
+      (4096, 3)
+    """
     low, high = (edge[None] for edge in _edges(command_range))
     part = jax.random.uniform(key, (num_envs, low.shape[-1]), jnp.float32)
     if command_range.region is not None:
@@ -156,7 +220,14 @@ def normal(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
 ) -> Float[Array, "{num_envs} C"]:
-    """Normal commands, not bounded. By default their mean is the middle of the range, `std` a quarter of it."""
+    """Normal commands, not bounded. By default their mean is the middle of the range, `std` a quarter of it.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> commands.normal(jax.random.key(0), trained, 4096, std=jnp.array([0.5, 0.1, 0.3])).shape
+      (4096, 3)
+    """
     mean, std = _moments(command_range, mean, std)
     return mean[None] + std[None] * jax.random.normal(key, (num_envs, mean.shape[-1]), jnp.float32)
 
@@ -169,7 +240,15 @@ def truncated_normal(
     mean: ArrayLike | None = None,
     std: ArrayLike | None = None,
 ) -> Float[Array, "{num_envs} C"]:
-    """Like `normal`, but truncated to the range. The original clips instead, which accumulates draws at the edges."""
+    """Like `normal`, but truncated to the range. The original clips instead, which accumulates draws at the edges.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> drawn = commands.truncated_normal(jax.random.key(0), trained, 4096)
+      >>> bool((drawn[:, 0] <= trained.high[0]).all())
+      True
+    """
     mean, std = _moments(command_range, mean, std)
     low, high = _edges(command_range)
     # A range of width zero has only one value.
@@ -196,6 +275,12 @@ def sequence(
 
     Raises:
       InputError: fewer than one frame in all or in an interval.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> trained = commands.trained_range(model)
+      >>> commands.sequence(jax.random.key(0), trained, 64, num_frames=200, change_interval=50).shape
+      (64, 200, 3)
     """
     if num_frames < 1 or change_interval < 1:
         raise InputError(f"num_frames {num_frames} and change_interval {change_interval} must be at least 1")
@@ -209,14 +294,28 @@ def sequence(
 
 
 def with_standing(key: jax.Array, command: ArrayLike, fraction: ArrayLike) -> Float[Array, "B C"]:
-    """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random."""
+    """`command` [B, C] with zeros in about `fraction` of its rows, drawn at random.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> drawn = commands.with_standing(jax.random.key(0), jnp.ones((1000, 3)), fraction=0.1)
+      >>> int((drawn == 0).all(axis=-1).sum())
+      107
+    """
     check_shape("command", command, ("B", "C"))
     standing = jax.random.uniform(key, (np.shape(command)[0], 1), jnp.float32) < fraction
     return jnp.where(standing, 0.0, jnp.asarray(command, jnp.float32))
 
 
 def with_minimum_speed(command: ArrayLike, speed: ArrayLike) -> Float[Array, "B 3"]:
-    """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s]."""
+    """`command` [B, 3] with vx and vy set to zero in the rows where together they are slower than `speed` [m/s].
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> commands.with_minimum_speed(jnp.array([[0.05, 0.0, 0.3], [0.5, 0.0, 0.3]]), speed=0.1)
+      Array([[0. , 0. , 0.3],
+             [0.5, 0. , 0.3]], dtype=float32)
+    """
     check_shape("command", command, ("B", 3))
     command = jnp.asarray(command, jnp.float32)
     slow = jnp.linalg.norm(command[:, :2], axis=-1, keepdims=True) < speed
@@ -235,6 +334,12 @@ def hold(key: jax.Array, command: ArrayLike, interval: tuple[int, int]) -> HeldC
 
     Raises:
       InputError: a command of another shape, or an interval that is empty or begins below 1.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> held = commands.hold(jax.random.key(0), jnp.zeros((4, 3)), interval=(100, 200))
+      >>> held.requested.shape
+      (4, 3)
     """
     check_shape("command", command, ("B", "C"))
     # A copy: the state that holds it may be donated, but the caller's command may not.
@@ -251,6 +356,14 @@ def next_held(
 
     Raises:
       InputError: `command` or `done` has another number of rows than `held`.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> held = commands.hold(jax.random.key(0), jnp.zeros((4, 3)), interval=(100, 200))
+      >>> done = jnp.array([True, False, False, False])
+      >>> held, changed = commands.next_held(held, jax.random.key(1), jnp.ones((4, 3)), (100, 200), done)
+      >>> changed
+      Array([ True, False, False, False], dtype=bool)
     """
     check_shape("command", command, np.shape(held.requested))
     if np.ndim(done):

@@ -22,6 +22,11 @@ def hold_each(commands: Sequence[Sequence[float]], seconds: float, fps: float) -
 
     Returns:
       commands, float32.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> commands.hold_each([(0.0, 0.0, 0.0), (0.8, 0.0, 0.0)], seconds=4.0, fps=50.0).shape
+      (200, 3)
     """
     share = seconds / len(commands)
     ramp = min(RAMP_SECONDS, share)
@@ -42,6 +47,12 @@ def interpolate(
       values: the commands at these times.
       seconds: duration; T is the nearest number of frames.
       fps: frames per second.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> times, values = np.array([0.0, 2.0]), np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+      >>> commands.interpolate(times, values, seconds=3.0, fps=2.0)[:, 0]
+      array([0.  , 0.25, 0.5 , 0.75, 1.  , 1.  ], dtype=float32)
     """
     frames = np.arange(round(seconds * fps)) / fps
     columns = [np.interp(frames, times, column) for column in values.T]
@@ -56,6 +67,13 @@ def read_schedule(
 
     Raises:
       InputError: no rows, a row of another length, a cell that is not a finite number, or times that do not rise.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> _ = Path("schedule.csv").write_text("time, vx, vy, yaw\\n0, 0, 0, 0\\n2, 1, 0, 0\\n")
+      >>> times, values = commands.read_schedule(Path("schedule.csv"))
+      >>> times
+      array([0., 2.])
     """
     rows: list[list[float]] = []
     first = True

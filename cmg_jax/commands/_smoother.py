@@ -69,6 +69,14 @@ def ramp(steps: int = 25, *, form: Literal["linear", "compounding"] = "linear") 
 
     Raises:
       InputError: fewer than 1 step, or another form.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> smoother = commands.ramp(steps=25)  # half a second at 50 steps a second
+      >>> state = smoother.request(smoother.init(jnp.zeros((1, 3))), jnp.ones((1, 3)))
+      >>> state = smoother.step(state)
+      >>> state.smoothed.round(2)
+      Array([[0.04, 0.04, 0.04]], dtype=float32)
     """
     if steps < 1 or form not in ("linear", "compounding"):
         raise InputError(f"steps {steps}, form {form!r}: at least 1 step; linear or compounding")
@@ -98,6 +106,13 @@ def rate_limit(limit: ArrayLike | Sequence[float], fps: float) -> Smoother:
     Raises:
       InputError: a limit or a rate that is not positive, or limits [B, C]; and the functions of what is returned
         raise it for commands of another C.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> smoother = commands.rate_limit([2.0, 1.0, 3.0], fps=50.0)
+      >>> state = smoother.request(smoother.init(jnp.zeros((1, 3))), jnp.ones((1, 3)))
+      >>> smoother.step(state).smoothed.round(2)
+      Array([[0.04, 0.02, 0.06]], dtype=float32)
     """
     limits = np.asarray(limit, np.float32)
     if limits.ndim > 1:

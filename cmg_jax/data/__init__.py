@@ -1,8 +1,10 @@
 """Data sets: made from motion files, saved, loaded, and cut into the windows that a trainer draws.
 
-dataset, rows = data.build([Path("walk.npz")])
-data.save(Path("walks.npz"), dataset)
-windows = data.make_windows(dataset, length=20)
+    dataset, rows = data.build([Path("walk.npz")])
+    data.save(Path("walks.npz"), dataset)
+    windows = data.make_windows(dataset, length=20)
+
+`cmg-jax data` makes the same data sets from the command line.
 """
 
 from cmg_jax.data._build import Row, build

@@ -56,6 +56,12 @@ def build(
     Raises:
       InputError: an option is out of range, the robot's feet are not known, no clip can be used, or one has no root
         that could be kept.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> dataset, rows = data.build([Path("walk.npz")])
+      >>> [(row.name, row.kept, row.reason) for row in rows]
+      [('walk', 301, '')]
     """
     options = options or Options()
     _clips.check_fps(options.fps)

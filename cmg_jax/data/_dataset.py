@@ -26,7 +26,17 @@ ROOT_STD_FLOORS = {"root height": 0.02, "root gravity x, y": 0.02}
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """N frames of clips that follow one another; no clip is interrupted."""
+    """N frames of clips that follow one another; no clip is interrupted.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> dataset.seconds, dataset.clip_names, dataset.has_root
+      (6.02, ('walk',), True)
+      >>> first, end = dataset.clip_edges()[0]
+      >>> dataset.motion[first:end].shape
+      (301, 64)
+    """
 
     motion: np.ndarray  # [N, D] float32, joint positions [rad], velocities [rad/s] and, if `has_root`, the root channel
     command: np.ndarray  # [N, 3] float32, vx, vy [m/s] and yaw rate [rad/s]; command[i] leads from frame i to i+1
@@ -79,6 +89,13 @@ def save(path: Path, dataset: Dataset) -> None:
 
     Raises:
       InputError: no file may be written as `path`, or the disk refuses.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> data.save(Path("copy.npz"), dataset)
+      >>> data.load(Path("copy.npz")).seconds == dataset.seconds
+      True
     """
     arrays = {name: np.asarray(getattr(dataset, name)) for name in (*_ARRAYS, "clip_names", "fps")}
     robot = _saved.to_json(dataset.robot)
@@ -96,6 +113,12 @@ def load(path: Path) -> Dataset:
       InputError: it is not a data set of `save`, is damaged or inconsistent, or its joints are not in the order of
         their names.
       OSError: it cannot be opened.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> dataset.motion.shape, dataset.command.shape  # frames
+      ((301, 64), (301, 3))
     """
     kind = file_kind(path)
     if kind.name != "npz":

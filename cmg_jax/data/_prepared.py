@@ -24,7 +24,14 @@ HUMAN_STRIDE, POLICY_STRIDE = 1.0, 0.6
 
 
 class Options(NamedTuple):
-    """How motion files become a data set."""
+    """How motion files become a data set.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> options = data.Options(root="drop", min_seconds=1.0)
+      >>> data.build([Path("walk.npz")], options)[0].has_root
+      False
+    """
 
     fps: float = 50.0
     """Frames per second of the data set."""

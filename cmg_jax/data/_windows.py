@@ -43,6 +43,13 @@ def make_windows(
 
     Raises:
       InputError: no clip is long enough.
+
+    Examples:
+      >>> from cmg_jax import data
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> windows = data.make_windows(dataset, length=20, stride=10)
+      >>> windows.start.shape
+      (29,)
     """
     first = np.arange(0, max(len(dataset.motion) - length, 0), stride)
     first = first[dataset.clip[first] == dataset.clip[first + length]]

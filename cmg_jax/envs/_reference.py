@@ -83,6 +83,12 @@ def empty_reference(
       key_bodies: N, number of the source's `key_bodies`.
       command_dim: C, of the model.
       contacts: whether the feet of the model's robot are known.
+
+    Examples:
+      >>> from cmg_jax.envs import empty_reference
+      >>> slot = empty_reference(num_joints=29, lookahead=2)
+      >>> slot.joint_pos.shape, slot.ahead.joint_pos.shape
+      ((29,), (2, 29))
     """
 
     def zeros(*shape: int) -> jax.Array:

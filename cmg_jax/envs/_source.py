@@ -32,6 +32,14 @@ class ReferenceSource:
     Raises:
       InputError: an offset beyond the generator's horizon, an impossible interval or fraction, a body that the robot
         lacks, or a model without a root channel whose commands are no velocities.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> from cmg_jax.envs import ReferenceSource
+      >>> draw = lambda key, num_envs: commands.uniform(key, commands.trained_range(model), num_envs)
+      >>> source = ReferenceSource(model, cmg_jax.streaming(10), draw, lookahead=(1, 4, 10))
+      >>> source.hold_interval  # control steps
+      (150, 300)
     """
 
     model: CMGModel

@@ -106,6 +106,17 @@ def make_wrap_env_fn(source: ReferenceSource, *, full_reset: bool = False) -> Wr
     Args:
       source: the reference.
       full_reset: Playground's option of that name.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> from cmg_jax.rl import G1Tracking
+      >>> from cmg_jax.envs import ReferenceSource, make_wrap_env_fn
+      >>> draw = lambda key, num_envs: commands.uniform(key, commands.trained_range(model), num_envs)
+      >>> env = G1Tracking()
+      >>> source = ReferenceSource(model, cmg_jax.streaming(10), draw, **env.wrapping)
+      >>> wrapped = make_wrap_env_fn(source)(env, episode_length=250)  # or ppo.train(env, wrap_env_fn=...)
+      >>> wrapped.observation_size
+      235
     """
 
     def wrap_env_fn(

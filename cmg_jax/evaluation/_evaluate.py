@@ -44,6 +44,11 @@ def evaluate(
     Raises:
       InputError: the model's robot or commands cannot be measured, the data is of another robot or frame rate, or
         the settings leave nothing to measure.
+
+    Examples:
+      >>> from cmg_jax import evaluation
+      >>> report = evaluation.evaluate(model, grid=[(0.8, 0.0, 0.0)])
+      >>> report["gait"]["rows"][0]["verdict"]
     """
     settings = settings or Settings()
     model.config.check_walks("evaluation")

@@ -40,6 +40,11 @@ def default_grid(model: CMGModel) -> np.ndarray:
     """The commands [M, 3] that `evaluate` holds: walking and running as far as the model's region of commands goes.
 
     Of a region that lies between the lines of the grid they are the ends.
+
+    Examples:
+      >>> from cmg_jax import evaluation
+      >>> evaluation.default_grid(model).shape  # commands
+      (81, 3)
     """
     trained = trained_range(model)
     if trained.region is None:
@@ -55,7 +60,13 @@ def default_grid(model: CMGModel) -> np.ndarray:
 
 
 class Settings(NamedTuple):
-    """How long an evaluation generates, and what it draws."""
+    """How long an evaluation generates, and what it draws.
+
+    Examples:
+      >>> from cmg_jax import evaluation
+      >>> evaluation.Settings(num_frames=250, num_drift_frames=1000).hold_seconds
+      2.0
+    """
 
     num_frames: int = 500
     """Frames generated from standing, for every command of the grid."""

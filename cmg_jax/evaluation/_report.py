@@ -11,12 +11,24 @@ STILL = 5e-5
 
 
 def report_json(report: dict[str, Any]) -> str:
-    """The report as JSON, with null for a figure of a motion that is not finite."""
+    """The report as JSON, with null for a figure of a motion that is not finite.
+
+    Examples:
+      >>> from cmg_jax import evaluation
+      >>> evaluation.report_json({"slip_m_s": float("nan")})
+      '{\\n  "slip_m_s": null\\n}\\n'
+    """
     return json.dumps(_finite(report), indent=2) + "\n"
 
 
 def report_text(report: dict[str, Any], compared: Mapping[str, dict[str, Any]] | None = None) -> str:
-    """The figures of a report, one a line, and a table of its gait beside that of other reports by their names."""
+    """The figures of a report, one a line, and a table of its gait beside that of other reports by their names.
+
+    Examples:
+      >>> from cmg_jax import evaluation
+      >>> report = evaluation.evaluate(model, grid=[(0.8, 0.0, 0.0)])
+      >>> print(evaluation.report_text(report))
+    """
     tracking, changes, drift = (report[name] for name in ("tracking", "switching", "drift"))
     starts = [second for second in report["start_stop"]["seconds_to_half_speed"] if second is not None]
     stops = [second for second in report["start_stop"]["seconds_to_stand"] if second is not None]

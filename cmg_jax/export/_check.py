@@ -29,6 +29,12 @@ def check_onnx(model: CMGModel, content: bytes, *, physical: bool = False) -> fl
 
     Raises:
       InputError: the difference is beyond `TOLERANCE`.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> content = export.onnx_model(model).SerializeToString()
+      >>> export.check_onnx(model, content) < export.TOLERANCE
+      True
     """
     try:
         import onnxruntime  # pyright: ignore[reportMissingImports]
@@ -54,6 +60,12 @@ def check_stablehlo(model: CMGModel, content: bytes, *, num_frames: int | None =
 
     Raises:
       InputError: the difference is beyond `TOLERANCE`.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> content = export.stablehlo(model).serialize()
+      >>> export.check_stablehlo(model, content) < export.TOLERANCE
+      True
     """
     motion, command = _inputs(model, physical=True)
     program = jax.export.deserialize(bytearray(content))

@@ -24,6 +24,12 @@ def onnx_model(model: CMGModel, *, physical: bool = False) -> Any:
 
     Raises:
       InputError: onnx is not installed, or the model is in lower precision.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> graph = export.onnx_model(model).graph
+      >>> [value.name for value in graph.input], [value.name for value in graph.output]
+      (['prev_motion', 'command'], ['motion'])
     """
     try:
         from onnx import TensorProto, checker, helper, numpy_helper

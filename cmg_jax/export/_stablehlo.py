@@ -21,6 +21,13 @@ def stablehlo(model: CMGModel, *, num_frames: int | None = None) -> export.Expor
 
     Raises:
       InputError: fewer than one frame.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> _ = Path("cmg.jax").write_bytes(export.stablehlo(model).serialize())
+      >>> loaded = jax.export.deserialize(bytearray(Path("cmg.jax").read_bytes()))
+      >>> loaded.call(cmg_jax.standing_frame(model)[None], jnp.zeros((1, 3))).shape
+      (1, 64)
     """
     if num_frames is not None and num_frames < 1:
         raise InputError(f"steps {num_frames}: at least one is needed")

@@ -26,6 +26,12 @@ def state_dict(model: CMGModel) -> dict[str, np.ndarray]:
 
     Raises:
       InputError: the model is in lower precision.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> weights = export.state_dict(model)
+      >>> weights["gating.gating_network.0.weight"].shape
+      (512, 67)
     """
     model = without_kernels(model)
     if any(leaf.dtype != np.float32 for leaf in jax.tree.leaves(model.params)):
@@ -58,6 +64,10 @@ def torch_file(model: CMGModel, *, stats: bool = True, name: str = "cmg") -> byt
 
     Raises:
       InputError: the model is in lower precision.
+
+    Examples:
+      >>> from cmg_jax import export
+      >>> _ = Path("cmg_final.pt").write_bytes(export.torch_file(model))
     """
     weights = {key: _Tensor(np.ascontiguousarray(array)) for key, array in state_dict(model).items()}
     content: Any = _OrderedDict(weights)

@@ -20,7 +20,13 @@ SHORTEST = 0.5
 
 
 class Options(NamedTuple):
-    """How a library is made."""
+    """How a library is made.
+
+    Examples:
+      >>> from cmg_jax import gaits
+      >>> gaits.Options(changes=20).fps
+      50.0
+    """
 
     fps: float = 50.0
     """Frames per second."""
@@ -68,6 +74,11 @@ def build(
 
     Raises:
       InputError: no clip has a root, or none holds a stride of walking; the robot's feet are not known.
+
+    Examples:
+      >>> from cmg_jax import data, gaits
+      >>> made = gaits.build(sorted(Path("clips").glob("*.npz")))  # minutes of walking and running
+      >>> data.save(Path("gaits.npz"), made.dataset)
     """
     options = options or Options()
     sources, unread = load_sources(files, options, progress)

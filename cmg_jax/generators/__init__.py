@@ -16,6 +16,7 @@ A mode (`pregenerated`, `realtime`, `streaming`, `replay`, `matching`) or a wrap
 `root_ahead` adds the whole root and the contacts to frames, of any mode and any model.
 """
 
+from cmg_jax.generators._any_mode import at_time, switch
 from cmg_jax.generators._base import (
     Generator,
     GeneratorState,
@@ -25,9 +26,7 @@ from cmg_jax.generators._base import (
     ResetFn,
     SetCommandFn,
     StepFn,
-    at_time,
     standing_frame,
-    switch,
 )
 from cmg_jax.generators._compiled import compilation_cache, compile_ahead
 from cmg_jax.generators._guarded import GuardCounts, GuardedState, guarded

@@ -34,7 +34,6 @@ class GeneratorState(Protocol):
 
 
 S = TypeVar("S", bound=GeneratorState)
-T = TypeVar("T", bound=GeneratorState)
 S_co = TypeVar("S_co", bound=GeneratorState, covariant=True)
 S_contra = TypeVar("S_contra", bound=GeneratorState, contravariant=True)
 
@@ -236,51 +235,6 @@ def checked(
     return Generator(*functions, horizon)
 
 
-def at_time(generator: Generator[S], model: CMGModel, state: S, seconds: Sequence[float] | ArrayLike) -> MotionFrame:
-    """The reference between frames, for a control step that is not a multiple of the motion's.
-
-    Linear between the two frames around each time.
-
-    Args:
-      generator: the generator that made `state`.
-      model: the model.
-      state: the generator's state.
-      seconds: times [n] after the frame last served, from 0 to `generator.horizon` frames.
-
-    Returns:
-      Frames with leaves [B, n, J].
-
-    Raises:
-      InputError: a time outside of that range. Where times are traced, its frame is NaN.
-    """
-    # Times that are known stay NumPy arrays: inside jit, jax.numpy would trace them.
-    xp: Any = jnp if is_traced(seconds) else np
-    position = xp.atleast_1d(xp.asarray(seconds, np.float32)) * np.float32(model.config.fps)
-    # Rounding may turn the time of frame 3 into 2.9999998.
-    position = xp.where(xp.abs(position - xp.round(position)) < 1e-4, xp.round(position), position)
-    before, after = (edge.astype(np.int32) for edge in (xp.floor(position), xp.ceil(position)))
-    weight = jnp.asarray(position - before.astype(np.float32))[None, :, None]
-    frames = [generator.lookahead(model, state, offsets) for offsets in (before, after)]
-    return jax.tree.map(lambda first, second: first * (1 - weight) + second * weight, *frames)
-
-
-def switch(generator: Generator[S], to: Generator[T], model: CMGModel, state: S, key: jax.Array) -> T:
-    """Switch to another mode: a state of `to` that continues from the frame last served by `generator`.
-
-    Every row keeps its active command.
-
-    Args:
-      generator: the generator that made `state`.
-      to: the generator to continue with.
-      model: the model.
-      state: the state of `generator`.
-      key: consumed.
-    """
-    model, state = as_arrays((model, state))
-    served = generator.lookahead(model, state, (0,))
-    return to.init(model, key, state.command, join_frame(served)[:, 0])
-
-
 def to_frame(model: CMGModel, motion_normalized: Float[Array, "... D"]) -> MotionFrame:
     """The physical frame from normalized motion of any float dtype."""
     motion = _normalization.denormalize_motion(model.stats, motion_normalized.astype(jnp.float32))
@@ -299,6 +253,10 @@ def standing_frame(model: CMGModel) -> Float[Array, "D"]:
     """The frame of standing still, physical; for a robot without MJCF, the mean of the training data.
 
     A root channel stands upright, the lower foot on the floor.
+
+    Examples:
+      >>> cmg_jax.standing_frame(model).shape
+      (64,)
     """
     config = model.config
     if not config.robot.has_mjcf:

@@ -53,6 +53,11 @@ def compile_ahead(
 
     Raises:
       InputError: both or neither of `steps` and `generator`, or a size below 1.
+
+    Examples:
+      >>> generate = cmg_jax.compile_ahead(model, 2, steps=10)
+      >>> generate(model, jnp.tile(cmg_jax.standing_frame(model), (2, 1)), jnp.zeros((2, 10, 3))).shape
+      (2, 11, 64)
     """
     if (steps is None) == (generator is None):
         raise InputError("pass either steps, to compile generate, or a generator")
@@ -92,6 +97,9 @@ def compilation_cache(directory: str | Path) -> None:
 
     Raises:
       InputError: the directory cannot be made.
+
+    Examples:
+      >>> cmg_jax.compilation_cache(Path.home() / ".cache" / "cmg_jax")
     """
     directory = Path(directory).absolute()
     try:

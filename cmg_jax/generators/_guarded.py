@@ -47,6 +47,13 @@ def guarded(generator: Generator[S], *, hold: bool = True, tolerance: float = 0.
       hold: serve the last finite frame in place of one that is not, in `lookahead` too. Such a row
         stays held until it is reset.
       tolerance: rad that a joint may be beyond its range.
+
+    Examples:
+      >>> generator = cmg_jax.guarded(cmg_jax.streaming(5))
+      >>> state = generator.init(model, jax.random.key(0), jnp.array([[0.5, 0.0, 0.0], [9.0, 0.0, 0.0]]))
+      >>> state, frame = generator.step(model, state)
+      >>> state.counts.outside_command  # the second row is faster than the model was trained
+      Array([0, 1], dtype=int32)
     """
 
     def outside_limits(model: CMGModel, joint_pos: jax.Array) -> jax.Array:

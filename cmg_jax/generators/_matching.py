@@ -57,10 +57,6 @@ def matching(
     `init` and `reset` without `motion` begin at a random frame of the library, or standing. With `motion` they continue
     it by the frame that fits it best.
 
-        model = cmg_jax.model_of_library(library)
-        generator = cmg_jax.matching()
-        state = generator.init(model, jax.random.key(0), command)
-
     After S. Clavet, "Motion Matching and The Road to Next-Gen Animation", GDC 2016, and D. Holden et al., "Learned
     Motion Matching", SIGGRAPH 2020.
 
@@ -81,6 +77,14 @@ def matching(
 
     Raises:
       InputError: a number out of its range. The functions raise it for a model without a library.
+
+    Examples:
+      >>> library = cmg_jax.build_library(cmg_jax.data.load(Path("walks.npz")))
+      >>> model, generator = cmg_jax.model_of_library(library), cmg_jax.matching()
+      >>> state = jax.jit(generator.init)(model, jax.random.key(0), jnp.zeros((4, 3)))
+      >>> state, frame = jax.jit(generator.step)(model, state)
+      >>> frame.joint_pos.shape
+      (4, 29)
     """
     horizon = search_every if lookahead_frames is None else lookahead_frames
     options = Options(search_every, half_life, command_half_life, stay, rate_limit, turn_limit, side_limit, lock)

@@ -42,6 +42,12 @@ def mirrored(generator: Generator[S], fraction: float = 0.5) -> Generator[Mirror
     Raises:
       InputError: a fraction outside of that. The functions raise it if a joint of the model has no other side, or
         its robot is not known.
+
+    Examples:
+      >>> generator = cmg_jax.mirrored(cmg_jax.streaming(5), fraction=0.5)
+      >>> state = generator.init(model, jax.random.key(0), jnp.zeros((4, 3)))
+      >>> state.mirror.shape
+      (4,)
     """
     if not 0 <= fraction <= 1:
         raise InputError(f"fraction {fraction} is not between 0 and 1")

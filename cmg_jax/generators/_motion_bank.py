@@ -45,6 +45,13 @@ def build_bank(
 
     Raises:
       InputError: a number below 1, another dtype, or commands that are not [M, C] and finite.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> draw = lambda key, num_envs: commands.uniform(key, commands.trained_range(model), num_envs)
+      >>> bank = cmg_jax.build_bank(model, jax.random.key(0), num_motions=6, num_frames=10, sampler=draw)
+      >>> bank.frames.shape  # [F, M, D]
+      (10, 6, 64)
     """
     if min(num_motions, num_frames, block_rows) < 1:
         sizes = f"num_motions {num_motions}, num_frames {num_frames}, block_rows {block_rows}"

@@ -42,6 +42,13 @@ def on_tick(generator: Generator[S], num_frames: int = 25) -> Generator[TickStat
 
     Raises:
       InputError: fewer than 1.
+
+    Examples:
+      >>> generator = cmg_jax.on_tick(cmg_jax.streaming(5), num_frames=25)
+      >>> state = generator.init(model, jax.random.key(0), jnp.zeros((4, 3)))
+      >>> state = generator.set_command(model, state, jnp.full((4, 3), 0.2))  # waits for the tick
+      >>> state.command.max(), state.requested.max()
+      (Array(0., dtype=float32), Array(0.2, dtype=float32))
     """
     if num_frames < 1:
         raise InputError(f"num_frames {num_frames} is less than 1")

@@ -52,6 +52,14 @@ def pregenerated(
 
     Raises:
       InputError: a number out of range, an unknown rule or an unknown dtype.
+
+    Examples:
+      >>> command = jnp.tile(jnp.array([0.8, 0.0, 0.0]), (4, 1))  # [B, C]
+      >>> generator = cmg_jax.pregenerated(num_frames=8, on_end="hold")
+      >>> state = generator.init(model, jax.random.key(0), command)  # runs the network for all frames
+      >>> state, frame = generator.step(model, state)  # only reads
+      >>> frame.joint_vel.shape
+      (4, 29)
     """
     if num_frames < 1:
         raise InputError(f"num_frames {num_frames} is less than 1")

@@ -38,6 +38,17 @@ def replay(*, lookahead_frames: int = 0) -> Generator[ReplayState]:
 
     Raises:
       InputError: a negative number. The functions raise it if motions are too short for it.
+
+    Examples:
+      >>> from cmg_jax import commands
+      >>> draw = lambda key, num_envs: commands.uniform(key, commands.trained_range(model), num_envs)
+      >>> bank = cmg_jax.build_bank(model, jax.random.key(0), num_motions=6, num_frames=10, sampler=draw)
+      >>> model = model.replace(bank=bank)
+      >>> generator = cmg_jax.replay(lookahead_frames=5)
+      >>> state = generator.init(model, jax.random.key(1), None, num_envs=4)  # the bank draws the commands
+      >>> state, frame = generator.step(model, state)
+      >>> frame.joint_pos.shape
+      (4, 29)
     """
     if lookahead_frames < 0:
         raise InputError(f"lookahead_frames {lookahead_frames} is negative")

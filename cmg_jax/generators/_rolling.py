@@ -50,6 +50,16 @@ def streaming(
 
     Raises:
       InputError: a negative L or an unknown dtype. `init` and `reset` raise it for a bank of shorter motions.
+
+    Examples:
+      >>> command = jnp.tile(jnp.array([0.8, 0.0, 0.0]), (4, 1))  # [B, C]
+      >>> generator = cmg_jax.streaming(lookahead_frames=5)
+      >>> state = generator.init(model, jax.random.key(0), command)
+      >>> state, frame = generator.step(model, state)
+      >>> frame.joint_pos.shape
+      (4, 29)
+      >>> generator.lookahead(model, state, (1, 5)).joint_pos.shape
+      (4, 2, 29)
     """
     if lookahead_frames < 0:
         raise InputError(f"lookahead_frames {lookahead_frames} is negative")
@@ -71,6 +81,14 @@ def realtime(
 
     Raises:
       InputError: fewer than 2 frames or an unknown dtype. `init` and `reset` raise it for a bank of shorter motions.
+
+    Examples:
+      >>> command = jnp.tile(jnp.array([0.8, 0.0, 0.0]), (4, 1))  # [B, C]
+      >>> generator = cmg_jax.realtime(buffer_frames=8)
+      >>> state = generator.init(model, jax.random.key(0), command)
+      >>> state, frame = generator.step(model, state)
+      >>> generator.horizon
+      4
     """
     if buffer_frames < 2:
         raise InputError(f"buffer_frames {buffer_frames} is less than 2")

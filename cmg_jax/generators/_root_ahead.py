@@ -41,6 +41,14 @@ def root_ahead(generator: Generator[S], model: CMGModel, state: S, offsets: Sequ
 
     Raises:
       InputError: an offset outside of that range or traced, or commands that are no velocities.
+
+    Examples:
+      >>> from cmg_jax.generators import root_ahead
+      >>> generator = cmg_jax.streaming(5)
+      >>> state = generator.init(model, jax.random.key(0), jnp.zeros((4, 3)))
+      >>> ahead = root_ahead(generator, model, state, (0, 5))
+      >>> ahead.root.position.shape, ahead.contacts.shape
+      ((4, 2, 3), (4, 2, 2))
     """
     config = model.config
     if _base.is_traced(offsets):

@@ -28,12 +28,24 @@ ROWS = P(SHARD_AXIS)
 
 
 def mesh(devices: Sequence[object] | None = None) -> Mesh:
-    """A mesh of one axis, over which environments are sharded; by default of all devices of all processes."""
+    """A mesh of one axis, over which environments are sharded; by default of all devices of all processes.
+
+    Examples:
+      >>> from cmg_jax.generators import mesh
+      >>> mesh(jax.devices()[:1]).size
+      1
+    """
     return Mesh(np.array(jax.devices() if devices is None else devices), (SHARD_AXIS,))
 
 
 def replicate(tree: Tree, over: Mesh) -> Tree:
-    """`tree`, such as a model, on every device of the mesh."""
+    """`tree`, such as a model, on every device of the mesh.
+
+    Examples:
+      >>> from cmg_jax.generators import mesh, replicate
+      >>> over = mesh(jax.devices()[:1])  # all devices by default
+      >>> model = replicate(model, over)
+    """
     return jax.device_put(tree, NamedSharding(over, P()))
 
 
@@ -42,6 +54,12 @@ def shard_rows(tree: Tree, over: Mesh) -> Tree:
 
     Raises:
       InputError: B is not a multiple of the number of this process's devices, or the mesh is not one of `mesh`.
+
+    Examples:
+      >>> from cmg_jax.generators import mesh, shard_rows
+      >>> over = mesh(jax.devices()[:1])  # all devices by default
+      >>> shard_rows(jnp.zeros((64, 3)), over).shape
+      (64, 3)
     """
     _check_mesh(over)
     sharding = NamedSharding(over, ROWS)
@@ -58,6 +76,14 @@ def generate_sharded(
 
     Raises:
       InputError: B is not a multiple of the number of devices, or the mesh is not one of `mesh`.
+
+    Examples:
+      >>> from cmg_jax.generators import generate_sharded, mesh
+      >>> over = mesh(jax.devices()[:1])  # all devices by default
+      >>> motion = jnp.tile(cmg_jax.standing_frame(model), (4, 1))
+      >>> generate = jax.jit(lambda *arrays: generate_sharded(model, *arrays, over))
+      >>> generate(motion, jnp.zeros((4, 10, 3))).shape
+      (4, 11, 64)
     """
     _check_mesh(over)
     _check_even(len(motion), over.size)
@@ -82,6 +108,14 @@ def sharded(generator: Generator[S], over: Mesh) -> Generator[S]:
 
     Raises:
       InputError: the mesh is not one of `mesh`; or, raised by `init`, B is not a multiple of the number of devices.
+
+    Examples:
+      >>> from cmg_jax.generators import mesh, replicate, sharded
+      >>> over = mesh(jax.devices()[:1])  # all devices by default
+      >>> generator = sharded(cmg_jax.streaming(5), over)
+      >>> state = jax.jit(generator.init)(replicate(model, over), jax.random.key(0), jnp.zeros((4, 3)))
+      >>> state.command.shape
+      (4, 3)
     """
     _check_mesh(over)
 

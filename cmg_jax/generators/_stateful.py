@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from cmg_jax._errors import InputError
-from cmg_jax.generators import _base
+from cmg_jax.generators import _any_mode, _base
 from cmg_jax.generators._base import Generator, MotionFrame
 from cmg_jax.generators._pregenerated import pregenerated
 from cmg_jax.generators._rolling import realtime, streaming
@@ -51,6 +51,13 @@ class CMGMotionGenerator:
 
     Raises:
       InputError: an unknown mode, a size out of range, or a model that cannot be read.
+
+    Examples:
+      >>> generator = cmg_jax.CMGMotionGenerator(model, num_envs=4, mode="realtime", buffer_size=8)
+      >>> generator.reset(commands=jnp.zeros((4, 3)))
+      >>> joint_pos, joint_vel = generator.get_motion()
+      >>> joint_pos.shape
+      (4, 29)
     """
 
     def __init__(
@@ -172,7 +179,7 @@ class CMGMotionGenerator:
             self._key, key = jax.random.split(self._key)
             # Without it, the frame last served would be served once more.
             to = self._modes[new_mode](False)
-            self._state = _base.switch(generator, to._replace(init=jax.jit(to.init)), self.model, state, key)
+            self._state = _any_mode.switch(generator, to._replace(init=jax.jit(to.init)), self.model, state, key)
 
     def get_performance_stats(self) -> dict[str, float]:
         """`avg_inference_ms`, `max_inference_ms` and `min_inference_ms` of the last 100 calls that made or

@@ -1,13 +1,15 @@
 """Libraries of recorded motion, which `cmg_jax.matching` plays without a network.
 
-from pathlib import Path
-import cmg_jax
-from cmg_jax import data, library
+    from pathlib import Path
+    import cmg_jax
+    from cmg_jax import data, library
 
-recordings = data.load(Path("walks.npz"))  # written by cmg-jax data
-made = library.build_library(recordings)
-model, generator = cmg_jax.model_of_library(made), cmg_jax.matching()
-rollouts = library.rollouts(made)  # a data set to train on, as cmg-jax match writes it
+    recordings = data.load(Path("walks.npz"))  # written by cmg-jax data
+    made = library.build_library(recordings)
+    model, generator = cmg_jax.model_of_library(made), cmg_jax.matching()
+    rollouts = library.rollouts(made)  # a data set to train on, as cmg-jax match writes it
+
+`cmg-jax view --library` drives a library in the browser.
 """
 
 from cmg_jax.library._build import FeatureWeights, build_library

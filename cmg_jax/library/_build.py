@@ -25,6 +25,11 @@ class FeatureWeights(NamedTuple):
 
     The pose decides whether a jump is smooth, the future whether it obeys the command. Heavier futures follow the
     command more closely and jump more often.
+
+    Examples:
+      >>> from cmg_jax import data, library
+      >>> weights = library.FeatureWeights(path=4.0)  # follows commands more closely, jumps more often
+      >>> made = library.build_library(data.load(Path("walks.npz")), weights=weights)
     """
 
     sole_position: float = 0.75
@@ -51,8 +56,6 @@ def build_library(
 ) -> MotionLibrary:
     """Make a library of a data set's clips and their mirror images. Takes seconds; call it outside `jit`, once.
 
-        library = cmg_jax.build_library(cmg_jax.data.load(Path("walks.npz")))
-
     Args:
       dataset: clips with a root channel, of `cmg-jax data`.
       robot: the robot that the library is for; by default that of the data set.
@@ -65,6 +68,11 @@ def build_library(
     Raises:
       InputError: the data set has no root channel, is of another robot, its feet are not known, it has no clip of
         a second that may be played, or no frame in which both feet stand still.
+
+    Examples:
+      >>> library = cmg_jax.build_library(cmg_jax.data.load(Path("walks.npz")))
+      >>> library.num_frames  # with the mirror images
+      602
     """
     _check(dataset, robot, stride)
     weights = weights or FeatureWeights()

@@ -9,14 +9,28 @@ FAR = (0.35, 0.3, 0.5)
 
 
 def nearest_command(library: MotionLibrary, command: np.ndarray) -> np.ndarray:
-    """The command of the library that is nearest to each of [N, 3], in units of `FAR`."""
+    """The command of the library that is nearest to each of [N, 3], in units of `FAR`.
+
+    Examples:
+      >>> from cmg_jax import data, library
+      >>> made = library.build_library(data.load(Path("walks.npz")))
+      >>> library.nearest_command(made, np.array([[9.0, 0.0, 0.0]], np.float32)).shape
+      (1, 3)
+    """
     walked = np.asarray(library.command)[np.asarray(library.allowed)]
     scaled = walked / np.array(FAR)
     return np.stack([walked[np.square(scaled - one / np.array(FAR)).sum(axis=-1).argmin()] for one in command])
 
 
 def beyond_library(library: MotionLibrary, command: np.ndarray) -> list[str]:
-    """A line for each of the commands [N, 3] that is far outside of what the library holds: the nearest that exists."""
+    """A line for each of the commands [N, 3] that is far outside of what the library holds: the nearest that exists.
+
+    Examples:
+      >>> from cmg_jax import data, library
+      >>> made = library.build_library(data.load(Path("walks.npz")))
+      >>> len(library.beyond_library(made, np.array([[9.0, 0.0, 0.0]], np.float32)))
+      1
+    """
     lines = []
     for one, near in zip(command, nearest_command(library, command), strict=True):
         if (np.abs(one - near) > FAR).any():

@@ -41,7 +41,13 @@ LEAST_SECONDS = 1.5
 
 
 class RolloutOptions(NamedTuple):
-    """Under which commands a library is rolled out."""
+    """Under which commands a library is rolled out.
+
+    Examples:
+      >>> from cmg_jax.library import RolloutOptions
+      >>> RolloutOptions(episodes=60, low=(0.0, 0.0, -0.5), high=(1.5, 0.0, 0.5)).hold_seconds
+      (1.5, 5.0)
+    """
 
     episodes: int = 60
     """Number of episodes, each from standing."""
@@ -77,6 +83,13 @@ def rollouts(
 
     Raises:
       InputError: an option is out of its range.
+
+    Examples:
+      >>> from cmg_jax import data, library
+      >>> made = library.build_library(data.load(Path("walks.npz")))
+      >>> options = library.RolloutOptions(episodes=2, seconds=2.0)
+      >>> library.rollouts(made, options).motion.shape
+      (200, 64)
     """
     options = options or RolloutOptions()
     motion, command = play(library, options, generator, progress)
@@ -170,7 +183,14 @@ def to_dataset(library: MotionLibrary, motion: np.ndarray, command: np.ndarray) 
 
 
 def walked_velocity(motion: np.ndarray, num_joints: int, fps: float) -> np.ndarray:
-    """Velocity [T, 3] in the smoothed heading, m/s, m/s and rad/s, averaged over about a stride, of frames [T, D]."""
+    """Velocity [T, 3] in the smoothed heading, m/s, m/s and rad/s, averaged over about a stride, of frames [T, D].
+
+    Examples:
+      >>> from cmg_jax import data, library
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> library.walked_velocity(dataset.motion[:200], dataset.robot.num_joints, dataset.fps).shape
+      (200, 3)
+    """
     root = split_frame(motion, num_joints).root
     assert root is not None
     planar = np.concatenate([root.velocity, root.yaw_rate], axis=-1).astype(np.float64)

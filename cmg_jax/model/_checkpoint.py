@@ -54,6 +54,11 @@ def save(model: CMGModel, path: str | Path, *, overwrite: bool = False) -> None:
     Raises:
       InputError: `path` exists and may not be replaced, its parent does not exist, or the model is not in float32 or
         has no network.
+
+    Examples:
+      >>> cmg_jax.save(model, "my_model")
+      >>> cmg_jax.load("my_model").config == model.config
+      True
     """
     path = Path(path)
     if not model.params:
@@ -87,6 +92,10 @@ def load(path: str | Path) -> CMGModel:
 
     Raises:
       InputError: `path` is not a model directory, is damaged, or has another version.
+
+    Examples:
+      >>> cmg_jax.load("policy").config.has_root  # a bundled model; others are directories
+      False
     """
     path = model_directory(path).absolute()
     content = _read_config(path)
@@ -112,12 +121,23 @@ def load(path: str | Path) -> CMGModel:
 
 
 def default_model() -> CMGModel:
-    """The default of the models bundled with this package, "human"; `cmg-jax info` prints its card."""
+    """The default of the models bundled with this package, "human"; `cmg-jax info` prints its card.
+
+    Examples:
+      >>> cmg_jax.default_model().config.has_root
+      True
+    """
     return load(default_model_path())
 
 
 def default_model_path() -> Path:
-    """The directory of the default model."""
+    """The directory of the default model.
+
+    Examples:
+      >>> from cmg_jax.model import default_model_path
+      >>> default_model_path().name
+      'human'
+    """
     return _bundled(BUNDLED[0])
 
 

@@ -10,6 +10,12 @@ def with_library(model: CMGModel, library: MotionLibrary) -> CMGModel:
 
     Raises:
       InputError: frames of the library are not those of the model: another robot, another rate, or no root channel.
+
+    Examples:
+      >>> library = cmg_jax.build_library(cmg_jax.data.load(Path("walks.npz")))
+      >>> both = cmg_jax.with_library(model, library)  # for matching() and for streaming()
+      >>> both.library.num_frames == library.num_frames
+      True
     """
     config = model.config
     if config.joint_names != library.robot.joint_names:
@@ -30,10 +36,13 @@ def with_library(model: CMGModel, library: MotionLibrary) -> CMGModel:
 def model_of_library(library: MotionLibrary) -> CMGModel:
     """A model without a network, for `matching` and for what reads a model's robot, rate and command range.
 
-        model = cmg_jax.model_of_library(library)
-        state = cmg_jax.matching().init(model, key, command)
-
     `cmg_jax.apply` and the modes that run a network refuse it.
+
+    Examples:
+      >>> library = cmg_jax.build_library(cmg_jax.data.load(Path("walks.npz")))
+      >>> played = cmg_jax.model_of_library(library)
+      >>> played.config.fps
+      50.0
     """
     config = CMGConfig(library.frames.shape[-1], 3, 1, (1,), (1,), library.robot, library.fps)
     return CMGModel({}, library.stats, None, config, library=library)

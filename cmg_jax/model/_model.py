@@ -22,7 +22,15 @@ from cmg_jax.robot import FramePart, Robot, _frame, frame_parts
 
 @dataclasses.dataclass(frozen=True)
 class CMGConfig:
-    """The static part of a model: architecture, robot, frame rate and provenance."""
+    """The static part of a model: architecture, robot, frame rate and provenance.
+
+    Examples:
+      >>> model.config.num_joints, model.config.motion_dim, model.config.fps
+      (29, 64, 50.0)
+      >>> small = cmg_jax.CMGConfig(64, 3, 4, (128,), (128, 128), model.config.robot)
+      >>> small.has_root
+      True
+    """
 
     motion_dim: int
     command_dim: int
@@ -113,6 +121,11 @@ class CMGModel:
     Two models of one configuration have the same tree structure: what was compiled for one model runs for the other,
     and `jax.tree.map` accepts both together. The provenance in a configuration describes the arrays as they were loaded
     and is not part of the tree: a model that comes out of `jax.jit` or `jax.tree.map` has none.
+
+    Examples:
+      >>> without_pool = model.replace(initial_motion=None)  # episodes begin standing
+      >>> without_pool.config == model.config
+      True
     """
 
     params: Any
@@ -149,7 +162,13 @@ _CHILDREN = ("params", "stats", "initial_motion", "bank", "kernels", "library")
 
 
 def without_kernels(model: CMGModel) -> CMGModel:
-    """The model that `with_kernels` was given: parameters without padding. One without kernels is returned as it is."""
+    """The model that `with_kernels` was given: parameters without padding. One without kernels is returned as it is.
+
+    Examples:
+      >>> from cmg_jax.model import with_kernels, without_kernels
+      >>> without_kernels(with_kernels(model)).kernels is None
+      True
+    """
     if model.kernels is None:
         return model
     config = model.config
@@ -169,6 +188,11 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array
 
     Returns:
       The next frame [..., D], physical, float32.
+
+    Examples:
+      >>> frame = cmg_jax.apply(model, cmg_jax.standing_frame(model), jnp.array([0.8, 0.0, 0.0]))
+      >>> frame.shape
+      (64,)
     """
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     normalized = apply_normalized(
@@ -182,7 +206,15 @@ def apply(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array
 def apply_normalized(
     model: CMGModel, motion: Float[ArrayLike, "*batch D"], command: Float[ArrayLike, "*batch C"]
 ) -> Float[Array, "*batch D"]:
-    """`apply` in the units of the network: all arrays are normalized."""
+    """`apply` in the units of the network: all arrays are normalized.
+
+    Examples:
+      >>> from cmg_jax.model import apply_normalized, normalize_command, normalize_motion
+      >>> motion = normalize_motion(model.stats, cmg_jax.standing_frame(model))
+      >>> command = normalize_command(model.stats, jnp.array([0.8, 0.0, 0.0]))
+      >>> apply_normalized(model, motion, command).shape
+      (64,)
+    """
     _require_network(model)
     if model.kernels is not None:
         return _fused(model, jnp.asarray(motion), jnp.asarray(command))
@@ -221,7 +253,16 @@ def _fused(model: CMGModel, motion: jax.Array, command: jax.Array) -> jax.Array:
 
 
 def expert_coefficients(model: CMGModel, motion: ArrayLike, command: ArrayLike) -> Float[Array, "... E"]:
-    """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`."""
+    """The weights that the gate gives the experts, [..., E], which sum to 1. Arguments are those of `apply`.
+
+    Examples:
+      >>> from cmg_jax.model import expert_coefficients
+      >>> coefficients = expert_coefficients(model, cmg_jax.standing_frame(model), jnp.array([0.8, 0.0, 0.0]))
+      >>> coefficients.shape
+      (4,)
+      >>> print(f"{coefficients.sum():.3f}")
+      1.000
+    """
     motion, command = jnp.asarray(motion, jnp.float32), jnp.asarray(command, jnp.float32)
     _require_network(model)
     model = without_kernels(model)
@@ -240,6 +281,12 @@ def _require_network(model: CMGModel) -> None:
 
 
 def param_shapes(config: CMGConfig) -> Any:
-    """The tree of parameters, with `jax.ShapeDtypeStruct` leaves."""
+    """The tree of parameters, with `jax.ShapeDtypeStruct` leaves.
+
+    Examples:
+      >>> from cmg_jax.model import param_shapes
+      >>> param_shapes(model.config)["layers_0"]["kernel"].shape  # input, expert x output
+      (2048, 67)
+    """
     motion, command = (jax.ShapeDtypeStruct((1, size), jnp.float32) for size in (config.motion_dim, config.command_dim))
     return jax.eval_shape(config.network.init, jax.random.key(0), motion, command)["params"]

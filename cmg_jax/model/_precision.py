@@ -32,6 +32,11 @@ def with_precision(model: CMGModel, precision: Precision) -> CMGModel:
 
     Raises:
       InputError: an unknown precision, or a model that is not in float32 or has kernels.
+
+    Examples:
+      >>> from cmg_jax.model import with_precision
+      >>> with_precision(model, "bfloat16").params["layers_1"]["kernel"].dtype
+      dtype(bfloat16)
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is not one of {', '.join(get_args(Precision))}")

@@ -24,6 +24,10 @@ class Assume:
 
     Raises:
       InputError: a rate is not a positive number, or a field has a value that is not in `CHOICES`.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> assume = motion_files.Assume(csv_fps=30.0, quaternion="wxyz")
     """
 
     csv_fps: float | None = None

@@ -46,7 +46,13 @@ PERSON = ("poses", "pose_body", "body_pose", "smpl_poses", "trans")
 
 
 def is_motion_file(path: Path) -> bool:
-    """Whether the suffix of `path` is that of a motion file."""
+    """Whether the suffix of `path` is that of a motion file.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> motion_files.is_motion_file(Path("walk.csv")), motion_files.is_motion_file(Path("notes.txt"))
+      (True, False)
+    """
     return path.suffix.lower() in SUFFIXES
 
 
@@ -79,6 +85,11 @@ def format_name(path: Path, name: str | None = None) -> str:
 
     Raises:
       InputError: the suffix is not that of a format, or not that of `name`.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> motion_files.format_name(Path("walk.csv"))
+      'csv'
     """
     named = {key: writer for key, writer in FORMATS.items() if name in (None, key)}
     for key, writer in named.items():
@@ -107,6 +118,12 @@ def write(
 
     Raises:
       InputError: the suffix is unknown, or the format cannot hold this motion.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> frames = np.tile(cmg_jax.standing_frame(model), (51, 1))
+      >>> motion = motion_files.of_trajectory(model.config, frames, np.zeros((50, 3), np.float32))
+      >>> motion_files.write(Path("walk.pkl"), motion)  # TWIST's format
     """
     name = format_name(path, name)
     writer = FORMATS[name]

@@ -19,7 +19,15 @@ By default it is the first of them that the model has: "command" where its frame
 
 
 class Motion(NamedTuple):
-    """T+1 frames of J joints; leading axes are environments, none for a single one."""
+    """T+1 frames of J joints; leading axes are environments, none for a single one.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> frames = np.tile(cmg_jax.standing_frame(model), (51, 1))
+      >>> motion = motion_files.of_trajectory(model.config, frames, np.zeros((50, 3), np.float32))
+      >>> motion.qpos().shape  # of MuJoCo
+      (51, 36)
+    """
 
     fps: float
     """Frames per second."""
@@ -92,6 +100,14 @@ def of_trajectory(config: CMGConfig, trajectory: np.ndarray, commands: np.ndarra
 
     Raises:
       InputError: "model" for a model without a root channel.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> commands = np.tile(np.array([0.8, 0.0, 0.0], np.float32), (50, 1))
+      >>> trajectory = np.asarray(jax.jit(cmg_jax.generate)(model, cmg_jax.standing_frame(model), commands))
+      >>> motion = motion_files.of_trajectory(model.config, trajectory, commands)
+      >>> motion.joint_pos.shape, motion.root_pos.shape
+      ((51, 29), (51, 3))
     """
     robot, fps, root = config.robot, config.fps, choose_root(config, root)
     *joints, channel = split_frame(np.asarray(trajectory), robot.num_joints)

@@ -42,6 +42,12 @@ def read(path: Path, assume: Assume = Assume()) -> Reading:  # noqa: B008  (immu
     Raises:
       MotionFileError: it is not a motion file or is damaged, it lacks something, or a question is open.
       OSError: it cannot be opened.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> clip = motion_files.read(Path("walk.npz")).clips[0]
+      >>> clip.fps, clip.joint_pos.shape
+      (50.0, (301, 29))
     """
     try:
         reading = examine(path, assume)

@@ -19,6 +19,11 @@ class CommandConfig:
     """Commands in training: the ranges to draw from, how long one is held, and how long the ramp to the next one is.
 
     The ranges are clipped to the trained range of the model.
+
+    Examples:
+      >>> from cmg_jax.rl import CommandConfig
+      >>> CommandConfig(vx=(0.0, 1.5), hold=(50, 100)).range.high
+      array([1.5, 0.3, 0.6], dtype=float32)
     """
 
     vx: tuple[float, float] = (-0.3, 1.2)  # m/s
@@ -43,7 +48,13 @@ class CommandConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PPOConfig:
-    """Arguments of `brax.training.agents.ppo.train` of the same names."""
+    """Arguments of `brax.training.agents.ppo.train` of the same names.
+
+    Examples:
+      >>> from cmg_jax.rl import PPOConfig
+      >>> PPOConfig(num_timesteps=500_000, learning_rate=1e-3).num_envs
+      256
+    """
 
     num_timesteps: int = 2_000_000
     num_evals: int = 9
@@ -86,7 +97,14 @@ class PPOConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """A training run. The file in the run's directory reproduces it."""
+    """A training run. The file in the run's directory reproduces it.
+
+    Examples:
+      >>> from cmg_jax.rl import CommandConfig, PPOConfig, RunConfig
+      >>> config = RunConfig(ppo=PPOConfig(num_timesteps=500_000), commands=CommandConfig(vx=(0.0, 1.5)))
+      >>> config.ppo.num_envs
+      256
+    """
 
     model: str = ""
     """Model directory; the bundled one by default."""
@@ -122,6 +140,12 @@ def read_config(path: Path) -> RunConfig:
 
     Raises:
       InputError: no such file, not YAML, a key that does not exist, or a value of the wrong type.
+
+    Examples:
+      >>> from cmg_jax.rl import read_config
+      >>> _ = Path("run.yaml").write_text("randomize: true\\nppo: {num_timesteps: 500000}\\n")
+      >>> read_config(Path("run.yaml")).ppo.num_timesteps
+      500000
     """
     try:
         content = yaml.safe_load(path.read_text())

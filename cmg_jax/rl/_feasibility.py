@@ -58,6 +58,12 @@ def check_feasibility(
 
     Raises:
       InputError: a model of another robot, or fewer than 2 frames.
+
+    Examples:
+      >>> from cmg_jax.rl import check_feasibility
+      >>> (found,) = check_feasibility(model, [(0.8, 0.0, 0.0)], num_frames=50)
+      >>> found.error < 0.3  # rad
+      True
     """
     robot = model.config.robot
     model.config.check_robot(G1, "feasibility")

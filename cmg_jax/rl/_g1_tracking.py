@@ -57,7 +57,13 @@ VELOCITY_SCALE = 0.1
 
 
 def default_config() -> config_dict.ConfigDict:
-    """All settings of the environment; `config_overrides` of `G1Tracking` changes them."""
+    """All settings of the environment; `config_overrides` of `G1Tracking` changes them.
+
+    Examples:
+      >>> from cmg_jax.rl import default_config
+      >>> default_config().ctrl_dt
+      0.02
+    """
     return config_dict.create(
         ctrl_dt=0.02,
         sim_dt=0.005,
@@ -108,6 +114,12 @@ class G1Tracking(MjxEnv):
     Under our wrapper an episode begins in the pose and with the velocity of its reference. Of a floating base, rewards
     and termination compare the root with the reference's, but for its place on the floor and its heading: drift of the
     path is not counted.
+
+    Examples:
+      >>> from cmg_jax.rl import G1Tracking
+      >>> env = G1Tracking(config_overrides={"floating": True, "rewards.effort": -0.1})
+      >>> env.action_size, env.wrapping["lookahead"]
+      (29, (1, 4, 10))
     """
 
     def __init__(
@@ -343,6 +355,12 @@ def domain_randomize(model: mjx.Model, rng: jax.Array) -> tuple[Any, Any]:
 
     Returns:
       the model whose randomized leaves have the axis num_envs, and the axes for `vmap`.
+
+    Examples:
+      >>> from cmg_jax.rl import G1Tracking, domain_randomize
+      >>> models, axes = domain_randomize(G1Tracking().mjx_model, jax.random.split(jax.random.PRNGKey(0), 8))
+      >>> models.body_mass.shape
+      (8, 31)
     """
     torso = G1.body_names.index("torso_link") + 1
 

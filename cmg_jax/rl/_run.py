@@ -61,6 +61,13 @@ def set_up(config: RunConfig, *, command: np.ndarray | None = None) -> RunSetup:
 
     Raises:
       InputError: a setting that does not exist, one whose value is impossible, or no model.
+
+    Examples:
+      >>> from cmg_jax import rl
+      >>> config = rl.RunConfig(randomize=True)
+      >>> setup = rl.set_up(config)
+      >>> setup.env.action_size, setup.commands.high
+      (29, Array([1.2, 0.3, 0.6], dtype=float32))
     """
     model = cmg_jax.load(config.model) if config.model else cmg_jax.default_model()
     model.config.check_robot(G1, "a run")
@@ -109,6 +116,11 @@ def train(
 
     Raises:
       InputError: a setting whose value is impossible, a reward that is not finite, or a full disk.
+
+    Examples:
+      >>> from cmg_jax import rl
+      >>> config = rl.RunConfig(randomize=True)
+      >>> rows = rl.train(config, rl.set_up(config), Path("run"), print)
     """
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
@@ -190,6 +202,11 @@ def play(directory: Path, commands: Sequence[Sequence[float]], seconds: float) -
 
     Raises:
       InputError: no run, or one that is damaged.
+
+    Examples:
+      >>> from cmg_jax import rl, viz
+      >>> result = rl.play(Path("run"), [(0.3, 0.0, 0.0), (0.9, 0.0, 0.4)], seconds=6.0)
+      >>> viz.render_motion(Path("play.gif"), result.policy, beside=result.reference)
     """
     config = read_config(directory / "config.yaml") if directory.is_dir() else None
     if config is None:

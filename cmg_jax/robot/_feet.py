@@ -47,6 +47,12 @@ def sole_points(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "... 2 P 3"]
 
     Raises:
       InputError: the robot's feet are not known.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> joint_pos = jnp.asarray(robot.G1.standing_joint_pos)  # [J] rad
+      >>> robot.sole_points(joint_pos, robot.G1).shape  # feet, points, xyz [m]
+      (2, 4, 3)
     """
     with jax.numpy_rank_promotion("allow"):  # poses of any rank meet constants of links
         return _sole_points(jnp.asarray(joint_pos, jnp.float32), robot)
@@ -83,7 +89,15 @@ def sole_balls(angle: Float[Array, "*batch 2 L"], robot: Robot) -> Float[Array, 
 
 
 def ground_height(joint_pos: ArrayLike, robot: Robot) -> Float[Array, "B"]:
-    """Height [m] of the lowest point under the feet of poses [B, J], the root at the origin; in bounded memory."""
+    """Height [m] of the lowest point under the feet of poses [B, J], the root at the origin; in bounded memory.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> joint_pos = jnp.asarray(robot.G1.standing_joint_pos)  # [J] rad
+      >>> height = robot.ground_height(joint_pos[None], robot.G1)
+      >>> print(f"{-height[0]:.2f} m from root to floor")
+      0.78 m from root to floor
+    """
     joint_pos = jnp.asarray(joint_pos, jnp.float32)
     return jax.lax.map(lambda pose: sole_points(pose, robot)[..., 2].min(), joint_pos, batch_size=8192)
 

@@ -40,7 +40,14 @@ class RootMotion(NamedTuple):
 
 
 class MotionFrame(NamedTuple):
-    """Reference motion, physical. `lookahead` puts an axis of offsets before the last axis of every leaf."""
+    """Reference motion, physical. `lookahead` puts an axis of offsets before the last axis of every leaf.
+
+    Examples:
+      >>> from cmg_jax.robot import MotionFrame, join_frame
+      >>> standing = MotionFrame(jnp.zeros(29), jnp.zeros(29))  # without a root channel
+      >>> join_frame(standing).shape
+      (58,)
+    """
 
     joint_pos: Float[Array, "... J"]  # rad
     joint_vel: Float[Array, "... J"]  # rad/s
@@ -60,7 +67,13 @@ ROOT_SIZE = sum(part.size for part in ROOT_PARTS)
 
 
 def frame_parts(num_joints: int, *, root: bool) -> tuple[FramePart, ...]:
-    """The parts of a frame in their order."""
+    """The parts of a frame in their order.
+
+    Examples:
+      >>> from cmg_jax.robot import frame_parts
+      >>> [(part.name, part.size, part.unit) for part in frame_parts(29, root=True)][:3]
+      [('joint positions', 29, 'rad'), ('joint velocities', 29, 'rad/s'), ('root height', 1, 'm')]
+    """
     joints = FramePart("joint positions", num_joints, "rad"), FramePart("joint velocities", num_joints, "rad/s")
     return (*joints, *ROOT_PARTS) if root else joints
 
@@ -75,6 +88,12 @@ def split_frame(motion: Float[Array | np.ndarray, "... D"], num_joints: int) -> 
 
     Raises:
       InputError: D is neither.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> frames.joint_pos.shape, frames.root.velocity.shape
+      ((8, 29), (8, 2))
     """
     sizes = [part.size for part in frame_parts(num_joints, root=has_root(motion.shape[-1], num_joints))]
     edges = np.cumsum([0, *sizes]).tolist()
@@ -84,7 +103,14 @@ def split_frame(motion: Float[Array | np.ndarray, "... D"], num_joints: int) -> 
 
 
 def join_frame(frame: MotionFrame) -> Float[Array, "... D"]:
-    """Frames from their parts."""
+    """Frames from their parts.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> robot.join_frame(frames).shape
+      (8, 64)
+    """
     return jnp.concatenate(jax.tree.leaves(frame), axis=-1)
 
 
@@ -104,12 +130,28 @@ def has_root(size: int, num_joints: int) -> bool:
 
 
 def mirror_motion(motion: Float[ArrayLike, "*batch D"], robot: Robot) -> Float[Array, "*batch D"]:
-    """Reflect frames: joint positions and velocities, and the root channel where there is one."""
+    """Reflect frames: joint positions and velocities, and the root channel where there is one.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frame = cmg_jax.standing_frame(model)
+      >>> mirrored = robot.mirror_motion(frame, robot.G1)
+      >>> bool(jnp.allclose(robot.mirror_motion(mirrored, robot.G1), frame))
+      True
+    """
     return join_frame(mirror_frame(split_frame(jnp.asarray(motion), robot.num_joints), robot))
 
 
 def mirror_frame(frame: MotionFrame, robot: Robot) -> MotionFrame:
-    """Reflect frames, leaves [..., n]."""
+    """Reflect frames, leaves [..., n].
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> mirrored = robot.mirror_frame(frames, robot.G1)
+      >>> bool(jnp.allclose(mirrored.root.yaw_rate, -frames.root.yaw_rate))
+      True
+    """
     joint_pos, joint_vel = (_joints.mirror_joints(values, robot) for values in (frame.joint_pos, frame.joint_vel))
     return MotionFrame(joint_pos, joint_vel, None if frame.root is None else mirror_root(frame.root))
 

@@ -51,6 +51,13 @@ def kinematics(robot: Robot = G1, *, bodies: Sequence[str] | None = None) -> Kin
 
     Raises:
       InputError: a body that the robot lacks, a robot whose MJCF is not known, or no MJX.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> joint_pos = jnp.asarray(robot.G1.standing_joint_pos)  # [J] rad
+      >>> feet = robot.kinematics(robot.G1, bodies=robot.G1.feet)
+      >>> jax.jit(feet.body_poses)(joint_pos).position.shape
+      (2, 3)
     """
     try:
         from mujoco import mjx

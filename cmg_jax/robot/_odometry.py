@@ -32,6 +32,12 @@ def stance_velocity(joint_pos: ArrayLike, robot: Robot, fps: float) -> Float[Arr
 
     Returns:
       vx, vy [m/s] in the robot's yaw frame and yaw rate [rad/s], [..., T-1, 3].
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> walk = cmg_jax.motion_files.read(Path("walk.npz")).clips[0]
+      >>> robot.stance_velocity(walk.joint_pos, robot.G1, walk.fps).shape  # vx, vy, yaw rate between frames
+      (300, 3)
     """
     return _stance_velocity(joint_pos, robot, fps)
 
@@ -68,6 +74,13 @@ def root_from_feet(
 
     Returns:
       root_pos [m] and root_quat, wxyz.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> walk = cmg_jax.motion_files.read(Path("walk.npz")).clips[0]
+      >>> root_pos, root_quat = robot.root_from_feet(walk.joint_pos, robot.G1, walk.fps)
+      >>> root_pos.shape, root_quat.shape
+      ((301, 3), (301, 4))
     """
     flat = joint_pos.reshape(-1, *joint_pos.shape[-2:])
     # One motion after the other: points of soles take four times the memory of a motion.
@@ -86,7 +99,15 @@ class Contacts(NamedTuple):
 
 
 def contacts(joint_pos: ArrayLike, robot: Robot, fps: float) -> Contacts:
-    """Sliding and step rate of motions [..., T, J], the root moving by `stance_velocity`."""
+    """Sliding and step rate of motions [..., T, J], the root moving by `stance_velocity`.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> walk = cmg_jax.motion_files.read(Path("walk.npz")).clips[0]
+      >>> found = robot.contacts(walk.joint_pos, robot.G1, walk.fps)
+      >>> print(f"{found.steps_per_second:.1f} steps/s")
+      1.5 steps/s
+    """
     return Contacts(*(float(figure) * fps for figure in _contacts(joint_pos, robot)))
 
 

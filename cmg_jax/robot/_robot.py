@@ -30,6 +30,16 @@ class Robot:
 
     `G1` is the Unitree G1; `Robot.from_mjcf` makes others. The arrays follow the order of `joint_names`; they are
     computed once and are read-only.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> robot.G1.num_joints, robot.G1.feet
+      (29, ('left_ankle_roll_link', 'right_ankle_roll_link'))
+      >>> robot.G1.joint_limits.shape, robot.G1.torque_limits.shape  # rad, N m
+      ((29, 2), (29,))
+      >>> legs = robot.G1.with_joints(robot.G1.joint_names[:12])
+      >>> legs.num_joints
+      12
     """
 
     name: str = dataclasses.field(compare=False)

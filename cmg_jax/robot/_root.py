@@ -46,6 +46,13 @@ def root_motion(frames: MotionFrame, command: Float[Array, "... C"], robot: Robo
         height 0 for a robot whose feet are not known), and it moves as commanded.
       command: active commands [..., 3]: vx, vy [m/s] and yaw rate [rad/s].
       robot: the robot.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.MotionFrame(jnp.zeros((4, 29)), jnp.zeros((4, 29)))  # without a root channel
+      >>> root = robot.root_motion(frames, jnp.tile(jnp.array([0.8, 0.0, 0.0]), (4, 1)), robot.G1)
+      >>> root.velocity[0]
+      Array([0.8, 0. ], dtype=float32)
     """
     if frames.root is not None:
         return frames.root
@@ -75,6 +82,13 @@ def integrate_root(motion: RootMotion, fps: float) -> RootState:
 
     Returns:
       leaves [..., n, k].
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> root = robot.integrate_root(frames.root, model.config.fps)  # in the heading frame of the first one
+      >>> root.position.shape, root.rotation.shape
+      ((8, 3), (8, 4))
     """
     planar = planar_velocity(motion)
     path, yaw = integrate_command(planar[..., 1:, :], fps)
@@ -106,6 +120,13 @@ def root_channel(position: Float[np.ndarray, "T 3"], rotation: Float[np.ndarray,
 
     Returns:
       NumPy leaves [T, k], float64.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> walk = cmg_jax.motion_files.read(Path("walk.npz")).clips[0]
+      >>> channel = robot.root_channel(walk.root_pos, walk.root_quat, walk.fps)
+      >>> channel.height.shape, channel.velocity.shape
+      ((301, 1), (301, 2))
     """
     position, rotation = np.asarray(position, np.float64), np.asarray(rotation, np.float64)
     down = rotate(inverse(rotation), np.broadcast_to([0.0, 0.0, -1.0], position.shape))
@@ -127,6 +148,15 @@ def place_root(root: RootState, pose: RootPose) -> RootState:
     Args:
       root: leaves [B, ..., k].
       pose: of each row, leaves [B, 2] and [B].
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> root = robot.integrate_root(jax.tree.map(lambda leaf: leaf[:, None], frames.root), model.config.fps)
+      >>> pose = robot.init_root(8)
+      >>> pose = pose._replace(position=pose.position + 2.0)
+      >>> robot.place_root(root, pose).position[0, 0, :2]
+      Array([2., 2.], dtype=float32)
     """
     yaw = pose.yaw.reshape(-1, *(1,) * (root.position.ndim - 2))
     yaw = jnp.broadcast_to(yaw, root.position.shape[:-1])
@@ -194,6 +224,13 @@ def foot_contacts(
 
     Raises:
       InputError: the robot's feet are not known.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> root = robot.integrate_root(frames.root, model.config.fps)  # in the heading frame of the first one
+      >>> robot.foot_contacts(frames.joint_pos, root, robot.G1, model.config.fps).shape  # left foot first
+      (8, 2)
     """
     points = soles_in_world(joint_pos, root, robot)
     low = points[..., 2] < CONTACT_HEIGHT
@@ -207,7 +244,15 @@ def foot_contacts(
 def soles_in_world(
     joint_pos: Float[ArrayLike, "*batch J"], root: RootState, robot: Robot
 ) -> Float[Array, "*batch 2 P 3"]:
-    """Lowest points under each foot [..., 2, P, 3] m of poses [..., J], the root at leaves [..., k]."""
+    """Lowest points under each foot [..., 2, P, 3] m of poses [..., J], the root at leaves [..., k].
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> frames = robot.split_frame(model.initial_motion[:8], 29)  # leaves [8, n]
+      >>> root = robot.integrate_root(frames.root, model.config.fps)  # in the heading frame of the first one
+      >>> robot.soles_in_world(frames.joint_pos, root, robot.G1).shape  # frames, feet, points, xyz [m]
+      (8, 2, 4, 3)
+    """
     points = _feet.sole_points(joint_pos, robot)
     rotation = jnp.broadcast_to(root.rotation[..., None, None, :], (*points.shape[:-1], 4))
     return rotate(rotation, points) + root.position[..., None, None, :]

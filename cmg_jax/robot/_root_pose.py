@@ -21,12 +21,28 @@ class RootPose(NamedTuple):
 
 
 def init_root(num_envs: int) -> RootPose:
-    """Roots at the origin, facing +x."""
+    """Roots at the origin, facing +x.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> pose = robot.init_root(num_envs=2)
+      >>> pose.position.shape, pose.yaw.shape
+      ((2, 2), (2,))
+    """
     return RootPose(jnp.zeros((num_envs, 2), jnp.float32), jnp.zeros(num_envs, jnp.float32))
 
 
 def step_root(pose: RootPose, command: Float[Array, "... 3"], fps: float) -> RootPose:
-    """One frame further under `command`, exactly along the arc. See `integrate_command`."""
+    """One frame further under `command`, exactly along the arc. See `integrate_command`.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> pose = robot.init_root(num_envs=2)
+      >>> command = jnp.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.0]])
+      >>> robot.step_root(pose, command, fps=50.0).position
+      Array([[0.02, 0.  ],
+             [0.  , 0.01]], dtype=float32)
+    """
     displacement, turn = _arc(command, pose.yaw, fps)
     yaw = pose.yaw + turn
     # Kept small: a float32 angle that grows loses its last digits.
@@ -34,14 +50,32 @@ def step_root(pose: RootPose, command: Float[Array, "... 3"], fps: float) -> Roo
 
 
 def reset_root(pose: RootPose, done: ArrayLike, to: RootPose | None = None) -> RootPose:
-    """Rows where `done` [num_envs] start again: at the origin, or at their row of `to`."""
+    """Rows where `done` [num_envs] start again: at the origin, or at their row of `to`.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> pose = robot.init_root(num_envs=2)
+      >>> pose = pose._replace(position=pose.position + 1.0)
+      >>> robot.reset_root(pose, jnp.array([True, False])).position
+      Array([[0., 0.],
+             [1., 1.]], dtype=float32)
+    """
     done = jnp.asarray(done).astype(bool)
     to = init_root(len(done)) if to is None else to
     return RootPose(jnp.where(done[:, None], to.position, pose.position), jnp.where(done, to.yaw, pose.yaw))
 
 
 def commanded_velocity(pose: RootPose, command: Float[Array, "*batch 3"]) -> Float[Array, "*batch 2"]:
-    """Velocity in the world [m/s] of a robot that walks as commanded; it turns at command[..., 2] rad/s."""
+    """Velocity in the world [m/s] of a robot that walks as commanded; it turns at command[..., 2] rad/s.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> pose = robot.init_root(num_envs=2)
+      >>> pose = pose._replace(yaw=jnp.array([0.0, jnp.pi / 2]))
+      >>> robot.commanded_velocity(pose, jnp.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])).round(3)
+      Array([[ 1.,  0.],
+             [-0.,  1.]], dtype=float32)
+    """
     return rotate_planar(command[..., :2], pose.yaw)
 
 
@@ -59,6 +93,13 @@ def integrate_command(
 
     Returns:
       position [m] and yaw [rad], which is not wrapped.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> straight = jnp.tile(jnp.array([1.0, 0.0, 0.0]), (50, 1))
+      >>> position, yaw = robot.integrate_command(straight, fps=50.0)
+      >>> position[-1].round(3)
+      Array([1., 0.], dtype=float32)
     """
     yaw = jnp.cumsum(commands[..., 2] / fps, axis=-1)
     start = jnp.zeros((*yaw.shape[:-1], 1), yaw.dtype)
@@ -87,6 +128,13 @@ def root_on_floor(
 
     Returns:
       root_pos [m] and root_quat, wxyz.
+
+    Examples:
+      >>> from cmg_jax import robot
+      >>> joint_pos = np.tile(robot.G1.standing_joint_pos, (51, 1))
+      >>> root_pos, root_quat = robot.root_on_floor(joint_pos, robot.G1, np.zeros((50, 3), np.float32), fps=50.0)
+      >>> root_pos.shape, root_quat.shape
+      ((51, 3), (51, 4))
     """
     path, yaw = map(np.asarray, integrate_command(jnp.asarray(commands, jnp.float32), fps))
     flat = joint_pos.reshape(-1, joint_pos.shape[-1])

@@ -61,6 +61,13 @@ def fill(
 
     Raises:
       InputError: the store is of another model, or the disk refuses to be written. Finished chunks remain.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> made = store.create_store(Path("bank.zarr"), model, num_envs=8, num_frames=10)
+      >>> report = store.fill(model, made)
+      >>> made.missing()
+      []
     """
     check_model(store, model)
     config = store.config
@@ -106,6 +113,11 @@ def chunks_of_part(num_chunks: int, part: tuple[int, int]) -> range:
 
     Raises:
       InputError: k is not from 1 to n.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> store.chunks_of_part(10, part=(2, 3))  # of the second of three processes
+      range(3, 6)
     """
     k, n = part
     if not 1 <= k <= n:

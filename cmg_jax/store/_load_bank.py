@@ -37,6 +37,13 @@ def load_bank(
     Raises:
       InputError: the store does not exist, is not finished, is damaged or is of another model; its commands change
         within a motion; a motion is not finite; or it has fewer motions or frames.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> made = store.create_store(Path("bank.zarr"), model, num_envs=8, num_frames=10)
+      >>> _ = store.fill(model, made)
+      >>> cmg_jax.load_bank("bank.zarr", model, num_motions=4).frames.shape  # [F, M, D]
+      (10, 4, 64)
     """
     store_dtype = _ring.check_store_dtype(dtype)
     store = _store.open_store(Path(path))

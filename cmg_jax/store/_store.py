@@ -163,6 +163,12 @@ def create_store(
     Raises:
       InputError: a number out of range, an unknown dtype, or chunks of which memory cannot hold two; `path`
         is not a store, or one that was begun with other arguments; or nothing can be written there.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> made = store.create_store(Path("bank.zarr"), model, num_envs=8, num_frames=10)
+      >>> made.missing()  # chunks
+      [0]
     """
     commands = None if commands is None else np.asarray(commands, np.float32)
     config = configure(model, num_envs, num_frames, commands=commands, seed=seed, dtype=dtype, chunk_envs=chunk_envs)
@@ -222,6 +228,12 @@ def open_store(path: Path) -> MotionStore:
 
     Raises:
       InputError: `path` is not a store, or the store is damaged or of another version.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> made = store.create_store(Path("bank.zarr"), model, num_envs=8, num_frames=10)
+      >>> store.open_store(Path("bank.zarr")).config.num_envs
+      8
     """
     config = _read_config(path)
     try:
@@ -235,6 +247,13 @@ def read(store: MotionStore, array: Any) -> np.ndarray:
 
     Raises:
       InputError: a shard is damaged.
+
+    Examples:
+      >>> from cmg_jax import store
+      >>> made = store.create_store(Path("bank.zarr"), model, num_envs=8, num_frames=10)
+      >>> _ = store.fill(model, made)
+      >>> store.read(made, made.motion[:2]).shape
+      (2, 11, 64)
     """
     try:
         return array.read().result()

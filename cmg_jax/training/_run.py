@@ -45,7 +45,13 @@ SCALE = {"vx": 0.10, "vy": 0.08, "yaw": 0.12}
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """Options of a run that do not change its result."""
+    """Options of a run that do not change its result.
+
+    Examples:
+      >>> from cmg_jax import training
+      >>> training.RunOptions(chunk=50, validate_every=500).keep
+      2
+    """
 
     chunk: int = 100
     """Steps in one call of the device, or fewer up to the next validation; each chunk gives a row of metrics."""
@@ -84,6 +90,13 @@ def train(
     Raises:
       InputError: the directory exists, or holds a damaged run or one of other data or another configuration; the
         loss is not finite; or the disk is full.
+
+    Examples:
+      >>> from cmg_jax import data, training
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> config = cmg_jax.CMGConfig(64, 3, 4, (512,), (512, 512), dataset.robot)
+      >>> best = training.train(dataset, Path("run"), training.TrainConfig(steps=6000), config)
+      >>> model = cmg_jax.load("run/model")
     """
     options = options or RunOptions()
     if options.validate_every < 1:
@@ -139,6 +152,10 @@ def validate(model: CMGModel) -> dict[str, float]:
     Of a model with a root channel both velocities count, the root's and the one that its feet carry it at: a root that
     glides over standing legs obeys every command. The fraction of commands under which it does not walk is added to
     the score.
+
+    Examples:
+      >>> from cmg_jax import training
+      >>> training.validate(cmg_jax.load("run/model"))["score"]
     """
     settings = _measure.Settings()
     commands = _measure.default_grid(model)[::2]

@@ -25,7 +25,13 @@ from cmg_jax.training._loss import ROOT_WEIGHT, SLIDE, disagreement, feet_losses
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """The recipe of a training run: everything that its result depends on besides the data and the first weights."""
+    """The recipe of a training run: everything that its result depends on besides the data and the first weights.
+
+    Examples:
+      >>> from cmg_jax import training
+      >>> training.TrainConfig(steps=3000, batch_size=64, learning_rate=5e-4).window
+      30
+    """
 
     steps: int = 6000
     """Optimizer steps."""

@@ -25,7 +25,15 @@ from cmg_jax.view._pose import Pose
 
 
 class Drive:
-    """One robot for each of several models; all start standing at the origin and walk under one command."""
+    """One robot for each of several models; all start standing at the origin and walk under one command.
+
+    Examples:
+      >>> from cmg_jax.view import Drive
+      >>> drive = Drive([model], ["human"])
+      >>> drive.target = np.array([0.8, 0.0, 0.0], np.float32)
+      >>> drive.step()[0].joint_pos.shape
+      (29,)
+    """
 
     def __init__(
         self,
@@ -137,6 +145,12 @@ def read_commands(path: Path, fps: float) -> np.ndarray:
     Raises:
       InputError: the file is not a schedule (see `cmg_jax.commands.read_schedule`), its commands are too large for
         float32, or all its times are before zero.
+
+    Examples:
+      >>> from cmg_jax.view import read_commands
+      >>> _ = Path("schedule.csv").write_text("0, 0, 0, 0\\n2, 1, 0, 0\\n")
+      >>> read_commands(Path("schedule.csv"), fps=50.0).shape
+      (101, 3)
     """
     times, values = _schedule.read_schedule(path)
     commands = _schedule.interpolate(times, values, times[-1] + 1 / fps, fps)

@@ -14,7 +14,18 @@ NUM_RECORDED = 30_000
 
 
 class Pacer:
-    """A clock of frames: `wait` for each, show it, then `record` it."""
+    """A clock of frames: `wait` for each, show it, then `record` it.
+
+    Examples:
+      >>> import threading
+      >>> from cmg_jax.view import Pacer
+      >>> pacer = Pacer()
+      >>> pacer.wait(0.02, threading.Event())  # until the next frame is due
+      True
+      >>> pacer.record(0.02)
+      >>> pacer.frames
+      1
+    """
 
     def __init__(self) -> None:
         self.lateness: deque[float] = deque(maxlen=NUM_RECORDED)  # s

@@ -49,7 +49,14 @@ REFRESH = 10
 
 
 class Page:
-    """The page of a `viser.ViserServer` that shows a drive or a playback."""
+    """The page of a `viser.ViserServer` that shows a drive or a playback.
+
+    Examples:
+      >>> import viser
+      >>> from cmg_jax.view import Drive, Page, Skeleton
+      >>> drive = Drive([model], ["human"])
+      >>> Page(viser.ViserServer(), drive, Skeleton(drive.robot)).run(seconds=60)
+    """
 
     def __init__(self, server: Any, source: Drive | Playback, skeleton: Skeleton):
         """Args:

@@ -15,7 +15,15 @@ CONTACT_HEIGHT = 0.03
 
 
 class Playback:
-    """One robot that moves as a clip does."""
+    """One robot that moves as a clip does.
+
+    Examples:
+      >>> from cmg_jax import motion_files
+      >>> from cmg_jax.view import Playback
+      >>> playback = Playback(motion_files.read(Path("walk.npz")).clips[0])
+      >>> playback.step()[0].root_pos.shape
+      (3,)
+    """
 
     def __init__(self, clip: Clip):
         """Raises:

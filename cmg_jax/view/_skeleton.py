@@ -25,7 +25,15 @@ class Shape(NamedTuple):
 
 
 class Skeleton:
-    """The shapes of a robot, from its MJCF or from another one that has the joints of its legs."""
+    """The shapes of a robot, from its MJCF or from another one that has the joints of its legs.
+
+    Examples:
+      >>> from cmg_jax.robot import G1
+      >>> from cmg_jax.view import Skeleton
+      >>> places, rotations = Skeleton().place(G1.standing_joint_pos, np.array([0, 0, 0.8]), np.array([1, 0, 0, 0]))
+      >>> places.shape
+      (31, 3)
+    """
 
     def __init__(self, robot: Robot = G1, path: Path | None = None):
         """Raises:

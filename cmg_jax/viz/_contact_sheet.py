@@ -50,6 +50,12 @@ def draw_contact_sheet(
 
     Returns:
       The renderer: "MuJoCo", or "matplotlib" and the reason.
+
+    Examples:
+      >>> from cmg_jax import motion_files, viz
+      >>> frames = np.tile(cmg_jax.standing_frame(model), (51, 1))
+      >>> motion = motion_files.of_trajectory(model.config, frames, np.zeros((50, 3), np.float32))
+      >>> _ = viz.draw_contact_sheet(Path("sheet.png"), [viz.SheetEntry(motion, np.array([0.8, 0.0, 0.0]))])
     """
     from PIL import Image, ImageDraw
 

@@ -18,6 +18,11 @@ def plot_evaluation(
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
+
+    Examples:
+      >>> from cmg_jax import evaluation, viz
+      >>> report = evaluation.evaluate(model)
+      >>> viz.plot_evaluation(Path("evaluation.png"), report, "the bundled model")
     """
     has_gait = "gait" in report
     figure = _plot.new_figure(figsize=(12, 15.5 if has_gait else 7))

@@ -18,6 +18,11 @@ def plot_clip(path: Path, clip: Clip, checks: Sequence[Check], title: str) -> No
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
+
+    Examples:
+      >>> from cmg_jax import motion_files, viz
+      >>> inspection = motion_files.inspect(Path("walk.npz"))
+      >>> viz.plot_clip(Path("clip.png"), inspection.clips[0], inspection.checks, "walk.npz")
     """
     groups = clip.robot.limbs
     figure = _plot.new_figure(figsize=(11, 2.1 * (len(groups) + 3)))

@@ -17,7 +17,12 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def require_matplotlib() -> None:
-    """Raise InputError unless matplotlib is installed. Call it before long work."""
+    """Raise InputError unless matplotlib is installed. Call it before long work.
+
+    Examples:
+      >>> from cmg_jax import viz
+      >>> viz.require_matplotlib()
+    """
     if importlib.util.find_spec("matplotlib") is None:
         raise InputError("pictures need matplotlib: pip install 'cmg_jax[viz]'")
 
@@ -66,6 +71,11 @@ def plot_commands(path: Path, command: np.ndarray, seconds: float) -> None:
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
+
+    Examples:
+      >>> from cmg_jax import data, viz
+      >>> dataset = data.load(Path("walks.npz"))
+      >>> viz.plot_commands(Path("commands.png"), dataset.command, dataset.seconds)
     """
     figure = new_figure(figsize=(10, 3))
     axes = figure.subplots(1, 3)
@@ -92,6 +102,11 @@ def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: st
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
+
+    Examples:
+      >>> from cmg_jax import viz
+      >>> rows = [{"step": s, "reward": s / 100, "reward_std": 1.0, "joint_error": 1 / (s + 10)} for s in (0, 100, 200)]
+      >>> viz.plot_learning_curve(Path("curve.png"), rows, "PPO")
     """
     figure = new_figure(figsize=(10, 3.6))
     axes = figure.subplots(1, 2)
@@ -116,6 +131,12 @@ def plot_motion(path: Path, motion: Motion, title: str = "") -> None:
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
+
+    Examples:
+      >>> from cmg_jax import motion_files, viz
+      >>> frames = np.tile(cmg_jax.standing_frame(model), (51, 1))
+      >>> motion = motion_files.of_trajectory(model.config, frames, np.zeros((50, 3), np.float32))
+      >>> viz.plot_motion(Path("walk.png"), motion, "standing")
     """
     groups = motion.robot.limbs
     figure = new_figure(figsize=(10, 2.1 * (len(groups) + 1)))

@@ -35,7 +35,12 @@ Draw = Callable[[np.ndarray, np.ndarray], Frame]
 
 
 def choose_gl() -> None:
-    """Choose an OpenGL with which MuJoCo renders without a screen. Call it before the first import of `mujoco`."""
+    """Choose an OpenGL with which MuJoCo renders without a screen. Call it before the first import of `mujoco`.
+
+    Examples:
+      >>> from cmg_jax import viz
+      >>> viz.choose_gl()
+    """
     if sys.platform != "linux" or "MUJOCO_GL" in os.environ:
         return
     for backend, library in (("egl", "EGL"), ("osmesa", "OSMesa")):
@@ -45,7 +50,12 @@ def choose_gl() -> None:
 
 
 def require_writer(path: Path) -> None:
-    """Raise InputError unless everything that a video to `path` needs is installed. Call it before long work."""
+    """Raise InputError unless everything that a video to `path` needs is installed. Call it before long work.
+
+    Examples:
+      >>> from cmg_jax import viz
+      >>> viz.require_writer(Path("walk.gif"))
+    """
     _plot.require_matplotlib()
     if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise InputError(f"{path}: MP4 needs imageio-ffmpeg: pip install 'cmg_jax[viz]'; or write a .gif")
@@ -73,6 +83,12 @@ def render_motion(
 
     Raises:
       InputError: an unknown suffix, or a package is missing.
+
+    Examples:
+      >>> from cmg_jax import motion_files, viz
+      >>> frames = np.tile(cmg_jax.standing_frame(model), (51, 1))
+      >>> motion = motion_files.of_trajectory(model.config, frames, np.zeros((50, 3), np.float32))
+      >>> _ = viz.render_motion(Path("walk.gif"), motion)
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: unknown format {path.suffix!r}; a video is {' or '.join(SUFFIXES)}")
