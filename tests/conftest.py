@@ -4,16 +4,16 @@ import os
 import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's errors about cached programs
-# This takes two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such as 3,
-# the tests run the machine code that users have.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "").replace(
-        " --xla_force_host_platform_device_count=8", ""
-    )  # set by the parent process
-    + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    * ("xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""))
-    + " --xla_force_host_platform_device_count=8"
+# These options save two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such
+# as 3, the tests run the machine code that users have.
+QUICK_TO_COMPILE = (
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
 )
+EIGHT_DEVICES = " --xla_force_host_platform_device_count=8"
+XLA_FLAGS = os.environ.get("XLA_FLAGS", "").replace(EIGHT_DEVICES, "")  # set by the parent process
+XLA_FLAGS += QUICK_TO_COMPILE * ("xla_backend_optimization_level" not in XLA_FLAGS)
+"""For programs that tests start, which have one device."""
+os.environ["XLA_FLAGS"] = XLA_FLAGS + EIGHT_DEVICES
 
 import contextlib
 import signal
@@ -51,8 +51,6 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 
-# For programs that tests start: one device; no fusion emitters, which take a third of the time to compile.
-XLA_FLAGS = os.environ["XLA_FLAGS"].rpartition(" ")[0] + " --xla_cpu_use_fusion_emitters=false"
 DATA = Path(__file__).parent / "data"
 REFERENCE_MODEL = DATA / "reference_model"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
