@@ -1,21 +1,11 @@
 """Strict settings that user code may have, and fixtures that several tests share."""
 
 import os
-import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's errors about cached programs
-# These options save two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such
-# as 3, the tests run the machine code that users have.
-QUICK_TO_COMPILE = (
-    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
-)
-EIGHT_DEVICES = " --xla_force_host_platform_device_count=8"
-XLA_FLAGS = os.environ.get("XLA_FLAGS", "").replace(EIGHT_DEVICES, "")  # set by the parent process
-XLA_FLAGS += QUICK_TO_COMPILE * ("xla_backend_optimization_level" not in XLA_FLAGS)
-"""For programs that tests start, which have one device."""
-os.environ["XLA_FLAGS"] = XLA_FLAGS + EIGHT_DEVICES
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +20,17 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from tests.shape_checks import check_shapes
+
+# Most of the tests' time goes into compiling, which these options shorten. With another level in XLA_FLAGS, such as 3,
+# the tests run the machine code that users have.
+QUICK_TO_COMPILE = (
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+)
+EIGHT_DEVICES = " --xla_force_host_platform_device_count=8"
+XLA_FLAGS = os.environ.get("XLA_FLAGS", "").replace(EIGHT_DEVICES, "")  # set by the parent process
+XLA_FLAGS += QUICK_TO_COMPILE * ("xla_backend_optimization_level" not in XLA_FLAGS)
+"""For programs that tests start, which have one device."""
+os.environ["XLA_FLAGS"] = XLA_FLAGS + EIGHT_DEVICES
 
 # Every call of a function in these packages is checked against the shapes in its annotations.
 SHAPE_CHECKED = ("_rollout", "commands", "envs", "generators", "robot", "model._model", "model._networks")

@@ -130,7 +130,7 @@ def root_of(model, frames, poses):
 
 
 def check_roots(model, frames, poses, root, contacts):
-    """Roots and contacts, leaves [B, k], against frames [B, D] and poses x, y, yaw [B, 3] of now and one frame later."""
+    """Roots and contacts, leaves [B, k], against frames [B, D] and poses x, y, yaw [B, 3]: now and one frame later."""
     fps = model.config.fps
     now, later = (root_of(model, *pair) for pair in zip(frames, poses, strict=True))
     np.testing.assert_allclose(root.position, now[0], atol=2e-4)
