@@ -59,6 +59,7 @@ def described(tree):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTRACT)
 def test_dtypes_and_numbers_are_the_same_under_x64(name, pooled):
     run = calls(ALL[name]())

@@ -26,7 +26,10 @@ def pooled(model):
     return dataclasses.replace(model, initial_motion=standing_frame(model)[None] + 0.1 * noise)
 
 
-@pytest.mark.parametrize("mode", ["brax", "playground", "playground full_reset"])
+@pytest.mark.parametrize(
+    "mode",
+    ["brax", "playground", pytest.param("playground full_reset", marks=pytest.mark.slow)],
+)
 def test_300_steps_are_those_of_a_plain_simulation_in_which_episodes_begin_on_their_reference(mode, tiny_root_model):
     env = BeginsBrax() if mode == "brax" else BeginsMjx()
     env = wrapped(env, tiny_root_model, full_reset="full" in mode)

@@ -209,6 +209,7 @@ def test_evaluation_and_domain_randomization_wrap_the_wrapper(tiny_model):
         assert jax.tree.structure(last) == jax.tree.structure(state)
 
 
+@pytest.mark.slow
 def test_ppo_trains_with_the_wrapper(tiny_model):
     """With two devices, resets between evaluations, action repeat and randomized domains, PPO learns to survive."""
     rewards = []
