@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Larger real files. More is checked if they are present."""
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the larger data set is not beside the project")
+
+
+def slow_except(names: Iterable[str], *quick: str) -> list[Any]:
+    """Values of a parameter, marked slow but for those that are also in `quick`."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="session", autouse=True)

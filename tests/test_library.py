@@ -52,6 +52,7 @@ def test_it_walks_as_commanded_and_stands_at_zero(library_model, speed):
     )
 
 
+@pytest.mark.slow
 def test_every_start_lifts_the_same_foot(library_model):
     generator = cmg_jax.matching(start="standing", search_every=5)
     command = jnp.array([[0.5, 0.0, 0.0], [1.0, 0.0, 0.0], [0.8, 0.0, 0.3], [0.6, 0.3, 0.0]])
