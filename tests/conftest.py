@@ -22,9 +22,9 @@ from jaxtyping import install_import_hook
 
 from tests.shape_checks import check_shapes
 
-# Most of the tests' time goes into compiling, which these options shorten. AVX lacks fused multiply-adds, without which a
-# product and a sum round alike in every program. With another level in XLA_FLAGS, such as 3, the tests run the machine
-# code that users have.
+# Most of the tests' time goes into compiling, which these options shorten. AVX lacks fused multiply-adds, without which
+# a product and a sum round alike in every program. With another level in XLA_FLAGS, such as 3, the tests run the code
+# that users have.
 QUICK_TO_COMPILE = (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
     " --xla_cpu_max_isa=AVX"
