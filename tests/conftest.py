@@ -1,24 +1,15 @@
 """Strict settings that user code may have, and fixtures that several tests share."""
 
 import os
-import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides XLA's errors about cached programs
-# This takes two thirds of the time to compile, which dominates most tests. With another level in XLA_FLAGS, such as 3,
-# the tests run the machine code that users have.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "").replace(
-        " --xla_force_host_platform_device_count=8", ""
-    )  # set by the parent process
-    + " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    * ("xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""))
-    + " --xla_force_host_platform_device_count=8"
-)
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +21,19 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from tests.shape_checks import check_shapes
+
+# Most of the tests' time goes into compiling, which these options shorten. AVX lacks fused multiply-adds, without which
+# a product and a sum round alike in every program. With another level in XLA_FLAGS, such as 3, the tests run the code
+# that users have.
+QUICK_TO_COMPILE = (
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_max_isa=AVX"
+)
+EIGHT_DEVICES = " --xla_force_host_platform_device_count=8"
+XLA_FLAGS = os.environ.get("XLA_FLAGS", "").replace(EIGHT_DEVICES, "")  # set by the parent process
+XLA_FLAGS += QUICK_TO_COMPILE * ("xla_backend_optimization_level" not in XLA_FLAGS)
+"""For programs that tests start, which have one device."""
+os.environ["XLA_FLAGS"] = XLA_FLAGS + EIGHT_DEVICES
 
 # Every call of a function in these packages is checked against the shapes in its annotations.
 SHAPE_CHECKED = ("_rollout", "commands", "envs", "generators", "robot", "model._model", "model._networks")
@@ -51,14 +55,17 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 settings.register_profile("cmg_jax", deadline=None, derandomize=True)
 settings.load_profile("cmg_jax")
 
-# For programs that tests start: one device; no fusion emitters, which take a third of the time to compile.
-XLA_FLAGS = os.environ["XLA_FLAGS"].rpartition(" ")[0] + " --xla_cpu_use_fusion_emitters=false"
 DATA = Path(__file__).parent / "data"
 REFERENCE_MODEL = DATA / "reference_model"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 """Larger real files. More is checked if they are present."""
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the larger data set is not beside the project")
+
+
+def slow_except(names: Iterable[str], *quick: str) -> list[Any]:
+    """Values of a parameter, marked slow but for those that are also in `quick`."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
 
 
 @pytest.fixture(scope="session", autouse=True)

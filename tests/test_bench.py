@@ -19,6 +19,7 @@ def bench(tmp_path, *arguments):
     return run_program("cmg-jax", "bench", *arguments, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_quick_prints_the_originals_table_and_writes_json_and_pictures(tmp_path):
     result = bench(
         tmp_path, "--envs", 8, "--repeats", 1, "--save", "a.json", "--pictures", "plots", "--profile", "trace"
@@ -50,6 +51,7 @@ def test_peers_compute_the_same_before_they_are_timed(tmp_path):
     assert (tmp_path / "plots" / "peers.png").exists()
 
 
+@pytest.mark.slow
 def test_memory_counts_the_process_that_generates(tmp_path):
     result = bench(tmp_path, "--mode", "memory", "--envs", 1024, "--steps", 100, "--save", "a.json")
     assert result.returncode == 0, result.stderr
@@ -69,6 +71,7 @@ def test_rollout_names_its_bars(tmp_path):
     assert [line[1] for line in lines] == ["no", "yes"]
 
 
+@pytest.mark.slow
 def test_gpu_runs_without_one_and_says_what_it_skips(tmp_path):
     options = ("--envs", 3, "--steps", 12, "--repeats", 1, "--generators", "streaming-20", "--save", "a.json")
     result = bench(tmp_path, "--mode", "gpu", *options)
@@ -83,6 +86,7 @@ def test_gpu_runs_without_one_and_says_what_it_skips(tmp_path):
     assert [row["events"] for row in tables["rollout"]] == ["no", "yes"]
 
 
+@pytest.mark.slow
 def test_kernels_and_tiles_are_compared_before_they_are_timed(monkeypatch):
     model = random_model(2, (7,), (9,)).replace(initial_motion=jnp.zeros((1, 6)))
     for name, value in {"PRECISIONS": ("float32", "float16"), "FRAMES": 3, "ERROR_FRAMES": 5}.items():

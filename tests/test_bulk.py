@@ -126,6 +126,7 @@ def done_chunks(store):
     return [chunk for chunk in range(CHUNKS) if chunk not in missing]
 
 
+@pytest.mark.slow
 def test_an_interrupted_killed_and_resumed_store_is_byte_for_byte_the_same(tiny, whole, tmp_path):
     store = tmp_path / "killed.zarr"
     result = stop_at(tiny, store, 2, signal.SIGINT)
@@ -146,6 +147,7 @@ def test_an_interrupted_killed_and_resumed_store_is_byte_for_byte_the_same(tiny,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.zarr"]
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_store(tiny, whole, tmp_path):
     store = tmp_path / "parts.zarr"
     programs = [start(tiny, store, *OPTIONS, "--part", part) for part in ("1/2", "2/2")]
@@ -164,6 +166,7 @@ def test_parts_are_disjoint_and_cover_all_chunks():
             assert made == list(range(chunks))
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_same_command_continues(tiny, whole, tmp_path):
     command = [str(Path(sys.executable).with_name("cmg-jax")), *arguments(tiny, "big.zarr", *OPTIONS)]
     limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"', *command]

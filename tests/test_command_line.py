@@ -182,6 +182,7 @@ def test_a_log_file_has_a_line_from_time_to_time_and_no_bars(tmp_path):
     assert any("left" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_work_that_is_quick_reports_nothing(tmp_path):
     process = start_reporting(tmp_path, 60, "evaluate", "--grid=0.5:0:0", "--seconds", 2, "--drift-seconds", 2)
     assert process.wait(timeout=200) == 0
@@ -210,6 +211,7 @@ def test_no_thread_is_left_when_the_work_fails():
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_an_interrupted_benchmark_keeps_its_finished_figures(tmp_path):
     arguments = ("bench", "--mode", "preload", "--envs", 8, 4096, "--repeats", 20, "--save", "a.json")
     process = start_reporting(tmp_path, 60, *arguments)

@@ -80,6 +80,7 @@ def test_invalid_options_of_compile_ahead_are_refused(model, options):
         cmg_jax.compile_ahead(model, 4, **options)
 
 
+@pytest.mark.slow
 def test_a_second_process_takes_its_programs_from_the_cache(tmp_path):
     arguments = ("cmg-jax", "--compilation-cache", tmp_path / "cache", "generate", "--seconds", 0.2)
     kept = []

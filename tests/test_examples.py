@@ -9,6 +9,7 @@ import pytest
 from cmg_jax import commands
 from cmg_jax.generators._base import is_traced
 
+pytestmark = pytest.mark.slow
 EXAMPLES = sorted((Path(__file__).parents[1] / "docs" / "examples").glob("*.py"))
 EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # run by test_rl_program.py
 

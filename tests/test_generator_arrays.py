@@ -13,6 +13,7 @@ from tests.generator_tools import BATCH, flat
 from tests.library_tools import library_of
 from tests.test_generators import ALL, CONTRACT, MODES
 
+pytestmark = pytest.mark.slow
 RNG = np.random.default_rng(2)
 COMMANDS = RNG.uniform((-1.0, -0.5, -2.0), (1.5, 0.5, 2.0), (4, BATCH, 3))  # float64
 MOTION = RNG.normal(size=(BATCH, 12))

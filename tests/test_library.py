@@ -68,6 +68,7 @@ def test_it_stops_and_then_stands_still_within_the_limits_of_the_joints():
     np.testing.assert_allclose(walk[1:, :, elbows], limit)
 
 
+@pytest.mark.slow
 def test_every_start_lifts_the_same_foot(library_model):
     generator = cmg_jax.matching(start="standing", search_every=5)
     command = jnp.array([[0.5, 0.0, 0.0], [1.0, 0.0, 0.0], [0.8, 0.0, 0.3], [0.6, 0.3, 0.0]])

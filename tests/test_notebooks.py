@@ -21,14 +21,12 @@ SMALLER = {
 """Of notebooks that train: constants, and what they are here."""
 
 
-PARAMETERS = [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem in SMALLER)) for path in NOTEBOOKS]
-
-
 def test_there_are_notebooks():
     assert {path.stem for path in NOTEBOOKS} >= {"quickstart", "rollout", *SMALLER}
 
 
-@pytest.mark.parametrize("path", PARAMETERS)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_its_stored_outputs_are_those_of_a_run(path, tmp_path, monkeypatch):
     if path.stem == "ppo_in_brax":
         pytest.importorskip("brax")

@@ -51,6 +51,7 @@ def rollout(generator):
     return jax.jit(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["loop", "extend", "realtime", "streaming", *POOLED])
 def test_every_mode_serves_the_same_frames_on_eight_devices_as_on_one(mode, model, motions, devices):
     generator = ALL[mode]()
@@ -95,6 +96,7 @@ def assert_equal_up_to_rounding(frames, expected):
     np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["loop", "realtime", "streaming"])
 def test_64_rows_a_device_differ_only_by_rounding(mode, model, devices):
     served = []
@@ -113,6 +115,7 @@ def test_a_drawn_bank_is_the_same_on_eight_devices(model, motions, devices):
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["realtime", "streaming", *POOLED])
 def test_nothing_passes_between_devices(mode, model, motions, devices):
     generator = _sharded.sharded(ALL[mode](), devices)
@@ -157,6 +160,7 @@ def test_rows_that_do_not_divide_evenly_are_refused(model, devices):
         _sharded.generate_sharded(model, model.initial_motion[:10], jnp.zeros((10, 3, 3)), devices)
 
 
+@pytest.mark.slow
 def test_two_processes_serve_the_frames_of_one_with_two_devices(tmp_path):
     with socket.socket() as free:
         free.bind(("localhost", 0))

@@ -13,7 +13,7 @@ import pytest
 import cmg_jax
 from cmg_jax import data, export, store
 from cmg_jax.robot import G1
-from tests.conftest import REFERENCE_MODEL
+from tests.conftest import REFERENCE_MODEL, slow_except
 from tests.library_tools import recordings
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ def checked_trainer(monkeypatch):
     monkeypatch.setattr(ppo, "train", functools.partial(trace_training, ppo.train))
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", slow_except(PAGES, "README.md"))
 def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch, request):
     blocks = PAGES[page]
     assert {info.strip() for info, _ in blocks} <= {"", "no-run"}

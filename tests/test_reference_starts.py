@@ -14,6 +14,7 @@ pytest.importorskip("brax")
 import cmg_jax
 from cmg_jax import InputError, standing_frame
 from cmg_jax.envs import ReferenceSource, _beginning
+from tests.conftest import slow_except
 from tests.generator_tools import arrays_in
 from tests.tiny_envs import JOINTS, BeginsBrax, BeginsMjx
 from tests.wrapper_tools import BATCH, KEYS, actions_of, draw, simulate, summary, unroll, wrapped
@@ -26,7 +27,7 @@ def pooled(model):
     return dataclasses.replace(model, initial_motion=standing_frame(model)[None] + 0.1 * noise)
 
 
-@pytest.mark.parametrize("mode", ["brax", "playground", "playground full_reset"])
+@pytest.mark.parametrize("mode", slow_except(["brax", "playground", "playground full_reset"], "playground"))
 def test_300_steps_are_those_of_a_plain_simulation_in_which_episodes_begin_on_their_reference(mode, tiny_root_model):
     env = BeginsBrax() if mode == "brax" else BeginsMjx()
     env = wrapped(env, tiny_root_model, full_reset="full" in mode)
@@ -117,6 +118,7 @@ def test_a_hook_that_changes_the_state_s_leaves_is_refused(tiny_root_model):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_fraction_of_the_episodes_begins_standing_and_the_others_in_the_pool(tiny_root_model):
     keys = jax.random.split(jax.random.PRNGKey(5), 400)
     standing, pool = standing_frame(tiny_root_model), np.asarray(pooled(tiny_root_model).initial_motion)

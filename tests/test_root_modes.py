@@ -10,6 +10,7 @@ import cmg_jax
 from cmg_jax import InputError
 from cmg_jax.generators import _sharded, root_ahead
 from cmg_jax.robot import G1, integrate_root, mirror_command, mirror_motion, split_frame
+from tests.conftest import slow_except
 from tests.generator_tools import commands, flat, play, reference, sampler
 from tests.library_tools import small_library
 from tests.test_generators import ALL, MODES
@@ -49,7 +50,7 @@ def run(generator, offsets):
     return jax.jit(start)
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", slow_except(MADE, "loop", "streaming", "bank", "half streaming", "sharded"))
 def test_roots_ahead_are_those_that_the_served_frames_lead_to(name, banked):
     generator = MADE[name]()
     known = int(min(generator.horizon, 3))

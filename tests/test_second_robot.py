@@ -223,6 +223,7 @@ def test_meshes_become_hulls_and_missing_ones_are_left_out(robot, tmp_path):
 # The programs.
 
 
+@pytest.mark.slow
 def test_the_robot_works_in_all_programs(model_dir, robot, directory, tmp_path, capsys):
     data = _dataset.load(directory / "data.npz")
     assert data.robot == robot
@@ -264,6 +265,7 @@ def test_the_robot_works_in_all_programs(model_dir, robot, directory, tmp_path, 
     assert cmg_jax.load(tmp_path / "converted").config.robot == robot
 
 
+@pytest.mark.slow
 def test_the_robot_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     model = cmg_jax.load(model_dir)
     drive = Drive([model], ["minnow"])
@@ -283,6 +285,7 @@ def test_the_robot_is_drawn_driven_and_played(model_dir, robot, tmp_path):
     assert playback.step()[0].contact.any()
 
 
+@pytest.mark.slow
 def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
@@ -300,6 +303,7 @@ def test_a_saved_robot_is_read_as_data_and_nothing_else(model_dir, directory, tm
         assert words in refused_line(capsys, "info", "--model", tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_errors_name_what_a_robot_known_by_names_only_lacks(model_dir, tmp_path, capsys):
     shutil.copytree(model_dir, tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())

@@ -56,6 +56,7 @@ def test_a_run_leaves_a_model_and_its_figures(whole):
     assert losses[-1] < 0.7 * losses[0], "it did not learn"
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_has_the_same_losses(whole, data, tmp_path):
     out = tmp_path / "killed"
     program = Path(sys.executable).with_name("cmg-jax")
@@ -84,6 +85,7 @@ def test_validations_need_not_be_a_multiple_of_the_steps_between_two_figures(dat
     assert [(row["step"], row["score"] != "") for row in rows(out)] == [("100", False), ("150", True), ("170", True)]
 
 
+@pytest.mark.slow
 def test_fine_tuning_begins_with_the_weights_of_init(whole, data, tmp_path):
     arguments = ["--data", data, "--out", tmp_path / "tuned", "--init", whole[0] / "model", *RECIPE[:-4]]
     options = ["--learning-rate", 1e-9, "--schedule", "constant", "--steps", 100]
@@ -94,6 +96,7 @@ def test_fine_tuning_begins_with_the_weights_of_init(whole, data, tmp_path):
     np.testing.assert_array_equal(tuned.stats.motion_mean, first.stats.motion_mean)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_run_continues_when_there_is_room(whole, data, tmp_path):
     out = tmp_path / "run"
     program = Path(sys.executable).with_name("cmg-jax")

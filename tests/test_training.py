@@ -193,6 +193,7 @@ def test_training_lowers_the_loss_and_is_the_same_every_time(dataset):
     assert 0 < max(jax.tree.leaves(behind)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedule, dataset):
     config = dataclasses.replace(QUICK, schedule=schedule)
@@ -207,6 +208,7 @@ def test_training_is_in_float32_and_the_same_where_the_default_is_float64(schedu
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_devices_that_share_a_batch_train_the_same(dataset):
     mesh = Mesh(np.array(jax.devices()), (_trainer.BATCH_AXIS,))
     assert mesh.size == 8

@@ -285,6 +285,7 @@ def browser(tmp_path_factory):
     browser.driver.quit()
 
 
+@pytest.mark.slow
 def test_a_slider_moves_the_robot_pause_stops_it_and_two_tabs_share_it(browser, tmp_path):
     process, address = start("--model", REFERENCE_MODEL, "--record", "drive.csv", cwd=tmp_path)
     try:
@@ -354,6 +355,7 @@ def test_a_schedule_drives_and_the_program_ends_by_itself(browser, tmp_path):
     np.testing.assert_allclose(values[50], [0.9, 0, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_slider_drives_recordings(browser, tmp_path):
     files = write_recordings(tmp_path)
     process, address = start("--library", *files, "--csv-fps", 50, cwd=tmp_path)

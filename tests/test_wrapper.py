@@ -175,6 +175,7 @@ def test_a_command_set_in_an_episode_acts_from_the_next_step(tiny_model):
         np.testing.assert_allclose(seen["obs"][:, 5:8], follow(tiny_model, frame, command)[:, :3], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_devices_each_play_their_rows_as_one_device_would(tiny_model):
     env = wrapped(TinyMjx(), tiny_model, full_reset=True)
     keys = jax.random.split(jax.random.PRNGKey(8), (2, 4))
@@ -209,6 +210,7 @@ def test_evaluation_and_domain_randomization_wrap_the_wrapper(tiny_model):
         assert jax.tree.structure(last) == jax.tree.structure(state)
 
 
+@pytest.mark.slow
 def test_ppo_trains_with_the_wrapper(tiny_model):
     """With two devices, resets between evaluations, action repeat and randomized domains, PPO learns to survive."""
     rewards = []

@@ -14,7 +14,7 @@ from tests.library_tools import recordings, small_library
 from tests.tiny_envs import OFFSETS, BeginsBrax
 from tests.wrapper_tools import BATCH, EPISODE, KEYS, actions_of, unroll, wrapped
 
-pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("allow_mixed_dtypes")]
 
 JOINTS, STEPS = 29, 90
 

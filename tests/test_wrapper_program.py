@@ -128,6 +128,7 @@ def test_key_bodies_come_with_the_frames(tiny_model, tmp_path):
 # Double precision and NumPy arrays.
 
 
+@pytest.mark.slow
 def test_double_precision_changes_no_draw_and_no_dtype_of_the_reference(tiny_model):
     env = wrapped(TinyMjx(), tiny_model, cmg_jax.on_tick(cmg_jax.streaming(3), 2))
     actions, keys = actions_of(4, steps=20), np.asarray(KEYS)

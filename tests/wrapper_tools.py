@@ -92,56 +92,58 @@ class Row:
 
 
 def step_planar(pose, planar, fps):
-    """x, y and yaw one frame later."""
-    vx, vy, rate = np.asarray(planar, float)
+    """x, y and yaw [..., 3] one frame later."""
+    vx, vy, rate = np.moveaxis(np.asarray(planar, float), -1, 0)
     turn = rate / fps
-    chord = (np.sin(turn / 2) / (turn / 2) if turn else 1.0) / fps
-    x, y, yaw = pose
+    chord = np.sinc(turn / (2 * np.pi)) / fps
+    x, y, yaw = np.moveaxis(np.asarray(pose, float), -1, 0)
     heading = yaw + turn / 2
-    return (
-        x + chord * (vx * np.cos(heading) - vy * np.sin(heading)),
-        y + chord * (vx * np.sin(heading) + vy * np.cos(heading)),
-        yaw + turn,
+    return np.stack(
+        [
+            x + chord * (vx * np.cos(heading) - vy * np.sin(heading)),
+            y + chord * (vx * np.sin(heading) + vy * np.cos(heading)),
+            yaw + turn,
+        ],
+        axis=-1,
     )
 
 
-def planar_of(frame, command):
-    """How a frame moves its root: by its channel or, where it has none, as commanded."""
-    return command if len(frame) == 2 * JOINTS else frame[-3:]
+def planar_of(frames, commands):
+    """How frames [..., D] move their root: by their channel or, where they have none, as commanded."""
+    return commands if frames.shape[-1] == 2 * JOINTS else frames[..., -3:]
 
 
-def root_of(model, frame, pose):
-    """Position [3], rotation and heights of soles [2, P, 3] of a frame whose root is at x, y and yaw."""
-    (x, y, yaw), robot = pose, model.config.robot
-    height, gravity = (
-        (frame[2 * JOINTS], frame[2 * JOINTS + 1 : 2 * JOINTS + 3]) if model.config.has_root else (0, (0, 0))
-    )
-    pitch = np.arcsin(gravity[0])
-    roll = np.arctan2(-gravity[1], np.sqrt(1 - gravity[0] ** 2 - gravity[1] ** 2))
-    rotation = Rotation.from_euler("ZYX", [yaw, pitch, roll])
+def root_of(model, frames, poses):
+    """Positions [B, 3], rotations and heights of soles [B, 2, P, 3] of frames whose roots are at x, y and yaw."""
+    (x, y, yaw), robot = poses.T, model.config.robot
+    height, gravity = np.zeros(len(frames)), np.zeros((len(frames), 2))
+    if model.config.has_root:
+        height, gravity = frames[:, 2 * JOINTS], frames[:, 2 * JOINTS + 1 : 2 * JOINTS + 3]
+    pitch = np.arcsin(gravity[:, 0])
+    roll = np.arctan2(-gravity[:, 1], np.sqrt(1 - np.square(gravity).sum(axis=-1)))
+    rotation = Rotation.from_euler("ZYX", np.stack([yaw, pitch, roll], axis=-1))
+    position = np.stack([x, y, height], axis=-1)
     if not robot.walks:
-        return np.array([x, y, height]), rotation, None
+        return position, rotation, None
     quat = rotation.as_quat(scalar_first=True)
-    positions = qpos(robot, frame[None, :JOINTS], np.array([[x, y, height]]), quat[None])
-    return np.array([x, y, height]), rotation, sole_positions(robot, positions)[0]
+    return position, rotation, sole_positions(robot, qpos(robot, frames[:, :JOINTS], position, quat))
 
 
 def check_roots(model, frames, poses, root, contacts):
-    """Roots and contacts, leaves [B, k], against pairs of frames and of poses x, y, yaw: now and one frame later."""
+    """Roots and contacts, leaves [B, k], against frames [B, D] and poses x, y, yaw [B, 3]: now and one frame later."""
     fps = model.config.fps
-    for index, (pair, pair_poses) in enumerate(zip(frames, poses, strict=True)):
-        now, later = (root_of(model, frame, pose) for frame, pose in zip(pair, pair_poses, strict=True))
-        np.testing.assert_allclose(root.position[index], now[0], atol=2e-4)
-        np.testing.assert_allclose(root.linear_velocity[index], (later[0] - now[0]) * fps, atol=4e-3)
-        found = Rotation.from_quat(root.rotation[index], scalar_first=True)
-        assert (found * now[1].inv()).magnitude() < 5e-4
-        turned = (later[1] * now[1].inv()).as_rotvec() * fps
-        np.testing.assert_allclose(root.angular_velocity[index], turned, atol=4e-3)
-        if contacts is not None:
-            speed = np.linalg.norm(later[2] - now[2], axis=-1) * fps
-            margin = np.minimum((0.03 - now[2][..., 2]) / 0.03, (0.5 - speed) / 0.5).max(axis=-1)
-            clear = abs(margin) > 0.02
-            np.testing.assert_array_equal(contacts[index][clear], margin[clear] > 0)
+    now, later = (root_of(model, *pair) for pair in zip(frames, poses, strict=True))
+    np.testing.assert_allclose(root.position, now[0], atol=2e-4)
+    np.testing.assert_allclose(root.linear_velocity, (later[0] - now[0]) * fps, atol=4e-3)
+    found = Rotation.from_quat(root.rotation, scalar_first=True)
+    assert ((found * now[1].inv()).magnitude() < 5e-4).all()
+    turned = (later[1] * now[1].inv()).as_rotvec() * fps
+    np.testing.assert_allclose(root.angular_velocity, turned, atol=4e-3)
+    if contacts is not None:
+        speed = np.linalg.norm(later[2] - now[2], axis=-1) * fps
+        margin = np.minimum((0.03 - now[2][..., 2]) / 0.03, (0.5 - speed) / 0.5).max(axis=-1)
+        clear = abs(margin) > 0.02
+        np.testing.assert_array_equal(contacts[clear], margin[clear] > 0)
 
 
 def simulate(model, first, actions, records, repeat=1, tick=0):
@@ -150,13 +152,14 @@ def simulate(model, first, actions, records, repeat=1, tick=0):
     tick: frames between two ticks, on which smoothed commands become active; 0 where they do at once.
     """
     follow = jax.jit(cmg_jax.apply)
+    records = jax.tree.map(np.asarray, records)
     rows = [Row(model, command) for command in np.asarray(first["reference"].requested)]
     commands = lambda name="active": np.stack([getattr(row, name) for row in rows])  # noqa: E731
     until_tick = 0
     x = np.asarray(first["obs"])[:, :2]
     first_x, draws, frames = x, 0, np.zeros(0)
     for now in range(len(actions)):
-        step = jax.tree.map(lambda leaf, now=now: np.asarray(leaf[now]), records)
+        step = jax.tree.map(lambda leaf, now=now: leaf[now], records)
         for _ in range(repeat):
             if tick:
                 for row in rows if until_tick == 0 else ():
@@ -206,18 +209,15 @@ def simulate(model, first, actions, records, repeat=1, tick=0):
 
 def check_root_and_roots_ahead(model, rows, course, reference):
     """Against the frames to come, `course` [max(OFFSETS) + 2][B, D]. The generator does not know the last one."""
-    roots = [(0, reference.root, reference.contacts, [(row.x, row.y, row.yaw) for row in rows])]
+    active = np.stack([row.active for row in rows])
+    here = np.array([(row.x, row.y, row.yaw) for row in rows])
+    roots = [(0, reference.root, reference.contacts, here)]
     for place, offset in enumerate(OFFSETS[:-1]):
         root = jax.tree.map(lambda leaf, place=place: leaf[:, place], reference.ahead_root)
         contacts = None if reference.contacts is None else reference.ahead_contacts[:, place]
-        roots.append((offset, root, contacts, [(0.0, 0.0, 0.0)] * len(rows)))
-    for offset, root, contacts, poses in roots:
-        pairs, places = [], []
-        for index, row in enumerate(rows):
-            pose = poses[index]
-            for step in range(1, offset + 1):
-                pose = step_planar(pose, planar_of(course[step][index], row.active), row.fps)
-            later = step_planar(pose, planar_of(course[offset + 1][index], row.active), row.fps)
-            pairs.append((course[offset][index], course[offset + 1][index]))
-            places.append((pose, later))
-        check_roots(model, pairs, places, root, contacts)
+        roots.append((offset, root, contacts, np.zeros_like(here)))
+    for offset, root, contacts, pose in roots:
+        for frames in course[1 : offset + 1]:
+            pose = step_planar(pose, planar_of(frames, active), model.config.fps)
+        later = step_planar(pose, planar_of(course[offset + 1], active), model.config.fps)
+        check_roots(model, course[offset : offset + 2], (pose, later), root, contacts)
