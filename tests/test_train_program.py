@@ -1,6 +1,7 @@
 """`cmg-jax train`, run, killed and resumed as by a user."""
 
 import csv
+import dataclasses
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ import cmg_jax
 from cmg_jax.data import _dataset
 from cmg_jax.data._dataset import Dataset
 from cmg_jax.robot import G1, root_channel
+from cmg_jax.training import TrainConfig
 from tests.conftest import XLA_FLAGS, refused_line, run_in_process, run_program
 from tests.data_tools import recorded, walking
 
@@ -114,6 +116,20 @@ def test_a_full_disk_is_one_clear_line_and_the_run_continues_when_there_is_room(
     result = run_program("cmg-jax", "train", "--data", data, "--out", out, *RECIPE, "--resume")
     assert result.returncode == 0, result.stderr
     assert rows(out) == rows(whole[0])
+
+
+def test_a_preset_sets_what_no_option_says(data, tmp_path, monkeypatch):
+    from cmg_jax.cli import _train
+    from cmg_jax.cli.main import main
+
+    seen = []
+    monkeypatch.setattr(
+        _train, "train", lambda dataset, out, config, *_, **__: seen.append(config) or {"step": 1, "score": 0.5}
+    )
+    for arguments in ([], ["--preset", "human"], ["--feet-weight", "0.2", "--preset", "human", "--window", "12"]):
+        assert main(["train", "--data", str(data), "--out", str(tmp_path / "run"), *arguments]) == 0
+    human = TrainConfig(steps=8000, feet_weight=1.0, start_weight=12.0)
+    assert seen == [TrainConfig(), human, dataclasses.replace(human, feet_weight=0.2, window=12)]
 
 
 def test_mistakes_are_one_clear_line(whole, data, tmp_path, capsys):

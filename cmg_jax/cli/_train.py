@@ -44,6 +44,9 @@ HELP = {
 }
 """A help text for each field of `TrainConfig`."""
 
+PRESETS = {"human": {"steps": 8000, "feet_weight": 1.0, "start_weight": 12.0}}
+"""Recipes by name, as what differs from the default one; docs/matching.md and docs/model_card.md have their figures."""
+
 
 def add_options(parser: Any) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FILE.npz", help="data set to train on (required)")
@@ -56,9 +59,17 @@ def add_options(parser: Any) -> None:
     network.add_argument("--width", type=int, default=512, metavar="N", help="number of units of a hidden layer")
     network.add_argument("--layers", type=int, default=3, metavar="N", help="number of layers")
     group = parser.add_argument_group("training")
+    human = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in PRESETS["human"].items())
+    group.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        help=f"recipe for human motion with a root, from cmg-jax match or gaits: {human}, unless they are given "
+        "(default: the recipe below)",
+    )
     hints = get_type_hints(TrainConfig)
     for field in dataclasses.fields(TrainConfig):
-        flag, words = f"--{field.name.replace('_', '-')}", {"default": field.default, "help": HELP[field.name]}
+        flag = f"--{field.name.replace('_', '-')}"
+        words = {"default": argparse.SUPPRESS, "help": f"{HELP[field.name]} (default: {field.default})"}
         if isinstance(field.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **words)
         elif choices := get_args(hints[field.name]):
@@ -86,11 +97,12 @@ def run(
     experts: int,
     width: int,
     layers: int,
+    preset: str | None,
     validate_every: int,
     **recipe: Any,
 ) -> None:
     dataset = _dataset.load(data)
-    config = TrainConfig(**recipe)
+    config = TrainConfig(**(PRESETS.get(preset or "", {}) | recipe))
     initial = _checkpoint.load(init) if init else None
     provenance = (
         ("trained", f"by cmg_jax on {len(dataset.motion)} frames of {data.name}, seed {config.seed}"),
