@@ -169,6 +169,7 @@ def test_models_that_cannot_be_measured_are_refused(small_model, model):
         evaluate(model, settings=Settings(num_frames=60))
 
 
+@pytest.mark.slow
 def test_recordings_are_measured_as_motion_matching_plays_them(tmp_path, capsys):
     save(tmp_path / "walks.npz", recordings())
     out = tmp_path / "report"
