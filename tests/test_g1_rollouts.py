@@ -107,7 +107,10 @@ def floating(root_model):
     actions = 0.05 * np.random.default_rng(0).normal(size=(5, BATCH, 29)).astype(np.float32)
 
     def seen(state):
-        bodies = state.data.xpos[:, env._bodies], state.info["reference"].bodies_in_world.poses.position
+        bodies = (
+            jax.vmap(env._physics.body_positions)(state.data),
+            state.info["reference"].bodies_in_world.poses.position,
+        )
         rewards = state.reward, state.done, state.metrics
         return state.obs, state.data.qpos, state.data.qvel, bodies, state.info["reference"], rewards
 
@@ -135,9 +138,10 @@ def test_a_floating_base_begins_where_its_reference_is_and_as_fast(floating):
         np.testing.assert_allclose(turning, root.angular_velocity, atol=1e-4)
         assert np.abs(qvel[:, 3:6]).max() > 0.05
         np.testing.assert_allclose(found, expected, atol=1e-4)
-        np.testing.assert_allclose(obs[:, :3], qvel[:, 3:6], atol=1e-6)
-        np.testing.assert_array_equal(obs[:, -2:], reference.contacts)
-        np.testing.assert_allclose(obs[:, -11:-10], root.position[:, 2:], atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(obs[:, :3], axis=-1), np.linalg.norm(qvel[:, :3], axis=-1), atol=1e-6)
+        np.testing.assert_allclose(obs[:, 2], qvel[:, 2], atol=1e-6)
+        np.testing.assert_allclose(obs[:, 3:6], qvel[:, 3:6], atol=1e-6)
+        np.testing.assert_allclose(obs[:, -9:-8], root.position[:, 2:], atol=1e-6)
     assert np.ptp(steps[1][2, :, 2]) > 1e-3, "all begin at the same height"
 
 

@@ -14,8 +14,8 @@ pytest.importorskip("brax")
 
 from cmg_jax import InputError
 from cmg_jax.envs import empty_reference
-from cmg_jax.rl import G1Tracking, _g1_model, _rewards
-from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, indices
+from cmg_jax.rl import G1Tracking, _g1_model, _terms, default_config
+from cmg_jax.robot import G1, G1_23_JOINTS, G1_29_JOINTS, RootState, indices
 from cmg_jax.robot._root import rotation_of
 
 pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
@@ -25,8 +25,10 @@ def test_an_episode_ends_far_from_the_height_and_the_lean_of_the_reference():
     env = G1Tracking(config_overrides={"floating": True})
     for height, pitch, reference_height, reference_pitch, fallen in (
         (0.75, 0.0, 0.8, 0.1, False),
-        (0.4, 0.0, 0.45, 0.0, False),
-        (0.4, 0.0, 0.8, 0.0, True),
+        (0.5, 0.0, 0.55, 0.0, False),
+        (0.5, 0.0, 0.85, 0.0, True),
+        (0.44, 0.0, 0.46, 0.0, True),
+        (0.8, 1.1, 0.8, 0.9, True),
         (0.8, 0.9, 0.8, 0.5, False),
         (0.8, 0.9, 0.8, -0.5, True),
     ):
@@ -82,13 +84,67 @@ def test_the_floating_g1_stands_on_its_eight_soles():
     assert (np.abs(data.qfrc_actuator[6:]) <= G1.mj_model.jnt_actfrcrange[1:, 1] + 1e-6).all()
 
 
+def seen(**changes) -> Any:
+    """What a reward depends on, of a robot that stands still as its reference does."""
+    upright = jnp.array([1.0, 0, 0, 0])
+    root = RootState(jnp.array([0.0, 0, 0.8]), upright, jnp.zeros(3), jnp.zeros(3))
+    reference = empty_reference(num_joints=2)._replace(root=root)
+    widths = default_config().widths
+    numbers = dict.fromkeys(("joint_pos", "joint_vel", "standing", "torque", "action", "last_action"), jnp.zeros(2))
+    still = _terms.Seen(
+        reference=reference,
+        all_joint_pos=jnp.zeros(2),
+        limits=jnp.array([[-1.0, 1.0], [0.0, 2.0]]),
+        torque_limits=jnp.array([10.0, 1.0]),
+        key_bodies=None,
+        root=root,
+        contacts=jnp.array([True, True]),
+        air_time=jnp.zeros(2),
+        widths=widths,
+        **numbers,
+    )
+    return still._replace(**changes)
+
+
+def moving(command, **changes):
+    """The same under a command, with changes of the root."""
+    still = seen()
+    reference = still.reference._replace(command=jnp.array(command))
+    return still._replace(reference=reference, root=still.root._replace(**changes))
+
+
 def test_tracking_rewards_and_penalties():
-    np.testing.assert_allclose(_rewards.tracking_reward(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
-    assert _rewards.tracking_reward(jnp.zeros(4), 0.1) == 1
-    limits = jnp.array([[-1.0, 1.0], [0.0, 2.0]])
-    np.testing.assert_allclose(_rewards.beyond_limits(jnp.array([0.97, 0.0]), limits), 0.02 + 0.05, rtol=1e-5)
-    np.testing.assert_allclose(_rewards.action_rate(jnp.array([1.0, 0.0]), jnp.zeros(2)), 0.5)
-    np.testing.assert_allclose(_rewards.effort(jnp.array([5.0, 0.0]), jnp.array([10.0, 1.0])), 0.125)
+    np.testing.assert_allclose(_terms.tracking_reward(jnp.array([0.3, -0.3]), 0.3), np.exp(-1), rtol=1e-6)
+    for name, changes, expected in (
+        ("joint_pos", {}, 1.0),
+        ("limits", {"all_joint_pos": jnp.array([0.97, 0.0])}, 0.02 + 0.05),
+        ("action_rate", {"action": jnp.array([1.0, 0.0])}, 0.5),
+        ("effort", {"torque": jnp.array([5.0, 0.0])}, 0.125),
+        ("pose", {"joint_pos": jnp.array([-0.1, 0.3])}, 0.4),
+        ("contacts", {"contacts": jnp.array([True, False])}, 0.5),
+    ):
+        terms = _terms.reward_terms(seen(**changes), (name,))
+        np.testing.assert_allclose(terms[name], expected, rtol=1e-5, err_msg=name)
+    fixed = _terms.reward_terms(seen(root=None), _terms.ROOT_TERMS)
+    assert set(fixed) == set(_terms.ROOT_TERMS)
+    assert not any(fixed.values())
+
+
+def test_a_task_without_reference_rewards_obedience_and_steps():
+    quarter = rotation_of(jnp.float32(np.pi / 2), jnp.zeros(2))
+    forward = {"rotation": quarter, "linear_velocity": jnp.array([0.0, 0.5, 0.0])}  # along its own heading
+    for name, state, expected in (
+        ("command_velocity", moving([0.5, 0.0, 0.0], **forward), 1.0),
+        ("command_velocity", moving([0.0, 0.0, 0.0], **forward), np.exp(-1)),
+        ("command_yaw_rate", moving([0.0, 0.0, 0.5]), np.exp(-1)),
+        ("lean", moving([0.0, 0.0, 0.0], rotation=rotation_of(jnp.float32(1.0), jnp.array([0.6, 0.0]))), 0.36),
+        ("feet_air_time", moving([0.5, 0.0, 0.0])._replace(air_time=jnp.array([0.3, 0.0])), 0.1),
+        ("feet_air_time", moving([0.5, 0.0, 0.0])._replace(air_time=jnp.array([0.1, 0.9])), -0.1 + 0.3),
+        ("feet_air_time", moving([0.0, 0.0, 0.05])._replace(air_time=jnp.array([0.3, 0.3])), 0.0),
+        ("stand_still", moving([0.0, 0.0, 0.0])._replace(joint_pos=jnp.array([0.1, -0.2])), 0.3),
+        ("stand_still", moving([0.5, 0.0, 0.0])._replace(joint_pos=jnp.array([0.1, -0.2])), 0.0),
+    ):
+        np.testing.assert_allclose(_terms.reward_terms(state, (name,))[name], expected, atol=1e-5, err_msg=name)
 
 
 def test_impossible_settings_are_refused():
@@ -96,6 +152,7 @@ def test_impossible_settings_are_refused():
         ({"rewards.joy": 1.0}, "joy"),
         ({"action_scale": "much"}, "no such setting"),
         ({"sim_dt": 0.003}, "not a multiple of sim_dt"),
+        ({"engine": "bullet"}, "engine 'bullet' is not one of mjx, mujoco"),
     ):
         with pytest.raises(InputError, match=words) as error:
             G1Tracking(config_overrides=overrides)

@@ -64,7 +64,7 @@ NAMES = {
     """,
     "cmg_jax.rl": """
         CommandConfig Feasibility G1Tracking PPOConfig PlayResult RunConfig RunSetup check_feasibility default_config
-        domain_randomize play read_config set_up train
+        domain_randomize evaluate play policy_onnx read_config set_up train
     """,
     "cmg_jax.robot": """
         G1 G1_23_JOINTS G1_29_JOINTS BodyPoses BodyVelocities Contacts FramePart Kinematics Mirror MotionFrame

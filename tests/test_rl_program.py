@@ -17,10 +17,10 @@ from PIL import Image, ImageSequence
 
 from cmg_jax import InputError
 from cmg_jax.commands import _sampler
-from cmg_jax.rl import _config, _run
+from cmg_jax.rl import _config, _play, _setup
 from tests.conftest import DATA, XLA_FLAGS, assert_one_clear_line, refused_line, run_program
 
-SMALL = DATA / "rl_small.yaml"
+SMALL, RESUMED = DATA / "rl_small.yaml", DATA / "rl_resumed.yaml"
 
 
 def rl(*arguments, **environment):
@@ -38,7 +38,10 @@ def test_a_run_is_trained_and_played(tmp_path):
     with (out / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 40]
-    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    unmeasured = ("cost_of_transport", "vx_error", "vy_error", "yaw_error")  # a fixed base goes nowhere, and is short
+    figures = {name: float(value) for name, value in rows[1].items() if not name.endswith(unmeasured)}
+    assert np.isfinite(list(figures.values())).all()
+    assert figures["survived"] == pytest.approx(0.24)
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["000000000000", "000000000040"]
     with Image.open(out / "curve.png") as curve:
         assert len(np.unique(np.asarray(curve.convert("L")))) > 50, "an empty picture"
@@ -56,7 +59,38 @@ def test_a_run_is_trained_and_played(tmp_path):
         milliseconds = sum(picture.info["duration"] for picture in ImageSequence.Iterator(video))
         assert milliseconds == 800, "for any length of a control step"
 
-    assert_one_clear_line(rl("train", "--config", SMALL, "--out", out), "run exists")
+    assert_one_clear_line(rl("train", "--config", SMALL, "--out", out), "run exists; pass --resume")
+    assert_one_clear_line(rl("train", "--resume", "--out", out, "--seed", 3), "--seed: a run is continued with")
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_to_the_same_figures(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert rl("train", "--config", RESUMED, "--out", whole).returncode == 0
+    program = Path(sys.executable).with_name("cmg-jax")
+    command = [program, "rl", "train", "--config", RESUMED, "--out", killed]
+    environment = {**os.environ, "XLA_FLAGS": XLA_FLAGS}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line.split()[1]) >= 80:
+                process.kill()  # SIGKILL: it writes nothing more
+                break
+    resumed = rl("train", "--resume", "--out", killed)
+    assert resumed.returncode == 0, resumed.stderr
+    expected, found = (_metrics(directory) for directory in (whole, killed))
+    assert [row["step"] for row in found] == ["0", "40", "80", "120", "160"]
+    assert found == expected
+    names = [path.name for path in sorted((whole / "checkpoints").iterdir())]
+    assert names == [path.name for path in sorted((killed / "checkpoints").iterdir())]
+    assert (whole / "best.json").read_text() == (killed / "best.json").read_text()
+
+
+def _metrics(directory):
+    """The rows of a run, but for what a clock measured."""
+    with (directory / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: value for name, value in row.items() if name not in ("seconds", "steps_per_second")} for row in rows]
 
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
@@ -97,6 +131,7 @@ def test_settings_are_checked(tmp_path):
         ("commands: {vx: [1, 0]}", "the lower one comes first"),
         ("commands: {vx: [0]}", "not a list of 2 numbers"),
         ("commands: {hold: [0, 3]}", "at least 1 step"),
+        ("commands: {still: 1.5}", "commands.still 1.5 is not between 0 and 1"),
         ("commands: 3", "commands is not a mapping"),
         ("env: 3", "env is not a mapping"),
         ("hidden_layers: []", "at least one layer"),
@@ -122,12 +157,17 @@ def test_mistakes_are_one_clear_line(tmp_path, capsys):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: no such file"):
-        _run.play(empty, [(0.0, 0.0, 0.0)], 1.0)
+        _play.play(empty, [(0.0, 0.0, 0.0)], 1.0)
     for arguments, words in (
         (["train", "--out", tmp_path / "run", "--config", bad], "joy"),
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
         (["train", "--out", tmp_path / "run", "--steps", 0], "num_timesteps 0"),
+        (["train", "--out", tmp_path / "none", "--resume"], "there is no run to resume"),
+        (["train", "--out", empty, "--resume"], "config.yaml: no such file"),
         (["play", tmp_path / "none"], "none: no such directory"),
+        (["evaluate", tmp_path / "none"], "none: no such directory"),
+        (["evaluate", empty], "config.yaml: no such file"),
+        (["evaluate", empty, "--push", -1], "--push -1.0"),
         (["play", empty, "--video", "walk.txt"], ".gif or .mp4"),
         (["feasibility", "--grid", "1:2"], "three lists"),
         (["feasibility", "--seconds", 0.02], "1 frames"),
@@ -138,7 +178,7 @@ def test_mistakes_are_one_clear_line(tmp_path, capsys):
 
 def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundled):
     trained = _sampler.trained_range(bundled)
-    found = _run.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-5.0, 5.0), vy=(0.1, 0.2)))).commands
+    found = _setup.set_up(_config.RunConfig(commands=_config.CommandConfig(vx=(-5.0, 5.0), vy=(0.1, 0.2)))).commands
     np.testing.assert_allclose(found.low, [trained.low[0], 0.1, -0.6])
     np.testing.assert_allclose(found.high, [trained.high[0], 0.2, 0.6])
     example = runpy.run_path(str(EXAMPLE))["command_range"]
@@ -149,7 +189,7 @@ def test_commands_of_a_training_stay_inside_what_the_model_was_trained_on(bundle
 
 def test_a_look_ahead_beyond_the_generator_is_refused():
     with pytest.raises(InputError, match="10 frames ahead, lookahead_frames only 5"):
-        _run.set_up(_config.RunConfig(lookahead_frames=5))
+        _setup.set_up(_config.RunConfig(lookahead_frames=5))
 
 
 def test_without_the_extra_the_error_says_what_to_install(tmp_path):

@@ -1,22 +1,30 @@
 """`cmg-jax rl`: trains and plays a policy for the G1 that follows the reference, and checks whether motors can."""
 
 import dataclasses
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cmg_jax._errors import InputError
-from cmg_jax._files import require_file_target, require_parent
+from cmg_jax._files import atomic_path, require_file_target, require_parent
 from cmg_jax.cli import _options
 from cmg_jax.cli._program import beside_the_result, warn_beyond_range
 from cmg_jax.cli._progress import progress_reports
 from cmg_jax.commands import _grid, _sampler
-from cmg_jax.rl import PPOConfig, RunConfig, read_config
+from cmg_jax.rl import RunConfig, read_config
+from cmg_jax.rl._config import BUNDLED, ENGINES
+from cmg_jax.rl._presets import PRESETS
+from cmg_jax.training._metrics import read_metrics
 from cmg_jax.viz import _plot, _render
 
 PROGRAM = "cmg-jax rl"
 SUMMARY = "train and show a policy that follows the reference (pip install 'cmg_jax[rl]')"
 GRID = _grid.parse("-0.3,0,0.3,0.6,0.9,1.2:0:-0.6,0,0.6")
+
+BALANCE = {"time up [s]": ("survived",), "velocity error (RMSE)": ("vx_error", "vy_error", "yaw_error")}
+"""Panels of the picture of a training with a floating base."""
 
 
 def add_options(parser: Any) -> None:
@@ -26,19 +34,22 @@ def add_options(parser: Any) -> None:
         "train", help="train a policy with PPO on the G1", description="Train a policy with PPO on the G1."
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory of the run (required)")
-    train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; others have their defaults")
+    train.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="fixed: joints on a fixed base, minutes; walk: a free robot that walks, hours (default: fixed)",
+    )
+    train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; others are the preset's")
     train.add_argument(
         "--steps",
         type=int,
         metavar="N",
-        help=f"number of environment steps, ppo.num_timesteps (default: {PPOConfig().num_timesteps} or --config's)",
+        help="number of environment steps, ppo.num_timesteps (default: the preset's or --config's)",
     )
     train.add_argument(
         "--seed", type=_options.seed, metavar="K", help="seed (no unit) of the run (default: 0 or --config's)"
     )
-    train.add_argument(
-        "--floating", action="store_true", help="a floating base over a floor (default: a fixed base, or --config's)"
-    )
+    train.add_argument("--resume", action="store_true", help="continue the run in --out, as it was begun")
     train.set_defaults(run=_train)
 
     play = actions.add_parser(
@@ -46,13 +57,52 @@ def add_options(parser: Any) -> None:
         help="make a video of a run's policy beside its reference",
         description="Make a video of a run's policy beside its reference.",
     )
-    play.add_argument("directory", type=Path, metavar="RUN", help="directory of a run")
+    _add_run(play)
+    _add_engine(play)
+    _add_onnx(play)
     _options.add_command(play)
     _options.add_seconds(play, "duration", 8.0)
     play.add_argument(
-        "--video", type=Path, metavar="FILE", help="video to write: .gif or .mp4 (default: play.mp4 in the run)"
+        "--video",
+        type=Path,
+        metavar="FILE",
+        help="video to write: .gif or .mp4 (default: play.mp4 in RUN, or here)",
     )
     play.set_defaults(run=_play)
+
+    evaluate = actions.add_parser(
+        "evaluate",
+        help="measure how robust a run's policy is",
+        description="Measure how long a run's policy stays up and how well it obeys: under commands, changes of "
+        "command, pushes, friction, and a reference that begins again.",
+    )
+    _add_run(evaluate)
+    _add_engine(evaluate)
+    _add_onnx(evaluate)
+    _options.add_seconds(evaluate, "duration of an episode", 10.0)
+    evaluate.add_argument(
+        "--push",
+        type=float,
+        nargs="*",
+        default=[0.3, 0.6, 1.0],
+        metavar="V",
+        help="m/s, every 2 s (default: 0.3 0.6 1)",
+    )
+    evaluate.add_argument(
+        "--friction", type=float, nargs="*", default=[0.4, 0.7], metavar="MU", help="of the soles (default: 0.4 0.7)"
+    )
+    evaluate.add_argument("--seed", type=_options.seed, default=0, metavar="K", help="seed (no unit; default: 0)")
+    evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="file to write the figures to")
+    evaluate.set_defaults(run=_evaluate)
+
+    export = actions.add_parser(
+        "export",
+        help="write a run's policy as an ONNX graph",
+        description="Write a run's policy as an ONNX graph with its normalization, and compare it with the policy.",
+    )
+    _add_run(export)
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write (required)")
+    export.set_defaults(run=_export)
 
     feasible = actions.add_parser(
         "feasibility",
@@ -65,6 +115,36 @@ def add_options(parser: Any) -> None:
     feasible.set_defaults(run=_feasibility)
 
 
+def _add_run(parser: Any) -> None:
+    parser.add_argument(
+        "directory",
+        type=Path,
+        nargs="?",
+        default=BUNDLED,
+        metavar="RUN",
+        help="directory of a run (default: the bundled one, whose robot is free and walks)",
+    )
+
+
+def _add_engine(parser: Any) -> None:
+    parser.add_argument("--engine", choices=ENGINES, help="physics by MJX or by C MuJoCo (default: the run's)")
+    parser.add_argument(
+        "--sim-dt",
+        type=float,
+        metavar="SECONDS",
+        help="of a physics step, a fraction of 0.02 (default: the run's)",
+    )
+
+
+def _add_onnx(parser: Any) -> None:
+    parser.add_argument("--onnx", type=Path, metavar="FILE.onnx", help="policy of rl export, in place of the run's")
+
+
+def _physics(engine: str | None, sim_dt: float | None) -> dict[str, Any]:
+    """Settings of the environment that differ from the run's."""
+    return {name: value for name, value in {"engine": engine, "sim_dt": sim_dt}.items() if value is not None}
+
+
 def _require_rl() -> None:
     try:
         import brax  # noqa: F401
@@ -73,54 +153,93 @@ def _require_rl() -> None:
         raise InputError("this needs Brax and MuJoCo Playground: pip install 'cmg_jax[rl]'") from None
 
 
-def _train(*, action: str, out: Path, config: Path | None, steps: int | None, seed: int | None, floating: bool) -> None:
-    settings = read_config(config) if config else RunConfig()
-    if steps is not None:
-        settings = dataclasses.replace(settings, ppo=dataclasses.replace(settings.ppo, num_timesteps=steps))
-    if seed is not None:
-        settings = dataclasses.replace(settings, seed=seed)
-    if floating:
-        settings = dataclasses.replace(settings, env=settings.env | {"floating": True})
-    if out.exists():
-        raise InputError(f"{out} exists; choose another directory")
-    require_parent(out)
+def _train(
+    *,
+    action: str,
+    out: Path,
+    preset: str | None,
+    config: Path | None,
+    steps: int | None,
+    seed: int | None,
+    resume: bool,
+) -> None:
+    if resume:
+        settings = _resumed(out, {"--preset": preset, "--config": config, "--steps": steps, "--seed": seed})
+    else:
+        settings = _settings(preset, config, steps, seed)
+        if out.exists():
+            raise InputError(f"{out} exists; pass --resume to continue its run, or choose another directory")
+        require_parent(out)
     _require_rl()
     _plot.require_matplotlib()
-    from cmg_jax.rl import _run
+    from cmg_jax.rl import _run, _setup
 
     with progress_reports(f"{PROGRAM} {action}") as progress:
-        advance = progress("environment steps", settings.ppo.num_timesteps)
-        setup = _run.set_up(settings)
+        advance = progress("environment steps", settings.ppo.num_updates * settings.ppo.steps_per_update, compiles=True)
+        setup = _setup.set_up(settings)
         trained = _sampler.trained_range(setup.model)
         warn_beyond_range(
             PROGRAM, trained, settings.commands.range[:2], "; the commands of the training are clipped to it"
         )
-        done = 0
-
-        def report(row: dict[str, Any]) -> None:
-            nonlocal done
-            advance(row["step"] - done)
-            done = row["step"]
-            remark = "  (zero action)" if row["step"] == 0 else f"  {row['steps_per_second']} steps/s"
-            print(
-                f"step {row['step']:8d}  reward {row['reward']:.3f}  joint error {row['joint_error']:.4f} rad  "
-                f"episode {row['episode_length']:.0f} steps  {row['seconds']:.0f} s{remark}",
-                flush=True,
-            )
-
-        rows = _run.train(settings, setup, out, report)
+        _run.train(
+            settings,
+            setup,
+            out,
+            lambda row: print(_line(row, setup.env.floating), flush=True),
+            resume=resume,
+            progress=advance,
+        )
     curve = out / "curve.png"
-    kind = "floating" if settings.env.get("floating") else "fixed"
-    print(f"wrote {out / 'metrics.csv'} and {len(rows)} checkpoints")
     with beside_the_result(PROGRAM, curve):
-        _plot.plot_learning_curve(curve, rows, f"G1 tracking, {kind} base, PPO, seed {settings.seed}")
-        print(f"wrote {curve}")
+        panels = _plot.REWARD_AND_ERROR | (BALANCE if setup.env.floating else {})
+        kind = "floating" if setup.env.floating else "fixed"
+        title = f"G1 tracking, {kind} base, PPO, seed {settings.seed}"
+        _plot.plot_learning_curve(curve, read_metrics(out), title, panels)
+    print(f"wrote {out / 'metrics.csv'}, {curve.name}, and {len(list((out / 'checkpoints').iterdir()))} checkpoints")
+
+
+def _settings(preset: str | None, config: Path | None, steps: int | None, seed: int | None) -> RunConfig:
+    settings = PRESETS[preset or "fixed"]
+    if config:
+        settings = read_config(config, settings)
+    if steps is not None:
+        settings = dataclasses.replace(settings, ppo=dataclasses.replace(settings.ppo, num_timesteps=steps))
+    return settings if seed is None else dataclasses.replace(settings, seed=seed)
+
+
+def _resumed(out: Path, others: dict[str, object]) -> RunConfig:
+    given = [name for name, value in others.items() if value is not None]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: a run is continued with the settings that it has; leave --resume or these"
+        )
+    if not out.is_dir():
+        raise InputError(f"{out}: no such directory; there is no run to resume")
+    return read_config(out / "config.yaml")
+
+
+def _line(row: dict[str, Any], floating: bool) -> str:
+    """What is printed of an evaluation."""
+    parts = [f"step {row['step']:9d}", f"reward {row['reward']:.3f}"]
+    if floating:
+        velocity = " ".join(f"{row[f'{axis}_error']:.2f}" for axis in ("vx", "vy", "yaw"))
+        parts += [f"up {row['survived']:.1f} s", f"velocity error {velocity}"]
+    parts += [f"joint error {row['joint_error']:.4f} rad", f"{row['seconds']:.0f} s"]
+    return "  ".join([*parts, f"{row['steps_per_second']} steps/s" if row["step"] else "(zero action)"])
 
 
 def _play(
-    *, action: str, directory: Path, command: Sequence[Sequence[float]] | None, seconds: float, video: Path | None
+    *,
+    action: str,
+    directory: Path,
+    command: Sequence[Sequence[float]] | None,
+    seconds: float,
+    video: Path | None,
+    engine: str | None,
+    sim_dt: float | None,
+    onnx: Path | None,
 ) -> None:
-    target = video or directory / "play.mp4"
+    target = video or (Path() if directory == BUNDLED else directory) / "play.mp4"
     if target.suffix not in _render.SUFFIXES:
         raise InputError(f"--video {target}: the name must end in {' or '.join(_render.SUFFIXES)}")
     if not 0.1 <= seconds <= 600:
@@ -131,16 +250,85 @@ def _play(
     _render.choose_gl()
     _require_rl()
     _render.require_writer(target)
-    from cmg_jax.rl import _run
+    from cmg_jax.rl import _play as playing
 
     commands = command or [_options.DEFAULT_COMMAND]
-    result = _run.play(directory, commands, seconds)
+    result = playing.play(directory, commands, seconds, settings=_physics(engine, sim_dt), onnx=onnx)
     warn_beyond_range(PROGRAM, result.trained, commands)
     print(f"reward {result.reward:.4f} a step, joint error {result.joint_error:.4f} rad, {result.falls} falls")
     with progress_reports(f"{PROGRAM} {action}") as progress:
         pictures = progress("pictures", _render.num_pictures(result.policy, target))
         drawn_by = _render.render_motion(target, result.policy, beside=result.reference, progress=pictures)
     print(f"wrote {target} ({target.stat().st_size / 1e6:.1f} MB) (drawn by {drawn_by})")
+
+
+def _evaluate(
+    *,
+    action: str,
+    directory: Path,
+    engine: str | None,
+    sim_dt: float | None,
+    onnx: Path | None,
+    seconds: float,
+    push: Sequence[float],
+    friction: Sequence[float],
+    seed: int,
+    out: Path | None,
+) -> None:
+    if not 2 <= seconds <= 600:
+        raise InputError(f"--seconds {seconds}: from 2 to 600")
+    for name, values in (("--push", push), ("--friction", friction)):
+        if not all(0 <= value < math.inf for value in values):
+            raise InputError(f"{name} {' '.join(map(str, values))}: numbers that are not negative")
+    if out is not None:
+        require_file_target(out)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
+    _require_rl()
+    from cmg_jax.rl import _evaluate as evaluation
+
+    with progress_reports(f"{PROGRAM} {action}") as progress:
+        rows = evaluation.evaluate(
+            directory,
+            seconds=seconds,
+            pushes=push,
+            frictions=friction,
+            settings=_physics(engine, sim_dt),
+            onnx=onnx,
+            seed=seed,
+            progress=progress("conditions", evaluation.num_conditions(push, friction), compiles=True),
+        )
+    print(f"{'':32s}   up [s]  whole   vx    vy    yaw (walked: vx, vy, yaw)  joints  transport")
+    for row in rows:
+        errors, walked = (
+            " ".join(f"{row[f'{kind}{axis}_error']:5.2f}" for axis in ("vx", "vy", "yaw")) for kind in ("", "walked_")
+        )
+        print(
+            f"{row['condition']:32s}  {row['survived']:6.2f}  {row['survived_fraction']:5.2f}  {errors} ({walked})  "
+            f"{row['joint_error']:6.3f}  {row['cost_of_transport']:6.2f}"
+        )
+    if out is not None:
+        with atomic_path(out) as partial:
+            partial.write_text(json.dumps(rows, indent=2) + "\n")
+        print(f"wrote {out}")
+
+
+def _export(*, action: str, directory: Path, out: Path) -> None:
+    require_file_target(out)
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
+    _require_rl()
+    from cmg_jax.rl import _onnx, _policy, _setup
+
+    setup = _setup.set_up(_policy.read_run(directory))
+    params = _policy.load_policy(directory, setup.network(), setup.env.observation_size)
+    content = _onnx.policy_onnx(setup, params).SerializeToString()
+    with atomic_path(out) as partial:
+        partial.write_bytes(content)
+        difference = _onnx.check(setup, params, partial)
+    print(
+        f"wrote {out} ({len(content) / 1e6:.1f} MB); its actions differ from the policy's by at most {difference:.1e}"
+    )
 
 
 def _feasibility(*, action: str, model: Path | None, grid: Sequence[Sequence[float]], seconds: float) -> None:

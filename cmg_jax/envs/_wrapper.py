@@ -219,6 +219,18 @@ class ReferenceMotionWrapper(Wrapper):
         held = reference_state.held._replace(requested=jnp.array(command, jnp.float32))
         return _replace(state, info=info | {STATE: reference_state._replace(held=held, smoother=smoother)})
 
+    def restart_reference(self, state: EnvState, rows: ArrayLike) -> EnvState:
+        """Begin the reference again where `rows` [num_envs] bool, under its command; the robots go on as they are."""
+        reference_state: ReferenceState = cast(State, state).info[STATE]
+        rows, (key, motion_key) = jnp.asarray(rows), jax.random.split(reference_state.key)
+        generated = self._reset_motion(
+            reference_state.model, reference_state.generator, rows, motion_key, reference_state.smoother.smoothed
+        )
+        root = reset_root(reference_state.root, rows)
+        reference_state = reference_state._replace(generator=generated, root=root, key=key)
+        reference = self._reference(reference_state)
+        return cast(Any, self._with_reference(cast(State, state), reference_state, reference, jnp.zeros_like(rows)))
+
     def _advance(self, reference_state: ReferenceState) -> ReferenceState:
         """The motion and the root, as many frames further as a control step lasts."""
         model = reference_state.model

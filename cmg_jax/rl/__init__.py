@@ -7,8 +7,8 @@
     source = ReferenceSource(model, generator, command_sampler, **env.wrapping)
     ppo.train(env, wrap_env_fn=make_wrap_env_fn(source), randomization_fn=domain_randomize, ...)
 
-`set_up`, `train` and `play` are what `cmg-jax rl` runs. They and `G1Tracking` need the extra `rl`; the configuration
-and `check_feasibility` need no extra.
+`set_up`, `train`, `play` and `evaluate` are what `cmg-jax rl` runs. They and `G1Tracking` need the extra `rl`; the
+configuration and `check_feasibility` need no extra.
 """
 
 from typing import TYPE_CHECKING
@@ -17,9 +17,14 @@ from cmg_jax._lazy import import_name
 from cmg_jax.rl._config import CommandConfig, PPOConfig, RunConfig, read_config
 
 if TYPE_CHECKING:
+    from cmg_jax.rl._evaluate import evaluate
     from cmg_jax.rl._feasibility import Feasibility, check_feasibility
-    from cmg_jax.rl._g1_tracking import G1Tracking, default_config, domain_randomize
-    from cmg_jax.rl._run import PlayResult, RunSetup, play, set_up, train
+    from cmg_jax.rl._g1_config import default_config, domain_randomize
+    from cmg_jax.rl._g1_tracking import G1Tracking
+    from cmg_jax.rl._onnx import policy_onnx
+    from cmg_jax.rl._play import PlayResult, play
+    from cmg_jax.rl._run import train
+    from cmg_jax.rl._setup import RunSetup, set_up
 
 __all__ = [
     "CommandConfig",
@@ -32,7 +37,9 @@ __all__ = [
     "check_feasibility",
     "default_config",
     "domain_randomize",
+    "evaluate",
     "play",
+    "policy_onnx",
     "read_config",
     "set_up",
     "train",
@@ -41,13 +48,15 @@ __all__ = [
 _MODULES = {
     "Feasibility": "_feasibility",
     "G1Tracking": "_g1_tracking",
-    "PlayResult": "_run",
-    "RunSetup": "_run",
+    "PlayResult": "_play",
+    "RunSetup": "_setup",
     "check_feasibility": "_feasibility",
-    "default_config": "_g1_tracking",
-    "domain_randomize": "_g1_tracking",
-    "play": "_run",
-    "set_up": "_run",
+    "default_config": "_g1_config",
+    "domain_randomize": "_g1_config",
+    "evaluate": "_evaluate",
+    "play": "_play",
+    "policy_onnx": "_onnx",
+    "set_up": "_setup",
     "train": "_run",
 }
 

@@ -13,6 +13,12 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
 from cmg_jax.commands._sampler import CommandRange
 
+ENGINES = ("mjx", "mujoco")
+"""Who computes the physics: MJX, or C MuJoCo, which is several times as fast on a CPU."""
+
+BUNDLED = Path(__file__).parents[1] / "assets" / "walk"
+"""The run whose policy the package has."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CommandConfig:
@@ -31,8 +37,11 @@ class CommandConfig:
     yaw_rate: tuple[float, float] = (-0.6, 0.6)  # rad/s
     hold: tuple[int, int] = (100, 200)  # control steps
     ramp: int = 25  # control steps
+    still: float = 0.0  # fraction of the commands that are zero
 
     def __post_init__(self):
+        if not 0 <= self.still <= 1:
+            raise InputError(f"commands.still {self.still} is not between 0 and 1")
         for name in ("vx", "vy", "yaw_rate", "hold"):
             low, high = getattr(self, name)
             if low > high:
@@ -48,7 +57,7 @@ class CommandConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PPOConfig:
-    """Arguments of `brax.training.agents.ppo.train` of the same names.
+    """Proximal policy optimization, with the names of the arguments of `brax.training.agents.ppo.train`.
 
     Examples:
       >>> from cmg_jax.rl import PPOConfig
@@ -66,7 +75,6 @@ class PPOConfig:
     batch_size: int = 256
     num_minibatches: int = 4
     num_updates_per_batch: int = 4
-    num_resets_per_eval: int = 0
     learning_rate: float = 5e-4
     learning_rate_schedule: Literal["ADAPTIVE_KL", "NONE"] = "NONE"
     desired_kl: float = 0.02
@@ -83,7 +91,7 @@ class PPOConfig:
             value = getattr(self, field.name)
             if isinstance(value, str):
                 continue
-            least = 0 if field.name in ("num_resets_per_eval", "entropy_cost") else math.ulp(0.0)
+            least = 0 if field.name == "entropy_cost" else math.ulp(0.0)
             if not least <= value < math.inf:
                 raise InputError(f"ppo.{field.name} {value} must be a positive number")
         if self.num_evals < 2:
@@ -93,6 +101,20 @@ class PPOConfig:
                 f"ppo.batch_size {self.batch_size} x ppo.num_minibatches {self.num_minibatches} is not a multiple of "
                 f"ppo.num_envs {self.num_envs}"
             )
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps from one update to the next."""
+        return self.batch_size * self.num_minibatches * self.unroll_length * self.action_repeat
+
+    @property
+    def updates_per_evaluation(self) -> int:
+        return math.ceil(self.num_timesteps / ((self.num_evals - 1) * self.steps_per_update))
+
+    @property
+    def num_updates(self) -> int:
+        """At least `num_timesteps` environment steps, and a whole number of updates between evaluations."""
+        return self.updates_per_evaluation * (self.num_evals - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +157,12 @@ class RunConfig:
             raise InputError(f"hidden_layers {list(self.hidden_layers)}: widths of at least one layer are needed")
 
 
-def read_config(path: Path) -> RunConfig:
+def read_config(path: Path, base: RunConfig | None = None) -> RunConfig:
     """The configuration in a YAML file.
+
+    Args:
+      path: of the file.
+      base: has the settings that the file does not name; by default each has its own default.
 
     Raises:
       InputError: no such file, not YAML, a key that does not exist, or a value of the wrong type.
@@ -154,7 +180,7 @@ def read_config(path: Path) -> RunConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {first_line(error)}") from None
     try:
-        return _build(RunConfig, {} if content is None else content, "")
+        return _build(base or RunConfig(), {} if content is None else content, "")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -164,23 +190,25 @@ def config_text(config: RunConfig) -> str:
     return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False)
 
 
-def _build(kind: Any, content: Any, where: str) -> Any:
+def _build(base: Any, content: Any, where: str) -> Any:
+    """`base` with the settings of `content`."""
     if not isinstance(content, Mapping):
         raise InputError(f"{where.rstrip('.') or 'it'} is not a mapping of settings to values")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(type(base))
     for key in content:
         if key not in hints:
             raise InputError(f"{where}{key}: no such setting; there are {', '.join(hints)}")
-    return kind(**{key: _value(hints[key], value, f"{where}{key}") for key, value in content.items()})
+    found = {key: _value(hints[key], value, f"{where}{key}", getattr(base, key)) for key, value in content.items()}
+    return dataclasses.replace(base, **found)
 
 
-def _value(kind: Any, value: Any, where: str) -> Any:
+def _value(kind: Any, value: Any, where: str, base: Any = None) -> Any:
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, f"{where}.")
+        return _build(base, value, f"{where}.")
     if get_origin(kind) is dict:
         if not isinstance(value, Mapping):
             raise InputError(f"{where} is not a mapping of settings to values")
-        return dict(value)
+        return _merged(base, value)
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         open_ended = kinds[-1] is Ellipsis
@@ -201,6 +229,15 @@ def _value(kind: Any, value: Any, where: str) -> Any:
             return value
         raise InputError(f"{where} {value!r} is not one of {', '.join(get_args(kind))}")
     raise InputError(f"{where} {value!r} is not of the type {kind.__name__}")
+
+
+def _merged(base: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, those of `settings` where both have one."""
+    out = dict(base)
+    for key, value in settings.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = _merged(out[key], value) if both else value
+    return out
 
 
 def _plain(value: Any) -> Any:

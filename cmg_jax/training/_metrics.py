@@ -1,6 +1,7 @@
 """Figures of a run: a CSV file that a resumed run continues, and TensorBoard if it is installed."""
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class MetricsLog:
         self._write(row)
         if self._board is not None:
             for name, value in row.items():
-                if name != "step" and value != "":
+                if name != "step" and value != "" and math.isfinite(value):
                     self._board.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
@@ -47,6 +48,12 @@ class MetricsLog:
             self._writer.writeheader()
         self._writer.writerow(row)
         self._file.flush()
+
+
+def read_metrics(directory: Path) -> list[dict[str, str]]:
+    """The rows of a run, as text; one that was being written when the run was killed is left out."""
+    with (directory / "metrics.csv").open(newline="", errors="replace") as file:
+        return [row for row in csv.DictReader(file) if _step(row) is not None and None not in row.values()]
 
 
 def _names(row: Mapping[str, str]) -> list[str]:

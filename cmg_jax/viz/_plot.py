@@ -16,6 +16,10 @@ from cmg_jax.robot import Robot, _sides
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
+REWARD_AND_ERROR = {"reward of an episode": ("reward",), "joint error [rad]": ("joint_error",)}
+"""Panels of the picture of a training."""
+
+
 def require_matplotlib() -> None:
     """Raise InputError unless matplotlib is installed. Call it before long work.
 
@@ -91,37 +95,39 @@ def plot_commands(path: Path, command: np.ndarray, seconds: float) -> None:
     save(figure, path)
 
 
-def plot_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Save a picture of reward and joint error against environment steps.
+def plot_learning_curve(
+    path: Path, rows: Sequence[Mapping[str, Any]], title: str, panels: Mapping[str, Sequence[str]] = REWARD_AND_ERROR
+) -> None:
+    """Save a picture of figures of a training against environment steps.
 
     Args:
       path: file to write.
-      rows: `step`, `reward`, `reward_std` and `joint_error` [rad] of each evaluation; the first row is that of a
-        policy whose action is zero.
+      rows: `step` and the figures of each evaluation; a dashed line is drawn at the first row's, that of a policy whose
+        action is zero.
       title: of the picture.
+      panels: the label of each panel, and the names of the figures in it.
 
     Raises:
       InputError: matplotlib is missing, or it cannot write the suffix.
 
     Examples:
       >>> from cmg_jax import viz
-      >>> rows = [{"step": s, "reward": s / 100, "reward_std": 1.0, "joint_error": 1 / (s + 10)} for s in (0, 100, 200)]
+      >>> rows = [{"step": s, "reward": s / 100, "joint_error": 1 / (s + 10)} for s in (0, 100, 200)]
       >>> viz.plot_learning_curve(Path("curve.png"), rows, "PPO")
     """
-    figure = new_figure(figsize=(10, 3.6))
-    axes = figure.subplots(1, 2)
-    steps, reward, spread, error = (
-        np.array([row[name] for row in rows], float) for name in ("step", "reward", "reward_std", "joint_error")
-    )
-    axes[0].fill_between(steps, reward - spread, reward + spread, alpha=0.2, linewidth=0)
-    for axis, values, label in ((axes[0], reward, "reward of an episode"), (axes[1], error, "joint error [rad]")):
-        axis.plot(steps, values, marker="o", markersize=3)
-        axis.axhline(values[0], color="0.4", linestyle="--", linewidth=1, label="zero action")
-        axis.set_xlabel("environment steps")
+    figure = new_figure(figsize=(5 * len(panels), 3.6))
+    steps = np.array([row["step"] for row in rows], float)
+    for axis, (label, names) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True):
+        for name in names:
+            values = np.array([row[name] for row in rows], float)
+            line = axis.plot(steps, values, marker="o", markersize=3, label=name.replace("_", " "))[0]
+            axis.axhline(values[0], color=line.get_color(), linestyle="--", linewidth=1)
+        axis.set_xlabel("environment steps (dashed: zero action)")
         axis.set_ylabel(label)
+        axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
-    axes[1].set_ylim(bottom=0)
+        if len(names) > 1:
+            axis.legend(frameon=False)
     figure.suptitle(title)
     save(figure, path)
 

@@ -1,0 +1,120 @@
+"""Physics of the floating G1: control steps a second, and what the cheaper settings do to the motion.
+
+    python -m bench.physics [--envs 64 256 1024] [--run DIR] [--steps 50]
+
+Rates are those of the wrapped environment with its reference, in which every action is random. Errors are those after
+0.2, 0.5 and 1 s, against C MuJoCo with steps of 1 ms and a solver that converges: both begin at the same frames of the
+reference and under the same commands, with zero actions, or with the policy of a run. Needs the extra `rl`.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bench._measure import Section, device
+from bench._report import table_text
+from cmg_jax.rl import _evaluation, _policy, _setup
+from cmg_jax.rl._presets import PRESETS, with_env
+
+EXACT = {"engine": "mujoco", "sim_dt": 0.001, "solver": (100, 50)}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "C MuJoCo, 2 ms": {"engine": "mujoco", "sim_dt": 0.002, "solver": (100, 50)},
+    "C MuJoCo, 5 ms": {"engine": "mujoco", "sim_dt": 0.005, "solver": (100, 50)},
+    "C MuJoCo, 10 ms": {"engine": "mujoco", "sim_dt": 0.01, "solver": (100, 50)},
+    "C MuJoCo, 10 ms, solver 3, 5": {"engine": "mujoco", "sim_dt": 0.01, "solver": (3, 5)},
+    "MJX, 5 ms, solver 3, 5": {"engine": "mjx", "sim_dt": 0.005, "solver": (3, 5)},
+    "MJX, 10 ms, solver 3, 5": {"engine": "mjx", "sim_dt": 0.01, "solver": (3, 5)},
+    "MJX, 10 ms, solver 1, 4": {"engine": "mjx", "sim_dt": 0.01, "solver": (1, 4)},
+}
+TIMES = (0.2, 0.5, 1.0)
+"""s after which errors are measured."""
+
+RATES = {"physics": "|s", "envs": "envs|d", "rate": "control steps/s|,.0f"}
+ERRORS = {
+    "physics": "|s",
+    "time": "after [s]|.1f",
+    "joints": "joints [rad], median|.3f",
+    "joints_high": "90 %|.3f",
+    "place": "pelvis [m], median|.3f",
+    "place_high": "90 %|.3f",
+    "up": "both up|.2f",
+}
+
+
+def rate(config: Any, settings: dict[str, Any], num_envs: int, steps: int, repeats: int = 3) -> float:
+    """Control steps a second, the median of `repeats`."""
+    setup = _setup.set_up(with_env(config, settings))
+    env = setup.wrap_env_fn(setup.env, episode_length=500)  # pyright: ignore
+
+    @jax.jit
+    def run(state: Any, key: jax.Array) -> Any:
+        def step(state: Any, key: jax.Array) -> tuple[Any, Any]:
+            return env.step(state, 0.25 * jax.random.normal(key, (num_envs, setup.env.action_size))), None
+
+        return jax.lax.scan(step, state, jax.random.split(key, steps))[0]
+
+    state = run(env.reset(jax.random.split(jax.random.PRNGKey(0), num_envs)), jax.random.PRNGKey(1))
+    seconds = []
+    for repeat in range(repeats):
+        start = time.perf_counter()
+        state = jax.block_until_ready(run(state, jax.random.PRNGKey(repeat)))
+        seconds.append(time.perf_counter() - start)
+    return num_envs * steps / float(np.median(seconds))
+
+
+def motions(config: Any, settings: dict[str, Any], run: Path | None) -> _evaluation.Trace:
+    """One second under each command of the grid twice, that begins standing."""
+    env = _setup.evaluation_env(with_env(config, settings), 51)
+    policy, params = (lambda _, obs: jnp.zeros((len(obs), env.action_size))), 0
+    if run is not None:
+        network = _setup.set_up(config).network()
+        policy, params = _policy.make_policy(network), _policy.load_policy(run, network, env.observation_size)
+    grid = np.tile(_evaluation.evaluation_grid(), (2, 1))
+    return _evaluation.make_rollout(env)(policy, params, np.tile(grid, (50, 1, 1)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", type=int, nargs="*", default=[64, 256, 1024])
+    parser.add_argument("--steps", type=int, default=20, help="control steps that are timed")
+    parser.add_argument("--run", type=Path, help="directory of a run, whose policy acts; by default actions are zero")
+    arguments = parser.parse_args()
+    config = PRESETS["walk"] if arguments.run is None else _policy.read_run(arguments.run)
+    print("  ".join(f"{key} {value}" for key, value in device().items()))
+    rows = []
+    for name, settings in SETTINGS.items():
+        for num_envs in arguments.envs:
+            found = rate(config, settings, num_envs, arguments.steps)
+            rows.append({"physics": name, "envs": num_envs, "rate": found})
+    if rows:
+        print(table_text(Section("rate", RATES, rows, (f"{arguments.steps} steps, the median of 3",))))
+    exact, rows = motions(config, EXACT, arguments.run), []
+    for name, settings in SETTINGS.items():
+        found = motions(config, settings, arguments.run)
+        for seconds in TIMES:
+            at = round(seconds / 0.02) - 1
+            joints = np.sqrt(np.mean(np.square(found.joint_pos[at] - exact.joint_pos[at]), axis=-1))
+            place = np.linalg.norm(found.root[at] - exact.root[at], axis=-1)
+            rows.append(
+                {
+                    "physics": name,
+                    "time": seconds,
+                    "joints": np.median(joints),
+                    "joints_high": np.quantile(joints, 0.9),
+                    "place": np.median(place),
+                    "place_high": np.quantile(place, 0.9),
+                    "up": float(np.mean(found.up[at] & exact.up[at])),
+                }
+            )
+    acts = "zero actions" if arguments.run is None else f"the policy of {arguments.run.name}"
+    notes = (f"against C MuJoCo, 1 ms, {acts}, 72 robots that begin standing",)
+    print(table_text(Section("error", ERRORS, rows, notes)))
+
+
+if __name__ == "__main__":
+    main()
