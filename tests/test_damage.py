@@ -107,16 +107,16 @@ def test_in_the_policies_of_a_run(tmp_path):
     from brax.training.acme import running_statistics, specs
     from brax.training.agents.ppo import networks
 
-    from cmg_jax.rl import _run
+    from cmg_jax.rl import _policy
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         network = networks.make_ppo_networks(5, 2, policy_hidden_layer_sizes=(3,), value_hidden_layer_sizes=(3,))
         statistics = running_statistics.init_state(specs.Array((5,), jnp.dtype("float32")))
         weights = (part.init(jax.random.key(1)) for part in (network.policy_network, network.value_network))
         (tmp_path / "checkpoints").mkdir()
-        _run._save_policy(tmp_path, 20, (statistics, *weights))
+        _policy.save_policy(tmp_path, 20, (statistics, *weights))
         path = tmp_path / "checkpoints" / "000000000020"
-        assert assert_flips_are_noticed(path, lambda: _run._restore(tmp_path, network, 5), flips=2, files=12) > 5
+        assert assert_flips_are_noticed(path, lambda: _policy.load_policy(tmp_path, network, 5), flips=2, files=12) > 5
 
 
 def test_damaged_figures_do_not_stop_a_run(tmp_path):

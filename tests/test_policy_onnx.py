@@ -25,7 +25,7 @@ def run(**settings):
     """A set-up whose policy is random, normalization included."""
     setup = _setup.set_up(RunConfig(hidden_layers=(16, 8), env={"rewards": {"key_bodies": 0.0}, **settings}))
     network, keys = setup.network(), jax.random.split(jax.random.PRNGKey(0), 4)
-    size = setup.env.observation_size
+    size = sum(setup.env.observation_parts().values())
     normalizer = running_statistics.init_state(specs.Array((size,), jnp.dtype("float32")))
     normalizer = normalizer.replace(  # pyright: ignore
         mean=jax.random.normal(keys[0], (size,)), std=jax.random.uniform(keys[1], (size,), minval=0.5, maxval=2.0)
@@ -51,11 +51,11 @@ def test_the_graph_gives_the_actions_and_the_targets_of_the_environment(settings
     policy = _policy.make_policy(setup.network())
     for row in range(ROWS):
         seen = reference._replace(ahead=reference.ahead._replace(joint_pos=ahead[row]))
-        obs.append(env.write_reference(state.obs + 0.1 * row, seen))
+        obs.append(env.write_reference(jnp.asarray(state.obs) + 0.1 * row, seen))
         action = policy(params, obs[-1][None])[0]
         arriving = reference._replace(joint_pos=ahead[row, env.wrapping["lookahead"].index(1)])
         expected.append((action, env.target(arriving, action)))
-    action, target = session.run(None, {"observation": np.stack(obs)})
+    action, target = map(np.asarray, session.run(None, {"observation": np.stack(obs)}))
     np.testing.assert_allclose(action, [pair[0] for pair in expected], atol=2e-5)
     np.testing.assert_allclose(target, [pair[1] for pair in expected], atol=2e-5)
     assert np.ptp(target, axis=0).max() > 0.1, "rows do not differ"

@@ -1,6 +1,7 @@
 """`cmg-jax rl` as a user starts it from a shell."""
 
 import csv
+import json
 import os
 import re
 import runpy
@@ -198,3 +199,21 @@ def test_without_the_extra_the_error_says_what_to_install(tmp_path):
         (tmp_path / name / "__init__.py").write_text("raise ImportError('not here')")
     result = rl("train", "--out", tmp_path / "run", PYTHONPATH=str(tmp_path))
     assert_one_clear_line(result, "pip install 'cmg_jax[rl]'")
+
+
+@pytest.mark.slow
+def test_the_bundled_policy_stays_up_whatever_happens_to_its_reference(tmp_path):
+    out = tmp_path / "figures.json"
+    result = rl("evaluate", "--seconds", 2.5, "--push", 0.2, "--friction", "--out", out)
+    assert result.returncode == 0, result.stderr
+    rows = {row["condition"]: row for row in json.loads(out.read_text())}
+    assert list(rows) == [
+        "commands held",
+        "new command every 2 s",
+        "reference restarts in the middle",
+        "pushes of 0.2 m/s",
+    ]
+    assert all(f"{name:32s}  " in result.stdout for name in rows)
+    assert rows["commands held"]["survived"] > 2.4
+    assert rows["commands held"]["walked_vx_error"] < 0.2
+    assert rows["reference restarts in the middle"]["joint_error"] > rows["commands held"]["joint_error"]

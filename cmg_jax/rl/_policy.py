@@ -50,7 +50,7 @@ def make_policy(network: networks.PPONetworks) -> Policy:
 
 def save_arrays(path: Path, tree: Any, require_ours: Callable[[Path], None] | None = None) -> None:
     """Write the leaves of a pytree, numbered, with a digest; empty ones, which orbax refuses, are left out."""
-    leaves = {_name(index): np.asarray(leaf) for index, leaf in enumerate(jax.tree.leaves(tree))}
+    leaves = {_name(index): np.asarray(jnp.asarray(leaf)) for index, leaf in enumerate(jax.tree.leaves(tree))}
     arrays = {name: leaf for name, leaf in leaves.items() if leaf.size}
     digest = np.frombuffer(bytes.fromhex(_digests.of_arrays(arrays)), np.uint8)
     with atomic_directory(path, require_ours=require_ours) as partial:
