@@ -49,7 +49,7 @@ def name(action: argparse.Action) -> str:
 
 
 def test_all_commands_are_found():
-    assert len(PARSERS) == 18, sorted(PARSERS)
+    assert len(PARSERS) == 20, sorted(PARSERS)
     assert "cmg-jax rl feasibility" in PARSERS
 
 

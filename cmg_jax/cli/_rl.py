@@ -86,10 +86,15 @@ def add_options(parser: Any) -> None:
         nargs="*",
         default=[0.3, 0.6, 1.0],
         metavar="V",
-        help="m/s, every 2 s (default: 0.3 0.6 1)",
+        help="pushes in m/s, changes of the base's velocity every 2 s (default: 0.3 0.6 1)",
     )
     evaluate.add_argument(
-        "--friction", type=float, nargs="*", default=[0.4, 0.7], metavar="MU", help="of the soles (default: 0.4 0.7)"
+        "--friction",
+        type=float,
+        nargs="*",
+        default=[0.4, 0.7],
+        metavar="MU",
+        help="coefficients of friction (no unit) of the soles and the floor (default: 0.4 0.7)",
     )
     evaluate.add_argument("--seed", type=_options.seed, default=0, metavar="K", help="seed (no unit; default: 0)")
     evaluate.add_argument("--out", type=Path, metavar="FILE.json", help="file to write the figures to")
@@ -131,8 +136,8 @@ def _add_engine(parser: Any) -> None:
     parser.add_argument(
         "--sim-dt",
         type=float,
-        metavar="SECONDS",
-        help="of a physics step, a fraction of 0.02 (default: the run's)",
+        metavar="S",
+        help="length of a physics step in seconds, a fraction of 0.02 (default: the run's)",
     )
 
 
