@@ -36,6 +36,7 @@ NOT_RUN = {
     "cmg_jax.training.validate": "it needs a trained model",
     "cmg_jax.rl.train": "it trains for minutes; test_rl_program.py does so in small",
     "cmg_jax.rl.play": "it needs a trained policy",
+    "cmg_jax.rl.policy_onnx": "it needs a trained policy",
     "cmg_jax.rl.evaluate": "it needs a trained policy",
     "cmg_jax.view.Page": "it serves a page until it is interrupted",
     "cmg_jax.viz.choose_gl": "it chooses OpenGL for the whole process, before MuJoCo is imported",

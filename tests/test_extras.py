@@ -57,7 +57,7 @@ def test_a_data_set_is_written_even_without_its_plot(without, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("package", "name", "module"),
-    [("cmg_jax.envs", "make_wrap_env_fn", "_wrapper"), ("cmg_jax.rl", "set_up", "_run")],
+    [("cmg_jax.envs", "make_wrap_env_fn", "_wrapper"), ("cmg_jax.rl", "set_up", "_setup")],
 )
 def test_a_public_name_reports_its_missing_extra(package, name, module, without, monkeypatch):
     without("brax", "brax.envs.base", "brax.training.acme", "brax.training.agents.ppo")
