@@ -21,7 +21,7 @@ class Condition(NamedTuple):
     name: str
     commands: np.ndarray
     """[T, N, 3]."""
-    disturbances: _evaluation.Disturbances = _evaluation.UNDISTURBED
+    disturbances: _evaluation.Disturbances
     settings: Mapping[str, Any] = MappingProxyType({})
     """Of the environment."""
 
@@ -92,16 +92,18 @@ def _conditions(
     every = max(round(CHANGE_INTERVAL / dt), 1)
     now = (np.arange(steps) % every == 0) & (np.arange(steps) > 0)
     rng = np.random.default_rng(seed)
-    yield Condition("commands held", held)
+    # Zeros, and not None: one compiled program is for all conditions of an environment.
+    none = _evaluation.Disturbances(np.zeros((steps, len(grid), 2), np.float32), np.zeros((steps, len(grid)), bool))
+    yield Condition("commands held", held, none)
     order = np.stack([rng.permutation(grid) for _ in range(steps // every + 1)])
-    yield Condition(f"new command every {CHANGE_INTERVAL:g} s", order[np.arange(steps) // every])
+    yield Condition(f"new command every {CHANGE_INTERVAL:g} s", order[np.arange(steps) // every], none)
     middle = np.zeros((steps, len(grid)), bool)
     middle[steps // 2] = True
-    yield Condition("reference restarts in the middle", held, _evaluation.Disturbances(restarts=middle))
+    yield Condition("reference restarts in the middle", held, none._replace(restarts=middle))
     angle = rng.uniform(0, 2 * np.pi, (steps, len(grid)))
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1) * now[:, None, None]
     for speed in pushes:
         push = (speed * direction).astype(np.float32)
-        yield Condition(f"pushes of {speed:g} m/s", held, _evaluation.Disturbances(pushes=push))
+        yield Condition(f"pushes of {speed:g} m/s", held, none._replace(pushes=push))
     for friction in frictions:
-        yield Condition(f"friction {friction:g}", held, settings={"friction": friction})
+        yield Condition(f"friction {friction:g}", held, none, {"friction": friction})
