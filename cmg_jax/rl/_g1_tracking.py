@@ -192,11 +192,8 @@ class G1Tracking(MjxEnv):
         terms = {name: weight * terms[name] for name, weight in self._weights.items()}
         metrics = {f"reward/{name}": term for name, term in terms.items()}
         metrics["joint_error"] = jnp.where(finite, rms, 0.0).astype(float)
-        kept = {
-            LAST_ACTION: action.astype(last_action.dtype),
-            AIR_TIME: longer.astype(in_air.dtype),
-            KEY: key,
-        }
+        action_kept, air_kept = action.astype(last_action.dtype), longer.astype(in_air.dtype)
+        kept = {LAST_ACTION: action_kept, AIR_TIME: air_kept, KEY: key}
         return state.replace(  # pyright: ignore
             data=data,
             obs=self._observe(data, action, reference),
