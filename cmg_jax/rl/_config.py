@@ -14,7 +14,7 @@ from cmg_jax._files import first_line
 from cmg_jax.commands._sampler import CommandRange
 
 ENGINES = ("mjx", "mujoco")
-"""Who computes the physics: MJX, or C MuJoCo, which is several times as fast on a CPU."""
+"""Who computes the physics: MJX, or C MuJoCo, which is faster on a CPU."""
 
 BUNDLED = Path(__file__).parents[1] / "assets" / "walk"
 """The run whose policy the package has."""

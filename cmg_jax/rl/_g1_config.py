@@ -21,7 +21,7 @@ def default_config() -> config_dict.ConfigDict:
     return config_dict.create(
         ctrl_dt=0.02,
         sim_dt=0.005,
-        engine="mjx",  # or "mujoco", C MuJoCo: on a CPU several times as fast
+        engine="mjx",  # or "mujoco", C MuJoCo: faster on a CPU
         floating=False,
         solver=(3, 5),  # iterations, and those of the line search
         friction=1.0,  # sliding, of the soles and the floor

@@ -1,6 +1,6 @@
 """Physics of an environment: MJX, which compiles into the program of a rollout, or C MuJoCo, which the program calls.
 
-C MuJoCo runs on the CPU, where it is several times as fast as MJX with the same model, and iterates its solver to
+C MuJoCo runs on the CPU, where it is faster than MJX with the same model, and iterates its solver to
 convergence. All environments take a control step in one call. MJX is for accelerators.
 """
 # pyright: reportAttributeAccessIssue=false
