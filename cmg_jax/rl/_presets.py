@@ -15,7 +15,7 @@ WALK = RunConfig(
         "sim_dt": 0.01,  # 2 substeps; bench/physics.py compares them with shorter ones
         "solver": [100, 50],  # to convergence, which costs C MuJoCo nothing
         "action_scale": 0.5,
-        # Without an action the joints are 0.06 rad from the reference (with 10 Hz and 2: 0.14), and stiff as
+        # Without an action the joints are 0.06 rad from the reference (with 10 Hz and 2: 0.14); stiffness is
         # 90 N m/rad at the hips and 223 at the knees.
         "natural_frequency": 15.0,
         "damping_ratio": 1.0,
