@@ -18,7 +18,7 @@ import numpy as np
 
 from bench._measure import Section, device
 from bench._report import table_text
-from cmg_jax.rl import _evaluation, _policy, _setup
+from cmg_jax.rl import _evaluation, _onnx, _policy, _setup
 from cmg_jax.rl._presets import PRESETS, with_env
 
 EXACT = {"engine": "mujoco", "sim_dt": 0.001, "solver": (100, 50)}
@@ -72,8 +72,7 @@ def motions(config: Any, settings: dict[str, Any], run: Path | None) -> _evaluat
     env = _setup.evaluation_env(with_env(config, settings), 51)
     policy, params = (lambda _, obs: jnp.zeros((len(obs), env.action_size))), 0
     if run is not None:
-        network = _setup.set_up(config).network()
-        policy, params = _policy.make_policy(network), _policy.load_policy(run, network, env.observation_size)
+        policy, params = _onnx.chosen_policy(run, _setup.set_up(config), None)
     grid = np.tile(_evaluation.evaluation_grid(), (2, 1))
     return _evaluation.make_rollout(env)(policy, params, np.tile(grid, (50, 1, 1)))
 

@@ -25,7 +25,7 @@ import numpy as np
 from bench._measure import Section, device
 from bench._report import table_text
 from cmg_jax.model import CMGModel
-from cmg_jax.rl import RunConfig, _evaluation, _policy, _run, _setup
+from cmg_jax.rl import RunConfig, _evaluation, _onnx, _policy, _run, _setup
 from cmg_jax.rl._presets import PRESETS, without_reference, without_residual
 from cmg_jax.robot import G1, indices
 from cmg_jax.training._metrics import read_metrics
@@ -77,12 +77,11 @@ def end(directory: Path) -> dict[str, Any]:
     """The figures of the best policy of a run, over other beginnings than those it was chosen by."""
     config = _policy.read_run(directory)
     setup = _setup.set_up(config)
-    network = setup.network()
-    params = _policy.load_policy(directory, network, setup.env.observation_size)
+    policy, params = _onnx.chosen_policy(directory, setup, None)
     grid = np.tile(_evaluation.evaluation_grid(), (4, 1))
     steps = config.ppo.episode_length
     rollout = _evaluation.make_rollout(_setup.evaluation_env(config, steps + 1))
-    trace = rollout(_policy.make_policy(network), params, np.tile(grid, (steps, 1, 1)), seed=1000 + config.seed)
+    trace = rollout(policy, params, np.tile(grid, (steps, 1, 1)), seed=1000 + config.seed)
     mass = float(setup.env.mj_model.body_mass.sum())
     found = _evaluation.figures(trace, setup.env.dt, mass)
     out = _evaluation.summary(found, steps * setup.env.dt, floating=True)

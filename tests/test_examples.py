@@ -11,7 +11,8 @@ from cmg_jax.generators._base import is_traced
 
 pytestmark = pytest.mark.slow
 EXAMPLES = sorted((Path(__file__).parents[1] / "docs" / "examples").glob("*.py"))
-EXAMPLES = [path for path in EXAMPLES if path.stem != "rl_ppo"]  # run by test_rl_program.py
+ELSEWHERE = ("rl_ppo", "policy_in_mujoco")  # in test_rl_program.py and test_policy_onnx.py
+EXAMPLES = [path for path in EXAMPLES if path.stem not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -1,6 +1,10 @@
 """A policy as an ONNX graph: the same actions, and the targets that the environment sets."""
+# pyright: reportAttributeAccessIssue=false
 
 import json
+import runpy
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +14,24 @@ import pytest
 pytest.importorskip("brax")
 pytest.importorskip("onnxruntime")
 
+import mujoco
 import onnxruntime
 from brax.training.acme import running_statistics, specs
 
 from cmg_jax import InputError
+from cmg_jax.cli.main import main
 from cmg_jax.rl import RunConfig, _onnx, _policy, _setup
+from cmg_jax.robot import G1
 from tests.conftest import DATA, refused_line
 
 pytestmark = pytest.mark.usefixtures("allow_mixed_dtypes")
 ROWS = 3
 
 
-def run(**settings):
+def run(model="", **settings):
     """A set-up whose policy is random, normalization included."""
-    setup = _setup.set_up(RunConfig(hidden_layers=(16, 8), env={"rewards": {"key_bodies": 0.0}, **settings}))
+    env = {"rewards": {"key_bodies": 0.0}, **settings}
+    setup = _setup.set_up(RunConfig(model=model, hidden_layers=(16, 8), env=env))
     network, keys = setup.network(), jax.random.split(jax.random.PRNGKey(0), 4)
     size = sum(setup.env.observation_parts().values())
     normalizer = running_statistics.init_state(specs.Array((size,), jnp.dtype("float32")))
@@ -34,6 +42,18 @@ def run(**settings):
     noise = jax.random.normal(keys[3], policy["params"]["Dense_0"]["kernel"].shape)  # it would begin at zero
     policy["params"]["Dense_0"]["kernel"] = 0.3 * noise
     return setup, (normalizer, policy, network.value_network.init(keys[3]))
+
+
+def held_torque(env, error, velocity):
+    """N m of MuJoCo's actuators where each joint is `error` [rad] below its target, and moves."""
+    model, free = env.mj_model, len(G1.standing_qpos) - 29
+    data = mujoco.MjData(model)
+    model.actuator_forcelimited[:] = 0
+    qpos = np.concatenate([G1.standing_qpos[:free], G1.standing_joint_pos])
+    data.qpos, data.qvel[-29:] = qpos[-model.nq :], velocity
+    data.ctrl = G1.standing_joint_pos + error
+    mujoco.mj_forward(model, data)
+    return data.actuator_force
 
 
 @pytest.mark.parametrize("settings", [{"residual": True}, {"residual": False, "lookahead": [2, 1]}])
@@ -65,6 +85,73 @@ def test_the_graph_gives_the_actions_and_the_targets_of_the_environment(settings
     path = tmp_path / "policy.onnx"
     path.write_bytes(graph.SerializeToString())
     assert _onnx.check(setup, params, path) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"floating": True, "engine": "mujoco", "sim_dt": 0.01, "action_scale": 0.3},
+        {"floating": False, "residual": False, "lookahead": [3, 1]},
+    ],
+    ids=["floating", "fixed"],
+)
+def test_the_graph_that_makes_the_reference_follows_the_environment(settings, tmp_path):
+    """Its own frames, over changes of command: the same actions as with the observation of the environment."""
+    setup, params = run(**settings)
+    session: Any = onnxruntime.InferenceSession(
+        _onnx.policy_onnx(setup, params, with_reference=True).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    torque = np.array(about["stiffness"]) * 0.1 - np.array(about["damping"]) * 0.5
+    np.testing.assert_allclose(torque, held_torque(setup.env, 0.1, 0.5), rtol=1e-6)
+    assert sum(about["frame"].values()) == len(about["standing_frame"]) == setup.model.config.motion_dim
+    size = sum(about["robot"].values())
+    config = RunConfig(hidden_layers=(16, 8), env={"rewards": {"key_bodies": 0.0}, **settings})
+    env, policy = _setup.evaluation_env(config, 100), _policy.make_policy(setup.network())
+    state = jax.jit(env.reset)(jax.random.split(jax.random.PRNGKey(0), ROWS))
+    step = jax.jit(lambda state, command, action: env.step(env.set_command(state, command), action))
+    standing = np.tile(np.float32(about["standing_frame"]), (ROWS, 1))
+    frame = before = standing
+    active = np.zeros((ROWS, 3))
+    for number in range(40):
+        obs, active = np.asarray(state.obs), np.asarray(state.info["reference"].command)
+        inputs = {"robot": obs[:, :size], "command": active}
+        if number:  # the step that puts a command in force has made its frame by it
+            (frame,) = session.run(["next_frame"], inputs | {"frame": before})
+        (action,) = session.run(["action"], inputs | {"frame": frame})
+        expected = policy(params, state.obs)
+        np.testing.assert_allclose(action, expected, atol=1e-4, err_msg=f"step {number}")
+        assert not np.asarray(state.done).any()
+        before = frame
+        sign = 1 if number < 20 else -1
+        command = np.array([[0.8, 0.1 * sign, 0.4], [0.2 * sign, -0.2, 0.0], [0.0, 0.0, -0.5 * sign]], np.float32)
+        state = step(state, command, expected)
+    assert np.abs(active).max() > 0.3
+    assert np.abs(frame - standing).max() > 0.1, "the reference stands"
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(_onnx.policy_onnx(setup, params, with_reference=True).SerializeToString())
+    assert _onnx.check(setup, params, path) < 1e-4
+    with pytest.raises(InputError, match=r"policy\.onnx: it makes its own reference"):
+        _onnx.onnx_policy(path, setup)
+
+
+def test_a_graph_makes_no_reference_that_its_run_lacks():
+    with pytest.raises(InputError, match="the observation of this run has no reference"):
+        _onnx.policy_onnx(*run(reference=False, residual=False), with_reference=True)
+    with pytest.raises(InputError, match="the model of this run has no root channel"):
+        _onnx.policy_onnx(*run(model="policy", floating=True), with_reference=True)
+
+
+@pytest.mark.slow
+def test_the_bundled_policy_walks_in_plain_mujoco(tmp_path, capsys):
+    path = tmp_path / "policy.onnx"
+    assert main(["rl", "export", "--with-reference", "--out", str(path)]) == 0
+    assert "differ from the policy's by at most" in capsys.readouterr().out
+    example = Path(__file__).parents[1] / "docs" / "examples" / "policy_in_mujoco.py"
+    walked = runpy.run_path(str(example))["main"](path, command=(0.7, 0.0, 0.0), seconds=5.0)
+    assert walked[50:, 2].min() > 0.65, "it falls"
+    distance = np.linalg.norm(walked[-1, :2] - walked[50, :2])
+    assert abs(distance / 4 - 0.7) < 0.1
 
 
 def test_a_graph_of_other_observations_is_refused(tmp_path):

@@ -107,6 +107,11 @@ def add_options(parser: Any) -> None:
     )
     _add_run(export)
     export.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="file to write (required)")
+    export.add_argument(
+        "--with-reference",
+        action="store_true",
+        help="a graph that makes the reference too, of a command (default: the reference is part of its observation)",
+    )
     export.set_defaults(run=_export)
 
     feasible = actions.add_parser(
@@ -318,7 +323,7 @@ def _evaluate(
         print(f"wrote {out}")
 
 
-def _export(*, action: str, directory: Path, out: Path) -> None:
+def _export(*, action: str, directory: Path, out: Path, with_reference: bool) -> None:
     require_file_target(out)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; see cmg-jax rl train")
@@ -327,7 +332,7 @@ def _export(*, action: str, directory: Path, out: Path) -> None:
 
     setup = _setup.set_up(_policy.read_run(directory))
     params = _policy.load_policy(directory, setup.network(), setup.env.observation_size)
-    content = _onnx.policy_onnx(setup, params).SerializeToString()
+    content = _onnx.policy_onnx(setup, params, with_reference=with_reference).SerializeToString()
     with atomic_path(out) as partial:
         partial.write_bytes(content)
         difference = _onnx.check(setup, params, partial)

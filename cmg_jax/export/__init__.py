@@ -8,7 +8,8 @@ ONNX needs the extra `export`.
 """
 
 from cmg_jax.export._check import TOLERANCE, check_onnx, check_stablehlo
-from cmg_jax.export._onnx_model import OPSET, onnx_model
+from cmg_jax.export._graph import OPSET
+from cmg_jax.export._onnx_model import onnx_model
 from cmg_jax.export._stablehlo import PLATFORMS, stablehlo
 from cmg_jax.export._torch_file import state_dict, torch_file
 

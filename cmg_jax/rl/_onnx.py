@@ -9,100 +9,130 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import cmg_jax
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
+from cmg_jax.commands import uniform
+from cmg_jax.envs import Reference, empty_reference
+from cmg_jax.export._graph import Graph
+from cmg_jax.generators import root_ahead, standing_frame
+from cmg_jax.generators._base import first_frames
 from cmg_jax.rl import _policy
-from cmg_jax.rl._g1_tracking import AHEAD_JOINT_POS
+from cmg_jax.rl._g1_tracking import AHEAD_JOINT_POS, G1Tracking
+from cmg_jax.rl._onnx_reference import add_reference, frame_layout, robot_parts
 from cmg_jax.rl._setup import RunSetup
-from cmg_jax.robot import G1
+from cmg_jax.robot import G1, indices
 
-OPSET = 17
-LAYOUT = "observation"
-"""Key of the metadata that has the parts of the observation and their sizes, in JSON."""
+LAYOUT, ROBOT = "observation", "robot"
+"""Keys of the metadata, in JSON: the parts of the observation, or those of the robot, and their sizes."""
+
+CHECKED = 256
+"""Rows of a comparison with the policy."""
 
 
-def policy_onnx(setup: RunSetup, params: _policy.Params) -> Any:
-    """The `onnx.ModelProto` of a policy: observation [batch, K] in; action [batch, J] and joint_target [batch, J] out.
+def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool = False) -> Any:
+    """The `onnx.ModelProto` of a policy: normalization, network and PD targets.
 
-    Observations are those of `G1Tracking`, not normalized; the metadata of the graph name their parts. Targets are in
-    rad, for the joints of the model, and within their limits.
+        observation [batch, K]                                           -> action, joint_target [batch, J]
+        robot [batch, R], frame [batch, D], command [batch, 3]           -> action, joint_target, next_frame
+
+    The second is `with_reference`: the graph makes the reference too. `robot` is the observation before its reference,
+    `frame` the reference's frame in physical units, which is `next_frame` a control step later, and `command` the
+    active one. Observations are those of `G1Tracking`, not normalized. Targets are in rad, for the joints of the
+    model, and within their limits. The metadata, in JSON, name the parts of `observation`, or those of `robot` and
+    `frame`, have a `standing_frame` to begin with, and the stiffness [N m/rad] and damping [N m s/rad] of the joints.
 
     Args:
       setup: of the run.
       params: of its policy.
+      with_reference: put the generator of the reference into the graph.
 
     Raises:
-      InputError: onnx is not installed, or the observation lacks the frame that actions are added to.
+      InputError: onnx is not installed, the observation lacks the frame that actions are added to, or `with_reference`
+        where there is no reference, or no root channel in the model of a floating base.
 
     Examples:
       >>> from cmg_jax import rl
       >>> graph = rl.policy_onnx(setup, params).graph
     """
-    try:
-        from onnx import TensorProto, checker, helper, numpy_helper
-    except ImportError:
-        raise InputError("ONNX graphs need onnx: pip install 'cmg_jax[export]'") from None
+    env, model, graph = setup.env, setup.model, Graph()
+    about: dict[str, Any] = {"joint_names": list(env.joint_names), "control_dt": env.dt} | _gains(env)
+    observation, outputs = "observation", {"action": env.action_size, "joint_target": env.action_size}
+    if with_reference:
+        robot, frame_size = robot_parts(env), model.config.motion_dim
+        seen, following = add_reference(graph, setup, "frame", "command")
+        graph.add("Identity", following, output="next_frame")
+        observation = graph.add("Concat", "robot", *seen, axis=1)
+        about |= {ROBOT: robot, "frame": frame_layout(setup), "standing_frame": standing_frame(model).tolist()}
+        inputs = {"robot": sum(robot.values()), "frame": frame_size, "command": model.config.command_dim}
+        outputs["next_frame"] = frame_size
+    else:
+        about[LAYOUT] = env.observation_parts()
+        inputs = {"observation": sum(about[LAYOUT].values())}
+    _add_policy(graph, setup, params, observation)
+    return graph.model("policy", inputs, outputs, {key: json.dumps(value) for key, value in about.items()})
+
+
+def _add_policy(graph: Graph, setup: RunSetup, params: _policy.Params, observation: str) -> None:
+    """The values `action` and `joint_target`."""
+    env, add, constant = setup.env, graph.add, graph.constant
     normalizer, policy, _ = params
-    env, nodes, constants = setup.env, [], {}
-
-    def constant(name: str, value: Any) -> str:
-        constants[name] = np.asarray(value, np.float32)
-        return name
-
-    def add(operation: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operation.lower()}_{len(nodes)}"
-        nodes.append(helper.make_node(operation, list(inputs), [output], **attributes))
-        return output
-
-    x = add("Sub", "observation", constant("mean", normalizer.mean))
-    x = add("Div", x, constant("std", normalizer.std))
+    x = add("Sub", observation, constant(np.asarray(normalizer.mean, np.float32), "mean"))
+    x = add("Div", x, constant(np.asarray(normalizer.std, np.float32), "std"))
     layers = policy["params"]
     hidden = [layers["MLP_0"][f"hidden_{index}"] for index in range(len(layers["MLP_0"]))]
     for index, layer in enumerate((*hidden, layers["Dense_0"])):
         last = index == len(hidden)
-        kernel, bias = (constant(f"{part}_{index}", layer[part]) for part in ("kernel", "bias"))
+        kernel, bias = (
+            constant(np.asarray(layer[part], np.float32), f"policy_{part}_{index}") for part in ("kernel", "bias")
+        )
         x = add("Gemm", x, kernel, bias, output="action" if last else "")
         if not last:
             x = add("Mul", x, add("Sigmoid", x))  # swish
-    parts = env.observation_parts()
-    joints = list(env.joint_names)
-    at = [G1.joint_names.index(name) for name in joints]
-    low, high = np.asarray(G1.joint_limits)[at].T
-    base = constant("standing", np.asarray(G1.standing_joint_pos)[at])
+    at = indices(env.joint_names, G1.joint_names)
+    low, high = np.asarray(G1.joint_limits, np.float32)[at].T
+    base = constant(np.asarray(G1.standing_joint_pos, np.float32)[at], "standing")
     if env.residual:
-        begin = _next_frame(setup, parts)
-        for name, number in {"begin": begin, "end": begin + len(joints), "axis": 1}.items():
-            constants[name] = np.array([number], np.int64)
-        base = add("Add", base, add("Slice", "observation", "begin", "end", "axis"))
-    target = add("Add", base, add("Mul", "action", constant("scale", env.action_scale)))
-    target = add("Max", target, constant("low", low))
-    add("Min", target, constant("high", high), output="joint_target")
-
-    def value(name: str, size: int) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size])
-
-    graph = helper.make_graph(
-        nodes,
-        "policy",
-        [value("observation", sum(parts.values()))],
-        [value("action", len(joints)), value("joint_target", len(joints))],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    helper.set_model_props(
-        model, {LAYOUT: json.dumps(parts), "joint_names": json.dumps(joints), "control_dt": str(env.dt)}
-    )
-    checker.check_model(model)
-    return model
+        begin = _next_frame(setup)
+        base = add("Add", base, graph.columns(observation, begin, begin + env.action_size))
+    target = add("Add", base, add("Mul", "action", constant(env.action_scale)))
+    target = add("Max", target, constant(low))
+    add("Min", target, constant(high), output="joint_target")
 
 
-def _next_frame(setup: RunSetup, parts: dict[str, int]) -> int:
+def _gains(env: G1Tracking) -> dict[str, list[float]]:
+    """Of the PD control that a policy was trained with: N m/rad and N m s/rad of each joint."""
+    actuators = [env.mj_model.actuator(name).id for name in env.joint_names]
+    stiffness, damping = env.mj_model.actuator_gainprm[actuators, 0], -env.mj_model.actuator_biasprm[actuators, 2]
+    return {"stiffness": stiffness.tolist(), "damping": damping.tolist()}
+
+
+def _next_frame(setup: RunSetup) -> int:
     """Where in an observation the joint positions begin that the reference has at the end of the step."""
     lookahead, offset = setup.env.wrapping["lookahead"], round(setup.env.dt * setup.model.config.fps)
     if offset not in lookahead:
         raise InputError(f"env.lookahead {lookahead} lacks {offset}, the frame that an action is added to")
+    parts = setup.env.observation_parts()
     before = list(parts)[: list(parts).index(AHEAD_JOINT_POS)]
     return sum(parts[name] for name in before) + lookahead.index(offset) * setup.env.action_size
+
+
+def _open(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The session of onnxruntime, and the metadata."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError("running ONNX graphs needs onnxruntime: pip install 'cmg_jax[export]'") from None
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+        if not {LAYOUT, ROBOT} & about.keys():
+            raise ValueError("its metadata name no observation")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:  # onnxruntime raises many kinds
+        raise InputError(f"{path}: not a policy that cmg-jax rl export wrote ({first_line(error)})") from None
+    return session, about
 
 
 def onnx_policy(path: Path, setup: RunSetup) -> _policy.Policy:
@@ -111,20 +141,11 @@ def onnx_policy(path: Path, setup: RunSetup) -> _policy.Policy:
     Raises:
       InputError: onnxruntime is not installed, or the file is no policy for the observations of the run.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise InputError("running ONNX graphs needs onnxruntime: pip install 'cmg_jax[export]'") from None
-    parts, joints = setup.env.observation_parts(), setup.env.action_size
-    try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-        found = json.loads(session.get_modelmeta().custom_metadata_map[LAYOUT])
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # onnxruntime raises many kinds
-        raise InputError(f"{path}: not a policy that cmg-jax rl export wrote ({first_line(error)})") from None
-    if found != parts:
-        raise InputError(f"{path}: its observation has the parts {found}, the run's {parts}")
+    (session, about), parts, joints = _open(path), setup.env.observation_parts(), setup.env.action_size
+    if LAYOUT not in about:
+        raise InputError(f"{path}: it makes its own reference; write it without --with-reference to run it here")
+    if about[LAYOUT] != parts:
+        raise InputError(f"{path}: its observation has the parts {about[LAYOUT]}, the run's {parts}")
 
     def run(obs: Any) -> np.ndarray:
         return np.asarray(session.run(["action"], {"observation": np.asarray(obs)})[0])
@@ -144,8 +165,37 @@ def chosen_policy(directory: Path, setup: RunSetup, onnx: Path | None) -> tuple[
 
 
 def check(setup: RunSetup, params: _policy.Params, path: Path) -> float:
-    """The largest difference of the actions of a file from those of the policy, over 256 random observations."""
+    """The largest difference of the actions of a file from those of the policy, over 256 random observations.
+
+    Where the graph makes the reference, its frames are those in which episodes begin, and its commands all different.
+    """
+    env, model, (session, about) = setup.env, setup.model, _open(path)
+    keys = jax.random.split(jax.random.PRNGKey(0), 3)
     mean, std = (jnp.asarray(leaf) for leaf in (params[0].mean, params[0].std))
-    obs = mean + std * jax.random.normal(jax.random.PRNGKey(0), (256, *mean.shape))
-    expected = _policy.make_policy(setup.network())(params, obs)
-    return float(np.abs(onnx_policy(path, setup)(None, obs) - expected).max())
+    obs = mean + std * jax.random.normal(keys[0], (CHECKED, *mean.shape))
+    inputs = {"observation": obs}
+    if ROBOT in about:
+        frame = first_frames(model, keys[1], CHECKED)
+        command = uniform(keys[2], setup.commands, CHECKED)
+        inputs = {"robot": obs[:, : sum(about[ROBOT].values())], "frame": frame, "command": command}
+        obs = jax.vmap(env.write_reference)(obs, _reference(setup, frame, command))
+    found = session.run(["action"], {name: np.asarray(value) for name, value in inputs.items()})[0]
+    return float(np.abs(np.asarray(found) - _policy.make_policy(setup.network())(params, obs)).max())
+
+
+def _reference(setup: RunSetup, frame: jax.Array, command: jax.Array) -> Reference:
+    """What an observation shows of the reference at a frame, whose next frames obey a command."""
+    env, model = setup.env, setup.model
+    lookahead = env.wrapping["lookahead"]
+    generator = cmg_jax.streaming(max(*lookahead, 1))
+    state = generator.init(model, jax.random.PRNGKey(0), command, frame, num_envs=len(frame))
+    seen = root_ahead(generator, model, state, (0, *lookahead))
+    now, ahead = seen.frames, jax.tree.map(lambda leaf: leaf[:, 1:], seen.frames)
+    empty = empty_reference(num_joints=env.action_size, lookahead=len(lookahead), key_bodies=0)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(frame), *leaf.shape)), empty)._replace(
+        joint_pos=now.joint_pos[:, 0],
+        joint_vel=now.joint_vel[:, 0],
+        root=jax.tree.map(lambda leaf: leaf[:, 0], seen.root),
+        ahead=ahead._replace(root=None),
+        command=command,
+    )
