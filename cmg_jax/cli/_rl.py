@@ -110,7 +110,7 @@ def add_options(parser: Any) -> None:
     export.add_argument(
         "--with-reference",
         action="store_true",
-        help="a graph that makes the reference too, of a command (default: the reference is part of its observation)",
+        help="a graph that also generates the reference, from a command (default: its observation has the reference)",
     )
     export.set_defaults(run=_export)
 

@@ -31,10 +31,12 @@ class Graph:
         self._count = itertools.count()
 
     def constant(self, value: Any, name: str = "") -> str:
-        """A constant, float32 unless it is an array of another type."""
-        value = np.asarray(value, None if hasattr(value, "dtype") else np.float32)
+        """A constant: whole numbers as they are, all others in float32. Under a name there is one constant."""
+        value = np.asarray(value)
+        if not np.issubdtype(value.dtype, np.integer):
+            value = value.astype(np.float32)
         name = name or f"constant_{next(self._count)}"
-        self._constants[name] = value
+        assert np.array_equal(self._constants.setdefault(name, value), value), f"two constants {name}"
         return name
 
     def sizes(self, *values: int) -> str:
@@ -52,7 +54,7 @@ class Graph:
         return self.add("Slice", values, self.sizes(begin), self.sizes(end), self.sizes(1))
 
     def iterate(self, times: int, start: str, size: int, body: Any) -> str:
-        """The values [times, batch, size] of x = body(graph, x), from `start` [batch, size] on, which is not part."""
+        """The values [times, batch, size] of x = body(graph, x), repeated; `start` [batch, size] is not included."""
         helper, kinds = self._onnx.helper, self._onnx.TensorProto
         inside = Graph()
         inside._constants, inside._count = self._constants, self._count

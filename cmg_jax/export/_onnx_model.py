@@ -30,22 +30,37 @@ def onnx_model(model: CMGModel, *, physical: bool = False) -> Any:
       (['prev_motion', 'command'], ['motion'])
     """
     config, graph = model.config, Graph()
-    frame = physical_frame if physical else normalized_frame
-    graph.add("Identity", frame(graph, model, "prev_motion", "command"), output="motion")
+    motion, command = "prev_motion", "command"
+    if physical:
+        motion, command = normalized_motion(graph, model, motion), normalized_command(graph, model, command)
+    frame = normalized_frame(graph, model, motion, command)
+    graph.add("Identity", physical_motion(graph, model, frame) if physical else frame, output="motion")
     inputs = {"prev_motion": config.motion_dim, "command": config.command_dim}
     return graph.model("cmg", inputs, {"motion": config.motion_dim})
 
 
-def physical_frame(graph: Graph, model: CMGModel, motion: str, command: str) -> str:
-    """The frame after a frame; all in physical units."""
+def normalized_motion(graph: Graph, model: CMGModel, motion: str) -> str:
+    """Frames in physical units, normalized."""
+    mean, std = _statistics(graph, model)
+    return graph.add("Div", graph.add("Sub", motion, mean), std)
+
+
+def physical_motion(graph: Graph, model: CMGModel, motion: str) -> str:
+    """Normalized frames, in physical units."""
+    mean, std = _statistics(graph, model)
+    return graph.add("Add", graph.add("Mul", motion, std), mean)
+
+
+def normalized_command(graph: Graph, model: CMGModel, command: str) -> str:
+    """Commands in physical units, normalized."""
+    low, high = model.stats.command_min, model.stats.command_max
+    middle = graph.constant((high + low) / 2, "command_middle")
+    return graph.add("Div", graph.add("Sub", command, middle), graph.constant((high - low) / 2, "command_half_range"))
+
+
+def _statistics(graph: Graph, model: CMGModel) -> tuple[str, str]:
     stats = model.stats
-    mean, std = graph.constant(stats.motion_mean, "motion_mean"), graph.constant(stats.motion_std, "motion_std")
-    motion = graph.add("Div", graph.add("Sub", motion, mean), std)
-    half_range = graph.constant((stats.command_max - stats.command_min) / 2, "command_half_range")
-    middle = graph.constant((stats.command_max + stats.command_min) / 2, "command_middle")
-    command = graph.add("Div", graph.add("Sub", command, middle), half_range)
-    frame = normalized_frame(graph, model, motion, command)
-    return graph.add("Add", graph.add("Mul", frame, std), mean)
+    return graph.constant(stats.motion_mean, "motion_mean"), graph.constant(stats.motion_std, "motion_std")
 
 
 def normalized_frame(graph: Graph, model: CMGModel, motion: str, command: str) -> str:

@@ -63,7 +63,7 @@ def evaluate(
     config = _policy.read_run(directory)
     setup = set_up(config)
     policy, params = chosen_policy(directory, setup, onnx)
-    dt = setup.env.dt * config.ppo.action_repeat
+    dt = setup.control_dt
     steps, mass = round(seconds / dt), float(setup.env.mj_model.body_mass.sum())
     rollouts: dict[Any, Any] = {}
     rows = []

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import cmg_jax
+from cmg_jax import _rollout
 from cmg_jax._errors import InputError
 from cmg_jax._files import first_line
 from cmg_jax.commands import uniform
@@ -18,8 +19,8 @@ from cmg_jax.export._graph import Graph
 from cmg_jax.generators import root_ahead, standing_frame
 from cmg_jax.generators._base import first_frames
 from cmg_jax.rl import _policy
-from cmg_jax.rl._g1_tracking import AHEAD_JOINT_POS, G1Tracking
-from cmg_jax.rl._onnx_reference import add_reference, frame_layout, robot_parts
+from cmg_jax.rl._g1_tracking import AHEAD_JOINT_POS, VELOCITY_SCALE, G1Tracking
+from cmg_jax.rl._onnx_reference import add_reference, frame_layout, robot_parts, standing_joint_pos
 from cmg_jax.rl._setup import RunSetup
 from cmg_jax.robot import G1, indices
 
@@ -29,6 +30,9 @@ LAYOUT, ROBOT = "observation", "robot"
 CHECKED = 256
 """Rows of a comparison with the policy."""
 
+TOLERANCE = 1e-4
+"""Largest difference of an action, or of a frame in units of the data's standard deviation."""
+
 
 def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool = False) -> Any:
     """The `onnx.ModelProto` of a policy: normalization, network and PD targets.
@@ -36,11 +40,12 @@ def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool
         observation [batch, K]                                           -> action, joint_target [batch, J]
         robot [batch, R], frame [batch, D], command [batch, 3]           -> action, joint_target, next_frame
 
-    The second is `with_reference`: the graph makes the reference too. `robot` is the observation before its reference,
+    The second is `with_reference`: the graph generates the reference too. `robot` is the observation before its reference,
     `frame` the reference's frame in physical units, which is `next_frame` a control step later, and `command` the
     active one. Observations are those of `G1Tracking`, not normalized. Targets are in rad, for the joints of the
-    model, and within their limits. The metadata, in JSON, name the parts of `observation`, or those of `robot` and
-    `frame`, have a `standing_frame` to begin with, and the stiffness [N m/rad] and damping [N m s/rad] of the joints.
+    model, and within their limits. The metadata, in JSON, have the parts of `observation`, or those of `robot` and
+    `frame` and a `standing_frame` to begin with; names, standing angles [rad], stiffness [N m/rad] and damping
+    [N m s/rad] of the joints; the range of the commands in training, and seconds from an action to the next one.
 
     Args:
       setup: of the run.
@@ -56,45 +61,53 @@ def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool
       >>> graph = rl.policy_onnx(setup, params).graph
     """
     env, model, graph = setup.env, setup.model, Graph()
-    about: dict[str, Any] = {"joint_names": list(env.joint_names), "control_dt": env.dt} | _gains(env)
-    observation, outputs = "observation", {"action": env.action_size, "joint_target": env.action_size}
+    joints = env.action_size
+    about: dict[str, Any] = {
+        "joint_names": list(env.joint_names),
+        "control_dt": setup.control_dt,
+        "standing_joint_pos": standing_joint_pos(env).tolist(),
+        "joint_vel_scale": VELOCITY_SCALE,
+        "command_low": np.asarray(setup.commands.low).tolist(),
+        "command_high": np.asarray(setup.commands.high).tolist(),
+    } | _gains(env)
+    outputs = {"action": joints, "joint_target": joints}
     if with_reference:
         robot, frame_size = robot_parts(env), model.config.motion_dim
         seen, following = add_reference(graph, setup, "frame", "command")
         graph.add("Identity", following, output="next_frame")
-        observation = graph.add("Concat", "robot", *seen, axis=1)
+        observation, base = graph.add("Concat", "robot", *seen, axis=1), graph.columns(following, 0, joints)
         about |= {ROBOT: robot, "frame": frame_layout(setup), "standing_frame": standing_frame(model).tolist()}
         inputs = {"robot": sum(robot.values()), "frame": frame_size, "command": model.config.command_dim}
         outputs["next_frame"] = frame_size
     else:
+        observation, base = "observation", ""
+        if env.residual:
+            begin = _next_frame(setup)
+            base = graph.columns(observation, begin, begin + joints)
+            base = graph.add("Add", base, graph.constant(standing_joint_pos(env), "standing"))
         about[LAYOUT] = env.observation_parts()
         inputs = {"observation": sum(about[LAYOUT].values())}
-    _add_policy(graph, setup, params, observation)
+    if not env.residual:
+        base = graph.constant(standing_joint_pos(env), "standing")
+    _add_policy(graph, setup, params, observation, base)
     return graph.model("policy", inputs, outputs, {key: json.dumps(value) for key, value in about.items()})
 
 
-def _add_policy(graph: Graph, setup: RunSetup, params: _policy.Params, observation: str) -> None:
-    """The values `action` and `joint_target`."""
+def _add_policy(graph: Graph, setup: RunSetup, params: _policy.Params, observation: str, base: str) -> None:
+    """The values `action` and `joint_target`; the action is added to `base` [batch, J] rad."""
     env, add, constant = setup.env, graph.add, graph.constant
     normalizer, policy, _ = params
-    x = add("Sub", observation, constant(np.asarray(normalizer.mean, np.float32), "mean"))
-    x = add("Div", x, constant(np.asarray(normalizer.std, np.float32), "std"))
+    x = add("Sub", observation, constant(normalizer.mean, "mean"))
+    x = add("Div", x, constant(normalizer.std, "std"))
     layers = policy["params"]
     hidden = [layers["MLP_0"][f"hidden_{index}"] for index in range(len(layers["MLP_0"]))]
     for index, layer in enumerate((*hidden, layers["Dense_0"])):
         last = index == len(hidden)
-        kernel, bias = (
-            constant(np.asarray(layer[part], np.float32), f"policy_{part}_{index}") for part in ("kernel", "bias")
-        )
+        kernel, bias = (constant(layer[part], f"policy_{part}_{index}") for part in ("kernel", "bias"))
         x = add("Gemm", x, kernel, bias, output="action" if last else "")
         if not last:
             x = add("Mul", x, add("Sigmoid", x))  # swish
-    at = indices(env.joint_names, G1.joint_names)
-    low, high = np.asarray(G1.joint_limits, np.float32)[at].T
-    base = constant(np.asarray(G1.standing_joint_pos, np.float32)[at], "standing")
-    if env.residual:
-        begin = _next_frame(setup)
-        base = add("Add", base, graph.columns(observation, begin, begin + env.action_size))
+    low, high = np.asarray(G1.joint_limits)[indices(env.joint_names, G1.joint_names)].T
     target = add("Add", base, add("Mul", "action", constant(env.action_scale)))
     target = add("Max", target, constant(low))
     add("Min", target, constant(high), output="joint_target")
@@ -109,10 +122,10 @@ def _gains(env: G1Tracking) -> dict[str, list[float]]:
 
 def _next_frame(setup: RunSetup) -> int:
     """Where in an observation the joint positions begin that the reference has at the end of the step."""
-    lookahead, offset = setup.env.wrapping["lookahead"], round(setup.env.dt * setup.model.config.fps)
-    if offset not in lookahead:
-        raise InputError(f"env.lookahead {lookahead} lacks {offset}, the frame that an action is added to")
+    lookahead, offset = setup.env.wrapping["lookahead"], setup.frames_per_step
     parts = setup.env.observation_parts()
+    if AHEAD_JOINT_POS not in parts or offset not in lookahead:
+        raise InputError(f"the observation of this run lacks frame {offset} ahead, to which an action is added")
     before = list(parts)[: list(parts).index(AHEAD_JOINT_POS)]
     return sum(parts[name] for name in before) + lookahead.index(offset) * setup.env.action_size
 
@@ -143,7 +156,7 @@ def onnx_policy(path: Path, setup: RunSetup) -> _policy.Policy:
     """
     (session, about), parts, joints = _open(path), setup.env.observation_parts(), setup.env.action_size
     if LAYOUT not in about:
-        raise InputError(f"{path}: it makes its own reference; write it without --with-reference to run it here")
+        raise InputError(f"{path}: it generates its own reference; export without --with-reference to run it here")
     if about[LAYOUT] != parts:
         raise InputError(f"{path}: its observation has the parts {about[LAYOUT]}, the run's {parts}")
 
@@ -165,29 +178,43 @@ def chosen_policy(directory: Path, setup: RunSetup, onnx: Path | None) -> tuple[
 
 
 def check(setup: RunSetup, params: _policy.Params, path: Path) -> float:
-    """The largest difference of the actions of a file from those of the policy, over 256 random observations.
+    """Compare a graph with the policy, over 256 random observations.
 
-    Where the graph makes the reference, its frames are those in which episodes begin, and its commands all different.
+    Where the graph generates the reference, it begins at frames of the model's pool, under random commands of the run.
+
+    Returns:
+      The largest difference of an action, and of a number of the next frame in units of the data's standard deviation.
+
+    Raises:
+      InputError: it is beyond `TOLERANCE`.
     """
     env, model, (session, about) = setup.env, setup.model, _open(path)
     keys = jax.random.split(jax.random.PRNGKey(0), 3)
     mean, std = (jnp.asarray(leaf) for leaf in (params[0].mean, params[0].std))
     obs = mean + std * jax.random.normal(keys[0], (CHECKED, *mean.shape))
-    inputs = {"observation": obs}
+    inputs, names, difference = {"observation": obs}, ["action"], 0.0
     if ROBOT in about:
-        frame = first_frames(model, keys[1], CHECKED)
-        command = uniform(keys[2], setup.commands, CHECKED)
+        frame, command = first_frames(model, keys[1], CHECKED), uniform(keys[2], setup.commands, CHECKED)
         inputs = {"robot": obs[:, : sum(about[ROBOT].values())], "frame": frame, "command": command}
         obs = jax.vmap(env.write_reference)(obs, _reference(setup, frame, command))
-    found = session.run(["action"], {name: np.asarray(value) for name, value in inputs.items()})[0]
-    return float(np.abs(np.asarray(found) - _policy.make_policy(setup.network())(params, obs)).max())
+        names.append("next_frame")
+    found = session.run(names, {name: np.asarray(value) for name, value in inputs.items()})
+    differences = [found[0] - _policy.make_policy(setup.network())(params, obs)]
+    if ROBOT in about:
+        held = jnp.repeat(command[:, None], setup.frames_per_step, axis=1)
+        expected = _rollout.generate(model, frame, held)[:, -1]
+        differences.append((found[1] - expected) / model.stats.motion_std)
+    difference = max(float(np.abs(values).max()) for values in differences)
+    if not difference <= TOLERANCE:
+        raise InputError(f"the graph differs from the policy by {difference:.1e}; please report this run")
+    return difference
 
 
 def _reference(setup: RunSetup, frame: jax.Array, command: jax.Array) -> Reference:
     """What an observation shows of the reference at a frame, whose next frames obey a command."""
     env, model = setup.env, setup.model
     lookahead = env.wrapping["lookahead"]
-    generator = cmg_jax.streaming(max(*lookahead, 1))
+    generator = cmg_jax.streaming(setup.config.lookahead_frames)
     state = generator.init(model, jax.random.PRNGKey(0), command, frame, num_envs=len(frame))
     seen = root_ahead(generator, model, state, (0, *lookahead))
     now, ahead = seen.frames, jax.tree.map(lambda leaf: leaf[:, 1:], seen.frames)

@@ -4,13 +4,15 @@ import numpy as np
 
 from cmg_jax._errors import InputError
 from cmg_jax.export._graph import Graph
-from cmg_jax.export._onnx_model import physical_frame
+from cmg_jax.export._onnx_model import normalized_command, normalized_frame, normalized_motion, physical_motion
 from cmg_jax.rl._g1_tracking import AHEAD_JOINT_POS, VELOCITY_SCALE, G1Tracking
 from cmg_jax.rl._setup import RunSetup
-from cmg_jax.robot import G1, indices
-from cmg_jax.robot._frame import frame_parts
+from cmg_jax.robot import G1, RootMotion, indices
 
 Quaternion = tuple[str, str, str, str]
+
+LEAST_COSINE = 1e-6
+"""Of a pitch: no root of a motion lies flat, but a frame is the user's, and a division by zero would spread."""
 
 
 def robot_parts(env: G1Tracking) -> dict[str, int]:
@@ -38,44 +40,54 @@ def add_reference(graph: Graph, setup: RunSetup, frame: str, command: str) -> tu
       command: name of the active command [batch, 3].
 
     Raises:
-      InputError: a floating base whose model has no root channel, or whose observation has no reference.
+      InputError: the observation has no reference, or the base is floating and the model has no root channel, or the
+        generator of the run knows no frame ahead.
     """
     env, model = setup.env, setup.model
-    config, fps = model.config, model.config.fps
-    lookahead, per_step = env.wrapping["lookahead"], round(env.dt * model.config.fps)
+    config, joints = model.config, model.config.num_joints
     after_robot = list(env.observation_parts())[len(robot_parts(env)) :]
-    joints = config.num_joints
+    if env.floating and not config.has_root:
+        raise InputError("the model of this run has no root channel; export its policy without --with-reference")
+    if env.floating and not setup.config.lookahead_frames:
+        raise InputError("lookahead_frames 0: the reference has no vertical velocity; export without --with-reference")
+    lookahead = env.wrapping["lookahead"]
+    asked = normalized_command(graph, model, command)
     plan = graph.iterate(
-        max(*lookahead, per_step, 1),
-        frame,
+        max((*lookahead, setup.frames_per_step)),
+        normalized_motion(graph, model, frame),
         config.motion_dim,
-        lambda inside, last: physical_frame(inside, model, last, command),
+        lambda inside, last: normalized_frame(inside, model, last, asked),
     )
+    plan = physical_motion(graph, model, plan)
 
     def ahead(offset: int) -> str:
-        return graph.add("Gather", plan, graph.constant(np.array(offset - 1, np.int64)), axis=0) if offset else frame
+        return graph.add("Gather", plan, graph.constant(offset - 1), axis=0) if offset else frame
 
-    at = indices(config.joint_names, G1.joint_names)
-    standing = graph.constant(np.asarray(G1.standing_joint_pos, np.float32)[at], "standing")
+    standing = graph.constant(standing_joint_pos(env), "standing")
+    now = graph.add("Sub", graph.columns(frame, 0, joints), standing)
+    velocity = graph.columns(frame, joints, 2 * joints)
     poses = [graph.add("Sub", graph.columns(ahead(offset), 0, joints), standing) for offset in lookahead]
-    scale = graph.constant(VELOCITY_SCALE)
     parts = {
-        "reference_joint_pos": graph.add("Sub", graph.columns(frame, 0, joints), standing),
-        "reference_joint_vel": graph.add("Mul", graph.columns(frame, joints, 2 * joints), scale),
-        AHEAD_JOINT_POS: graph.add("Concat", *poses, axis=1),
+        "reference_joint_pos": now,
+        "reference_joint_vel": graph.add("Mul", velocity, graph.constant(VELOCITY_SCALE)),
+        AHEAD_JOINT_POS: graph.add("Concat", *poses, axis=1) if poses else graph.columns(now, 0, 0),
         "command": command,
     }
     if env.floating:
-        if not config.has_root:
-            raise InputError("the model of this run has no root channel; export its policy without --with-reference")
-        parts |= _root(graph, frame, ahead(1), 2 * joints, fps)
-    return [parts[name] for name in after_robot], ahead(per_step)
+        parts |= _root(graph, frame, ahead(1), 2 * joints, config.fps)
+    return [parts[name] for name in after_robot], ahead(setup.frames_per_step)
 
 
 def frame_layout(setup: RunSetup) -> dict[str, int]:
     """The parts of a frame, and their sizes."""
     config = setup.model.config
-    return {f"{part.name} [{part.unit}]": part.size for part in frame_parts(config.num_joints, root=config.has_root)}
+    names = ["joint_pos", "joint_vel", *(f"root_{name}" for name in RootMotion._fields)]
+    return {name: part.size for name, part in zip(names, config.frame_parts, strict=False)}
+
+
+def standing_joint_pos(env: G1Tracking) -> np.ndarray:
+    """rad, of the joints that the action drives."""
+    return np.asarray(G1.standing_joint_pos)[indices(env.joint_names, G1.joint_names)]
 
 
 def _root(graph: Graph, frame: str, following: str, begin: int, fps: float) -> dict[str, str]:
@@ -130,7 +142,7 @@ def _lean(graph: Graph, x: str, y: str) -> Quaternion:
 
     x2, y2 = add("Mul", x, x), add("Mul", y, y)
     rest = add("Sub", constant(1.0), x2)
-    level = root_of(rest)  # cosine of the pitch
+    level = add("Max", root_of(rest), constant(LEAST_COSINE))  # cosine of the pitch
     down = root_of(add("Sub", rest, y2))
     sp, cp = halves(x, level)
     sr, cr = halves(add("Neg", add("Div", y, level)), add("Div", down, level))

@@ -60,8 +60,8 @@ def play(
       >>> viz.render_motion(Path("play.gif"), result.policy, beside=result.reference)
     """
     config = _policy.read_run(directory)
-    setup, repeat = set_up(config), config.ppo.action_repeat
-    fps = 1 / (setup.env.dt * repeat)  # control steps a second
+    setup = set_up(config)
+    fps = 1 / setup.control_dt  # control steps a second
     held = hold_each(commands, seconds, fps)
     env = evaluation_env(config, len(held) + 1, settings)
     state = jax.jit(env.reset)(jax.random.PRNGKey(config.seed)[None])

@@ -134,7 +134,7 @@ def _evaluator(config: RunConfig, setup: RunSetup) -> Callable[[_policy.Params],
     grid = _evaluation.evaluation_grid()
     chosen = grid[np.linspace(0, len(grid) - 1, ppo.num_eval_envs).round().astype(int)]
     steps = math.ceil(ppo.episode_length / ppo.action_repeat)
-    dt, mass = setup.env.dt * ppo.action_repeat, float(setup.env.mj_model.body_mass.sum())
+    dt, mass = setup.control_dt, float(setup.env.mj_model.body_mass.sum())
 
     def evaluate(params: _policy.Params) -> dict[str, float]:
         trace = rollout(policy, params, np.tile(chosen, (steps, 1, 1)), seed=config.seed)

@@ -44,6 +44,17 @@ class RunSetup(NamedTuple):
     network_factory: Callable[..., networks.PPONetworks]
     commands: CommandRange
     """The range of commands in training: the configured one, clipped to the trained range of the model."""
+    config: RunConfig
+
+    @property
+    def control_dt(self) -> float:
+        """Seconds from an action to the next one."""
+        return self.env.dt * self.config.ppo.action_repeat
+
+    @property
+    def frames_per_step(self) -> int:
+        """Frames of the reference from an action to the next one."""
+        return round(self.control_dt * self.model.config.fps)
 
     def network(self) -> networks.PPONetworks:
         """Policy and value network, with normalized observations."""
@@ -96,7 +107,7 @@ def set_up(config: RunConfig) -> RunSetup:
         init_noise_std=config.noise_std,
         mean_kernel_init_fn=lambda: jax.nn.initializers.zeros,
     )
-    return RunSetup(env, make_wrap_env_fn(source), model, factory, commands)
+    return RunSetup(env, make_wrap_env_fn(source), model, factory, commands, config)
 
 
 def evaluation_env(config: RunConfig, steps: int, settings: Mapping[str, Any] | None = None) -> ReferenceMotionWrapper:

@@ -17,9 +17,17 @@ import onnxruntime
 from cmg_jax.rl import G1Tracking
 from cmg_jax.robot import G1
 
-# %% The robot: position actuators with the gains of the policy's training, over a floor.
-PHYSICS = {"floating": True, "sim_dt": 0.002, "natural_frequency": 15.0, "damping_ratio": 1.0, "solver": (100, 50)}
 STANDING = np.asarray(G1.standing_joint_pos)
+
+
+# %% The robot: position actuators with the gains of the policy's training, over a floor.
+def robot(about, sim_dt=0.002):
+    assert about["joint_names"] == list(G1.joint_names)
+    model = G1Tracking(config_overrides={"floating": True, "sim_dt": sim_dt, "solver": (100, 50)}).mj_model
+    model.actuator_gainprm[:, 0] = about["stiffness"]
+    model.actuator_biasprm[:, 1] = -model.actuator_gainprm[:, 0]
+    model.actuator_biasprm[:, 2] = -np.array(about["damping"])
+    return model
 
 
 def measured(data, action):
@@ -37,24 +45,23 @@ def measured(data, action):
 # %% The loop, 50 times a second.
 def main(path, command=(0.6, 0.0, 0.0), seconds=10.0):
     session = onnxruntime.InferenceSession(Path(path).read_bytes(), providers=["CPUExecutionProvider"])
-    standing_frame = json.loads(session.get_modelmeta().custom_metadata_map["standing_frame"])
-    frame = np.array([standing_frame], np.float32)
-    model = G1Tracking(config_overrides=PHYSICS).mj_model
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    model = robot(about)
     data = mujoco.MjData(model)
     data.qpos[:] = G1.standing_qpos
+    frame = np.array([about["standing_frame"]], np.float32)
     action, states = np.zeros(29), []
-    for step in range(round(seconds * 50)):
+    for step in range(round(seconds / about["control_dt"])):
         reached = np.array([command], np.float32) * min(step / 25, 1)  # half a second from standing to the command
         inputs = {"robot": measured(data, action), "frame": frame, "command": reached}
-        outputs = session.run(["action", "joint_target", "next_frame"], inputs)
-        (action,), (data.ctrl[:],), frame = map(np.asarray, outputs)
-        mujoco.mj_step(model, data, round(0.02 / model.opt.timestep))
+        actions, targets, frame = map(np.asarray, session.run(["action", "joint_target", "next_frame"], inputs))
+        action, data.ctrl[:] = actions[0], targets[0]
+        mujoco.mj_step(model, data, round(about["control_dt"] / model.opt.timestep))
         states.append(data.qpos.copy())
     return np.array(states)  # [T, 36]
 
 
 if __name__ == "__main__":
     walked = main(sys.argv[1])
-    print(
-        f"walked {np.linalg.norm(walked[-1, :2]):.1f} m in {len(walked) / 50:.0f} s, pelvis {walked[-1, 2]:.2f} m high"
-    )
+    distance, height = np.linalg.norm(walked[-1, :2]), walked[-1, 2]
+    print(f"after 10 s the robot is {distance:.1f} m away, its pelvis {height:.2f} m high")
