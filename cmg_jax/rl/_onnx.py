@@ -40,12 +40,12 @@ def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool
         observation [batch, K]                                           -> action, joint_target [batch, J]
         robot [batch, R], frame [batch, D], command [batch, 3]           -> action, joint_target, next_frame
 
-    The second is `with_reference`: the graph generates the reference too. `robot` is the observation before its reference,
-    `frame` the reference's frame in physical units, which is `next_frame` a control step later, and `command` the
-    active one. Observations are those of `G1Tracking`, not normalized. Targets are in rad, for the joints of the
-    model, and within their limits. The metadata, in JSON, have the parts of `observation`, or those of `robot` and
-    `frame` and a `standing_frame` to begin with; names, standing angles [rad], stiffness [N m/rad] and damping
-    [N m s/rad] of the joints; the range of the commands in training, and seconds from an action to the next one.
+    The second is `with_reference`: the graph generates the reference too. `robot` is the observation before its
+    reference, `frame` the reference's frame in physical units, which is `next_frame` a control step later, and
+    `command` the active one. Observations are those of `G1Tracking`, not normalized. Targets are in rad, for the
+    joints of the model, and within their limits. The metadata, in JSON, have the parts of `observation`, or those of
+    `robot` and `frame` and a `standing_frame` to begin with; names, standing angles [rad], stiffness [N m/rad] and
+    damping [N m s/rad] of the joints; the range of the commands in training, and seconds from an action to the next.
 
     Args:
       setup: of the run.
