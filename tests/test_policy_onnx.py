@@ -119,7 +119,9 @@ def test_the_graph_that_makes_the_reference_follows_the_environment(settings, tm
     graph.add("Concat", *seen, axis=1, output="seen")
     motion_dim, robot = setup.model.config.motion_dim, sum(_onnx_reference.robot_parts(env).values())
     shown = session_of(
-        graph.model("shown", {"frame": motion_dim, "command": 3}, {"seen": env.observation_size - robot})
+        graph.model(
+            "shown", {"frame": motion_dim, "command": 3}, {"seen": sum(env.observation_parts().values()) - robot}
+        )
     )
     session = session_of(_onnx.policy_onnx(setup, params, with_reference=True))
     about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}

@@ -192,19 +192,17 @@ def check(setup: RunSetup, params: _policy.Params, path: Path) -> float:
     keys = jax.random.split(jax.random.PRNGKey(0), 3)
     mean, std = (jnp.asarray(leaf) for leaf in (params[0].mean, params[0].std))
     obs = mean + std * jax.random.normal(keys[0], (CHECKED, *mean.shape))
-    inputs, names, difference = {"observation": obs}, ["action"], 0.0
+    inputs, expected = {"observation": obs}, {}
     if ROBOT in about:
         frame, command = first_frames(model, keys[1], CHECKED), uniform(keys[2], setup.commands, CHECKED)
         inputs = {"robot": obs[:, : sum(about[ROBOT].values())], "frame": frame, "command": command}
         obs = jax.vmap(env.write_reference)(obs, _reference(setup, frame, command))
-        names.append("next_frame")
-    found = session.run(names, {name: np.asarray(value) for name, value in inputs.items()})
-    differences = [found[0] - _policy.make_policy(setup.network())(params, obs)]
-    if ROBOT in about:
         held = jnp.repeat(command[:, None], setup.frames_per_step, axis=1)
-        expected = _rollout.generate(model, frame, held)[:, -1]
-        differences.append((found[1] - expected) / model.stats.motion_std)
-    difference = max(float(np.abs(values).max()) for values in differences)
+        expected["next_frame"] = _rollout.generate(model, frame, held)[:, -1], model.stats.motion_std
+    expected["action"] = _policy.make_policy(setup.network())(params, obs), 1.0
+    outputs = session.run(list(expected), {name: np.asarray(value) for name, value in inputs.items()})
+    pairs = zip(outputs, expected.values(), strict=True)
+    difference = float(np.max([np.abs((found - value) / scale).max() for found, (value, scale) in pairs]))
     if not difference <= TOLERANCE:
         raise InputError(f"the graph differs from the policy by {difference:.1e}; please report this run")
     return difference
