@@ -120,7 +120,7 @@ def test_tracking_rewards_and_penalties():
         ("limits", {"all_joint_pos": jnp.array([0.97, 0.0])}, 0.02 + 0.05),
         ("action_rate", {"action": jnp.array([1.0, 0.0])}, 0.5),
         ("effort", {"torque": jnp.array([5.0, 0.0])}, 0.125),
-        ("pose", {"joint_pos": jnp.array([-0.1, 0.3])}, 0.4),
+        ("pose", {"joint_pos": jnp.array([-0.1, 0.3])}, 0.1),
         ("contacts", {"contacts": jnp.array([True, False])}, 0.5),
     ):
         terms = _terms.reward_terms(seen(**changes), (name,))

@@ -58,16 +58,17 @@ JOYSTICK_REWARDS: dict[str, Any] = {
     "linear_velocity": 0.0,
     "angular_velocity": 0.0,
     "contacts": 0.0,
-    "command_velocity": 2.0,
-    "command_yaw_rate": 1.0,
+    "command_velocity": 1.0,
+    "command_yaw_rate": 0.75,
     "lean": -2.0,
     "sway": -0.15,
     "feet_air_time": 2.0,
-    "stand_still": -0.5,
+    "stand_still": -1.0,
     "pose": -0.1,
+    "termination": -100.0,
 }
-"""The scales are those of the joystick task of MuJoCo Playground's G1, but for the velocity, which counts twice; its
-penalty for joints other than those of the legs is for all joints here."""
+"""The scales of the joystick task of MuJoCo Playground's G1. Its gait clock, and its penalties for slip, collisions,
+contact forces, hips and knees are left out; our small penalties for torques and changes of action stay."""
 
 PRESETS = {"fixed": RunConfig(), "walk": WALK}
 

@@ -107,7 +107,7 @@ JOINT_TERMS: Mapping[str, Callable[[Seen], jax.Array]] = {
     # Mean square of torques as fractions of the motors' limits.
     "effort": lambda seen: jnp.mean(jnp.square(seen.torque / seen.torque_limits)),
     "limits": _beyond_limits,
-    "pose": lambda seen: jnp.sum(jnp.abs(seen.joint_pos - seen.standing)),
+    "pose": lambda seen: jnp.sum(jnp.square(seen.joint_pos - seen.standing)),
 }
 """Terms that a fixed base has too."""
 
