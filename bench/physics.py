@@ -1,6 +1,6 @@
 """Physics of the floating G1: control steps a second, and what the cheaper settings do to the motion.
 
-    python -m bench.physics [--envs 64 256 1024] [--run DIR] [--steps 20]
+    python -m bench.physics [--envs 64 256 1024] [--steps 20] [--run DIR] [--only rates]
 
 Rates are those of the wrapped environment with its reference, in which every action is random. Errors are those after
 0.2, 0.5 and 1 s, against C MuJoCo with steps of 1 ms and a solver that converges: both begin at the same frames of the
@@ -79,24 +79,18 @@ def motions(config: Any, settings: dict[str, Any], run: Path | None) -> _evaluat
     return _evaluation.make_rollout(env)(policy, params, np.tile(grid, (50, 1, 1)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--envs", type=int, nargs="*", default=[64, 256, 1024])
-    parser.add_argument("--steps", type=int, default=20, help="control steps that are timed")
-    parser.add_argument("--run", type=Path, help="directory of a run, whose policy acts; by default actions are zero")
-    arguments = parser.parse_args()
-    config = PRESETS["walk"] if arguments.run is None else _policy.read_run(arguments.run)
-    print("  ".join(f"{key} {value}" for key, value in device().items()))
+def rates(config: Any, sizes: list[int], steps: int) -> Section:
     rows = []
     for name in RATED:
-        for num_envs in arguments.envs:
-            found = rate(config, SETTINGS[name], num_envs, arguments.steps)
-            rows.append({"physics": name, "envs": num_envs, "rate": found})
-    if rows:
-        print(table_text(Section("rate", RATES, rows, (f"{arguments.steps} steps, the median of 3",))))
-    exact, rows = motions(config, EXACT, arguments.run), []
+        for num_envs in sizes:
+            rows.append({"physics": name, "envs": num_envs, "rate": rate(config, SETTINGS[name], num_envs, steps)})
+    return Section("rate", RATES, rows, (f"{steps} steps, the median of 3",))
+
+
+def errors(config: Any, run: Path | None) -> Section:
+    exact, rows = motions(config, EXACT, run), []
     for name, settings in SETTINGS.items():
-        found = motions(config, settings, arguments.run)
+        found = motions(config, settings, run)
         for seconds in TIMES:
             at = round(seconds / 0.02) - 1
             joints = np.sqrt(np.mean(np.square(found.joint_pos[at] - exact.joint_pos[at]), axis=-1))
@@ -112,9 +106,23 @@ def main() -> None:
                     "up": float(np.mean(found.up[at] & exact.up[at])),
                 }
             )
-    acts = "zero actions" if arguments.run is None else f"the policy of {arguments.run.name}"
-    notes = (f"against C MuJoCo, 1 ms, {acts}, 72 robots that begin standing",)
-    print(table_text(Section("error", ERRORS, rows, notes)))
+    acts = "zero actions" if run is None else f"the policy of {run.name}"
+    return Section("error", ERRORS, rows, (f"against C MuJoCo, 1 ms, {acts}, 72 robots that begin standing",))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--steps", type=int, default=20, help="control steps that are timed")
+    parser.add_argument("--run", type=Path, help="directory of a run, whose policy acts; by default actions are zero")
+    parser.add_argument("--only", choices=("rates", "errors"), help="one of the two tables; by default both")
+    arguments = parser.parse_args()
+    config = PRESETS["walk"] if arguments.run is None else _policy.read_run(arguments.run)
+    print("  ".join(f"{key} {value}" for key, value in device().items()))
+    if arguments.only != "errors":
+        print(table_text(rates(config, arguments.envs, arguments.steps)), flush=True)
+    if arguments.only != "rates":
+        print(table_text(errors(config, arguments.run)))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ def configuration(way: str, seed: int, steps: int | None) -> RunConfig:
 def train(directory: Path, way: str, seed: int, steps: int | None) -> None:
     resume = directory.is_dir()
     config = _policy.read_run(directory) if resume else configuration(way, seed, steps)
+    if (directory / "metrics.csv").is_file() and int(read_metrics(directory)[-1]["step"]) >= config.ppo.num_timesteps:
+        return
 
     def report(row: dict[str, Any]) -> None:
         print(
@@ -109,19 +111,18 @@ def pose_distance(model: CMGModel, trace: _evaluation.Trace) -> float:
 
 
 def draw(path: Path, runs: dict[tuple[str, int], list[dict[str, str]]]) -> None:
-    figure = new_figure(figsize=(5 * len(CURVES), 3.8))
+    """A panel for each figure; a color for each way, a style for each seed."""
+    figure, ways, seeds = new_figure(figsize=(5 * len(CURVES), 3.8)), list(WAYS), sorted({seed for _, seed in runs})
     for axis, (label, name) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
-        for number, way in enumerate(WAYS):
-            for (found, seed), rows in runs.items():
-                if found == way:
-                    steps, values = (np.array([row[key] for row in rows], float) for key in ("step", name))
-                    style = ("-", "--", ":", "-.")[seed % 4]
-                    axis.plot(steps / 1e6, values, style, color=f"C{number}", label=f"{LABELS[way]}, seed {seed}")
+        for (way, seed), rows in runs.items():
+            steps, values = (np.array([row[key] for row in rows], float) for key in ("step", name))
+            style, color = ("-", "--", ":", "-.")[seeds.index(seed) % 4], f"C{ways.index(way)}"
+            axis.plot(steps / 1e6, values, style, color=color, label=LABELS[way] if seed == seeds[0] else None)
         axis.set_xlabel("million environment steps")
         axis.set_ylabel(label)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    figure.axes[0].legend(frameon=False, fontsize=8)
+    figure.axes[-1].legend(loc="lower left", frameon=False, fontsize=9)
     save(figure, path)
 
 
