@@ -83,7 +83,9 @@ def rates(config: Any, sizes: list[int], steps: int) -> Section:
     rows = []
     for name in RATED:
         for num_envs in sizes:
-            rows.append({"physics": name, "envs": num_envs, "rate": rate(config, SETTINGS[name], num_envs, steps)})
+            found = rate(config, SETTINGS[name], num_envs, steps)
+            print(f"{name}, {num_envs} environments: {found:,.0f} steps/s", flush=True)
+            rows.append({"physics": name, "envs": num_envs, "rate": found})
     return Section("rate", RATES, rows, (f"{steps} steps, the median of 3",))
 
 
