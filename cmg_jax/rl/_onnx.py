@@ -71,24 +71,24 @@ def policy_onnx(setup: RunSetup, params: _policy.Params, *, with_reference: bool
         "command_high": np.asarray(setup.commands.high).tolist(),
     } | _gains(env)
     outputs = {"action": joints, "joint_target": joints}
+    base = standing = graph.constant(standing_joint_pos(env), "standing")
     if with_reference:
         robot, frame_size = robot_parts(env), model.config.motion_dim
         seen, following = add_reference(graph, setup, "frame", "command")
         graph.add("Identity", following, output="next_frame")
-        observation, base = graph.add("Concat", "robot", *seen, axis=1), graph.columns(following, 0, joints)
+        observation = graph.add("Concat", "robot", *seen, axis=1)
+        if env.residual:
+            base = graph.columns(following, 0, joints)
         about |= {ROBOT: robot, "frame": frame_layout(setup), "standing_frame": standing_frame(model).tolist()}
         inputs = {"robot": sum(robot.values()), "frame": frame_size, "command": model.config.command_dim}
         outputs["next_frame"] = frame_size
     else:
-        observation, base = "observation", ""
+        observation = "observation"
         if env.residual:
             begin = _next_frame(setup)
-            base = graph.columns(observation, begin, begin + joints)
-            base = graph.add("Add", base, graph.constant(standing_joint_pos(env), "standing"))
+            base = graph.add("Add", graph.columns(observation, begin, begin + joints), standing)
         about[LAYOUT] = env.observation_parts()
         inputs = {"observation": sum(about[LAYOUT].values())}
-    if not env.residual:
-        base = graph.constant(standing_joint_pos(env), "standing")
     _add_policy(graph, setup, params, observation, base)
     return graph.model("policy", inputs, outputs, {key: json.dumps(value) for key, value in about.items()})
 
