@@ -86,12 +86,24 @@ def test_a_run_that_was_killed_goes_on_to_the_same_figures(tmp_path):
     assert names == [path.name for path in sorted((killed / "checkpoints").iterdir())]
     assert (whole / "best.json").read_text() == (killed / "best.json").read_text()
 
+    further, config = tmp_path / "further", tmp_path / "further.yaml"
+    config.write_text(RESUMED.read_text() + "start_from: whole\n")
+    result = rl("train", "--config", config, "--steps", 80, "--out", further, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    best = json.loads((whole / "best.json").read_text())["step"]
+    assert _evaluated(_metrics(further)[0]) == _evaluated(next(row for row in expected if row["step"] == str(best)))
+    assert _metrics(further)[-1]["reward"] != _metrics(further)[0]["reward"]
+
 
 def _metrics(directory):
     """The rows of a run, but for what a clock measured."""
     with (directory / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [{name: value for name, value in row.items() if name not in ("seconds", "steps_per_second")} for row in rows]
+
+
+def _evaluated(row):
+    return {name: row[name] for name in ("reward", "survived", "joint_error", "target_change")}
 
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
@@ -164,6 +176,9 @@ def test_mistakes_are_one_clear_line(tmp_path, capsys):
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
         (["train", "--out", tmp_path / "run", "--steps", 0], "num_timesteps 0"),
         (["train", "--out", tmp_path / "none", "--resume"], "there is no run to resume"),
+        (["train", "--out", tmp_path / "run", "--start-from", tmp_path / "none"], "there is no run to start from"),
+        (["train", "--out", tmp_path / "run", "--start-from", empty], "holds no checkpoint"),
+        (["train", "--out", tmp_path / "run", "--start-from"], "its arrays belong to another network"),
         (["train", "--out", empty, "--resume"], "config.yaml: no such file"),
         (["play", tmp_path / "none"], "none: no such directory"),
         (["evaluate", tmp_path / "none"], "none: no such directory"),

@@ -49,6 +49,14 @@ def add_options(parser: Any) -> None:
     train.add_argument(
         "--seed", type=_options.seed, metavar="K", help="seed (no unit) of the run (default: 0 or --config's)"
     )
+    train.add_argument(
+        "--start-from",
+        type=Path,
+        nargs="?",
+        const=BUNDLED,
+        metavar="RUN",
+        help="run whose best policy to begin with (default: new networks; without RUN: the bundled run, a walk)",
+    )
     train.add_argument("--resume", action="store_true", help="continue the run in --out, as it was begun")
     train.set_defaults(run=_train)
 
@@ -171,12 +179,18 @@ def _train(
     config: Path | None,
     steps: int | None,
     seed: int | None,
+    start_from: Path | None,
     resume: bool,
 ) -> None:
     if resume:
-        settings = _resumed(out, {"--preset": preset, "--config": config, "--steps": steps, "--seed": seed})
+        others = {"--preset": preset, "--config": config, "--steps": steps, "--seed": seed, "--start-from": start_from}
+        settings = _resumed(out, others)
     else:
         settings = _settings(preset, config, steps, seed)
+        if start_from is not None:
+            settings = dataclasses.replace(settings, start_from=str(start_from.resolve()))
+        if settings.start_from and not Path(settings.start_from).is_dir():
+            raise InputError(f"{settings.start_from}: no such directory; there is no run to start from")
         if out.exists():
             raise InputError(f"{out} exists; pass --resume to continue its run, or choose another directory")
         require_parent(out)

@@ -137,6 +137,9 @@ class RunConfig:
     """L of the `streaming` generator; at least the largest offset of env.lookahead."""
     tick: int = 5
     """Steps between two ticks; changes of command take effect on a tick (`on_tick`)."""
+    start_from: str = ""
+    """Directory of a run whose best policy, value network and normalization this one begins with; by default they are
+    new. Its networks are as large as this run's."""
     standing_fraction: float = 1.0
     """Of the episodes that begin standing; the others begin at a frame of the model's pool."""
     hidden_layers: tuple[int, ...] = (128, 128)

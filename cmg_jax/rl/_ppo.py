@@ -15,6 +15,7 @@ from brax.training.agents.ppo import losses, networks
 from brax.training.agents.ppo import optimizer as schedule
 
 from cmg_jax.rl._config import RunConfig
+from cmg_jax.rl._policy import Params
 
 LOSSES = ("policy_loss", "v_loss", "kl_mean", "policy_dist_mean_std")
 """Figures of Brax's loss that are kept."""
@@ -66,15 +67,18 @@ class Trainer:
         )
         self.update = jax.jit(self._update, donate_argnums=0)
 
-    def init(self) -> TrainState:
-        """The state before the first update."""
+    def init(self, restored: Params | None = None) -> TrainState:
+        """The state before the first update, with new networks or restored ones."""
         policy_key, value_key, env_key, key = jax.random.split(jax.random.PRNGKey(self._config.seed), 4)
         env = jax.jit(self._env.reset)(jax.random.split(env_key, self._config.ppo.num_envs))
-        policy, value = self._network.policy_network.init(policy_key), self._network.value_network.init(value_key)
-        params: Any = losses.PPONetworkParams(policy=policy, value=value)  # pyright: ignore
         size = specs.Array((env.obs.shape[-1],), jnp.dtype("float32"))
-        normalizer, steps = running_statistics.init_state(size), jnp.zeros((), jnp.int32)
-        state = TrainState(params, self._optimizer.init(params), normalizer, env, key, steps)
+        normalizer, policy, value = restored or (
+            running_statistics.init_state(size),
+            self._network.policy_network.init(policy_key),
+            self._network.value_network.init(value_key),
+        )
+        params: Any = losses.PPONetworkParams(policy=policy, value=value)  # pyright: ignore
+        state = TrainState(params, self._optimizer.init(params), normalizer, env, key, jnp.zeros((), jnp.int32))
         return jax.tree.map(jnp.asarray, state)  # some are Python's numbers
 
     def _update(self, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:

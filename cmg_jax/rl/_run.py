@@ -63,6 +63,9 @@ def train(
     """
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
+    network, begun, restored = setup.network(), (directory / STATE).is_dir(), None
+    if config.start_from and not begun:
+        restored = _policy.load_policy(Path(config.start_from), network, setup.env.observation_size)
     with clear_write_errors(directory):
         _open(directory, config, resume)
         ppo = config.ppo
@@ -73,10 +76,10 @@ def train(
             action_repeat=ppo.action_repeat,
             randomization_fn=functools.partial(domain_randomize, rng=robots) if config.randomize else None,
         )
-        trainer = Trainer(config, env, setup.network())
-        state = trainer.init()
+        trainer = Trainer(config, env, network)
+        state = trainer.init(restored)
         evaluate = _evaluator(config, setup)
-        if begun := (directory / STATE).is_dir():
+        if begun:
             state: TrainState = _policy.load_arrays(directory / STATE, state)
         log = MetricsLog(directory, int(state.steps) * ppo.steps_per_update)
 
@@ -96,14 +99,15 @@ def train(
         try:
             if not begun:
                 finish(state, dict.fromkeys(Trainer.FIGURES, 0.0) | {"steps_per_second": 0})
-            progress(int(state.steps) * ppo.steps_per_update)
+            before_this_call = int(state.steps) * ppo.steps_per_update
             while (done := int(state.steps)) < ppo.num_updates:
                 length = min(ppo.updates_per_evaluation, ppo.num_updates - done)
                 before, found = time.perf_counter(), []
                 for _ in range(length):
                     state, metrics = trainer.update(state)
                     found.append(jax.tree.map(float, metrics))  # waits for it
-                    progress(ppo.steps_per_update)
+                    progress(before_this_call + ppo.steps_per_update)
+                    before_this_call = 0
                 means = {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
                 rate = length * ppo.steps_per_update / (time.perf_counter() - before)
                 finish(state, means | {"steps_per_second": round(rate)})
