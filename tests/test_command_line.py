@@ -199,7 +199,7 @@ def test_the_remaining_time_is_estimated_without_the_compilation(monkeypatch):
     now += 30  # for the compilation and 100 steps
     task.advance(100)
     now += 10
-    assert task.text(now) == "steps 100 of 6,000, 1 min 10 s so far, about 1 h 08 min left"
+    assert task.text(now) == "steps 100 of 6,000, 1 min 10 s so far, compiling included"
     task.advance(100)
     assert task.text(now) == "steps 200 of 6,000, 1 min 10 s so far, about 9 min 40 s left"
 

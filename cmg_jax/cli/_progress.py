@@ -85,12 +85,15 @@ class _Task:
     def text(self, now: float) -> str:
         """How far the task is, and about how long the rest takes.
 
-        The first advance is left out of the estimate if there are others: it often includes a compilation.
+        The first advance is left out of the estimate if there are others: it often includes a compilation, or what a
+        run had done before it was interrupted.
         """
         line = f"{self.name} {self.done:,} of {self.total:,}, {duration(now - self.begun)} so far"
-        if not self.done or self.first is None:
-            return f"{line}, compiling included" if self.compiles else line
-        done, since = self.done - self.first[0], self.first[1]
+        done, since = (0, 0.0) if self.first is None else (self.done - self.first[0], self.first[1])
+        if not done and self.compiles:
+            return f"{line}, compiling included"
+        if not self.done:
+            return line
         if not done:
             done, since = self.done, self.begun
         return f"{line}, about {duration((now - since) / done * (self.total - self.done))} left"
