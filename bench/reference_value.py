@@ -8,6 +8,8 @@ Three ways, with the same environment, budget, seeds and network (`walk` of `cmg
     no_residual    the reference in observation and reward; an action is added to the standing pose
     none           no reference at all: rewards for the command, uprightness, air time of the feet and smoothness
 
+The first two are rewarded for tracking alone: they leave out the preset's reward for the command's yaw rate.
+
 Runs are in OUT/WAY-SEED; those that were interrupted go on, so that the command may be repeated. Then it writes
 OUT/curves.png, OUT/table.json, and prints the table of the end: the best policy of each run under the 36 commands of
 the grid. `--only` trains some of the ways, in several processes for instance; without it the table has all. Needs the
@@ -26,12 +28,17 @@ from bench._measure import Section, device
 from bench._report import table_text
 from cmg_jax.model import CMGModel
 from cmg_jax.rl import RunConfig, _evaluation, _onnx, _policy, _run, _setup
-from cmg_jax.rl._presets import PRESETS, without_reference, without_residual
+from cmg_jax.rl._presets import PRESETS, with_env, without_reference, without_residual
 from cmg_jax.robot import G1, indices
 from cmg_jax.training._metrics import read_metrics
 from cmg_jax.viz._plot import new_figure, save
 
-WAYS = {"residual": lambda config: config, "no_residual": without_residual, "none": without_reference}
+TRACKING = {"rewards": {"command_yaw_rate": 0.0}}
+WAYS = {
+    "residual": lambda config: with_env(config, TRACKING),
+    "no_residual": lambda config: without_residual(with_env(config, TRACKING)),
+    "none": without_reference,
+}
 LABELS = {"residual": "reference, residual", "no_residual": "reference, no residual", "none": "no reference"}
 
 COLUMNS = {
@@ -63,9 +70,11 @@ def configuration(way: str, seed: int, steps: int | None) -> RunConfig:
     return dataclasses.replace(config, ppo=dataclasses.replace(config.ppo, num_timesteps=steps, num_evals=evaluations))
 
 
-def train(directory: Path, way: str, seed: int, steps: int | None) -> None:
+def train(directory: Path, config: RunConfig) -> None:
+    """Train a run, or what is left of it with the settings that it has."""
     resume = directory.is_dir()
-    config = _policy.read_run(directory) if resume else configuration(way, seed, steps)
+    if resume:
+        config = _policy.read_run(directory)
     if (directory / "metrics.csv").is_file() and int(read_metrics(directory)[-1]["step"]) >= config.ppo.num_timesteps:
         return
 
@@ -148,7 +157,7 @@ def main() -> None:
     chosen = [(way, seed) for seed in arguments.seeds for way in arguments.only or WAYS]
     directories = {(way, seed): arguments.out / f"{way}-{seed}" for way, seed in chosen}
     for (way, seed), directory in directories.items():
-        train(directory, way, seed, arguments.steps)
+        train(directory, configuration(way, seed, arguments.steps))
     if arguments.only:
         return
     runs = {key: read_metrics(directory) for key, directory in directories.items()}
