@@ -60,7 +60,8 @@ def rate(config: Any, settings: dict[str, Any], num_envs: int, steps: int, repea
 
         return jax.lax.scan(step, state, jax.random.split(key, steps))[0]
 
-    state = run(env.reset(jax.random.split(jax.random.PRNGKey(0), num_envs)), jax.random.PRNGKey(1))
+    state = jax.jit(env.reset)(jax.random.split(jax.random.PRNGKey(0), num_envs))
+    state = run(state, jax.random.PRNGKey(1))
     seconds = []
     for repeat in range(repeats):
         start = time.perf_counter()
