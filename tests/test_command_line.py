@@ -203,6 +203,14 @@ def test_the_remaining_time_is_estimated_without_the_compilation(monkeypatch):
     task.advance(100)
     assert task.text(now) == "steps 200 of 6,000, 1 min 10 s so far, about 9 min 40 s left"
 
+    task = _progress._Task("steps", 6000, compiles=True, done=3000)  # those of a run that goes on
+    now += 60
+    assert task.text(now) == "steps 3,000 of 6,000, 1 min 00 s so far, compiling included"
+    task.advance(1000)
+    now += 20
+    task.advance(1000)
+    assert task.text(now) == "steps 5,000 of 6,000, 1 min 20 s so far, about 20 s left"
+
 
 def test_no_thread_is_left_when_the_work_fails():
     before = threading.active_count()

@@ -87,9 +87,13 @@ def test_a_run_that_was_killed_goes_on_to_the_same_figures(tmp_path):
     assert (whole / "best.json").read_text() == (killed / "best.json").read_text()
 
     further, config = tmp_path / "further", tmp_path / "further.yaml"
-    config.write_text(RESUMED.read_text() + "start_from: whole\n")
-    result = rl("train", "--config", config, "--steps", 80, "--out", further, cwd=tmp_path)
+    config.write_text("env: {rewards: {effort: -1.0}}")
+    result = rl("train", "--start-from", "whole", "--config", config, "--steps", 80, "--out", further, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    assert f"(the policy of {whole})" in result.stdout.splitlines()[0]
+    begun = _config.read_config(further / "config.yaml")
+    assert begun.env == {**_config.read_config(RESUMED).env, "rewards": {"key_bodies": 0.0, "effort": -1.0}}
+    assert begun.start_from == str(whole)
     best = json.loads((whole / "best.json").read_text())["step"]
     assert _evaluated(_metrics(further)[0]) == _evaluated(next(row for row in expected if row["step"] == str(best)))
     assert _metrics(further)[-1]["reward"] != _metrics(further)[0]["reward"]
@@ -103,7 +107,7 @@ def _metrics(directory):
 
 
 def _evaluated(row):
-    return {name: row[name] for name in ("reward", "survived", "joint_error", "target_change")}
+    return {name: row[name] for name in ("survived", "joint_error", "target_change")}
 
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "rl_ppo.py"
@@ -167,6 +171,8 @@ def test_settings_are_checked(tmp_path):
 def test_mistakes_are_one_clear_line(tmp_path, capsys):
     bad = tmp_path / "bad.yaml"
     bad.write_text("env: {rewards: {joy: 1.0}}")
+    other = tmp_path / "other.yaml"
+    other.write_text("hidden_layers: [8]\nenv: {lookahead: [1, 2, 3]}")
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(InputError, match=r"config\.yaml: no such file"):
@@ -176,9 +182,9 @@ def test_mistakes_are_one_clear_line(tmp_path, capsys):
         (["train", "--out", tmp_path / "a" / "run"], "no directory"),
         (["train", "--out", tmp_path / "run", "--steps", 0], "num_timesteps 0"),
         (["train", "--out", tmp_path / "none", "--resume"], "there is no run to resume"),
-        (["train", "--out", tmp_path / "run", "--start-from", tmp_path / "none"], "there is no run to start from"),
-        (["train", "--out", tmp_path / "run", "--start-from", empty], "holds no checkpoint"),
-        (["train", "--out", tmp_path / "run", "--start-from"], "its arrays belong to another network"),
+        (["train", "--out", tmp_path / "run", "--start-from", tmp_path / "none"], "none/config.yaml: no such file"),
+        (["train", "--out", tmp_path / "run", "--config", other, "--start-from"], "has another env.lookahead, hidden"),
+        (["train", "--out", empty, "--resume", "--start-from"], "--start-from: a run is continued with"),
         (["train", "--out", empty, "--resume"], "config.yaml: no such file"),
         (["play", tmp_path / "none"], "none: no such directory"),
         (["evaluate", tmp_path / "none"], "none: no such directory"),

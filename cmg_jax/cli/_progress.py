@@ -11,10 +11,11 @@ from typing import Any, Protocol
 class Progress(Protocol):
     """Begins a task with a name and a number of parts; returns a function to call with the number of parts just done.
 
-    `compiles`: whether a program is compiled before the first part is done, which a line then says.
+    `compiles`: whether a program is compiled before the first part is done, which a line then says. `done`: parts that
+    an earlier call did.
     """
 
-    def __call__(self, name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]: ...
+    def __call__(self, name: str, total: int, *, compiles: bool = False, done: int = 0) -> Callable[[int], Any]: ...
 
 
 INTERVAL = 30.0
@@ -40,8 +41,8 @@ def _bars(console: Any) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, transient=True) as bars:
 
-        def begin(name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]:
-            task = bars.add_task(name, total=total)
+        def begin(name: str, total: int, *, compiles: bool = False, done: int = 0) -> Callable[[int], Any]:
+            task = bars.add_task(name, total=total, completed=done)
             return lambda done: bars.advance(task, done)
 
         yield begin
@@ -52,9 +53,9 @@ def _lines(program: str) -> Iterator[Progress]:
     task: _Task | None = None
     stopped = threading.Event()
 
-    def begin(name: str, total: int, *, compiles: bool = False) -> Callable[[int], Any]:
+    def begin(name: str, total: int, *, compiles: bool = False, done: int = 0) -> Callable[[int], Any]:
         nonlocal task
-        task = _Task(name, total, compiles)
+        task = _Task(name, total, compiles, done)
         return task.advance
 
     def report() -> None:
@@ -72,8 +73,9 @@ def _lines(program: str) -> Iterator[Progress]:
 
 
 class _Task:
-    def __init__(self, name: str, total: int, compiles: bool = False):
-        self.name, self.total, self.compiles, self.done = name, total, compiles, 0
+    def __init__(self, name: str, total: int, compiles: bool = False, done: int = 0):
+        self.name, self.total, self.compiles, self.done = name, total, compiles, done
+        self.before = done
         self.begun = time.monotonic()
         self.first: tuple[int, float] | None = None
 
@@ -85,17 +87,17 @@ class _Task:
     def text(self, now: float) -> str:
         """How far the task is, and about how long the rest takes.
 
-        The first advance is left out of the estimate if there are others: it often includes a compilation, or what a
-        run had done before it was interrupted.
+        The first advance is left out of the estimate if there are others: it often includes a compilation. What
+        compiles has no estimate before the second one.
         """
         line = f"{self.name} {self.done:,} of {self.total:,}, {duration(now - self.begun)} so far"
         done, since = (0, 0.0) if self.first is None else (self.done - self.first[0], self.first[1])
         if not done and self.compiles:
             return f"{line}, compiling included"
-        if not self.done:
-            return line
         if not done:
-            done, since = self.done, self.begun
+            done, since = self.done - self.before, self.begun
+        if not done:
+            return line
         return f"{line}, about {duration((now - since) / done * (self.total - self.done))} left"
 
 

@@ -37,7 +37,7 @@ def add_options(parser: Any) -> None:
     train.add_argument(
         "--preset",
         choices=sorted(PRESETS),
-        help="fixed: joints on a fixed base, minutes; walk: a free robot that walks, hours (default: fixed)",
+        help="fixed: joints on a fixed base, minutes; walk: a free robot that walks, an hour or two (default: fixed)",
     )
     train.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings; others are the preset's")
     train.add_argument(
@@ -55,7 +55,8 @@ def add_options(parser: Any) -> None:
         nargs="?",
         const=BUNDLED,
         metavar="RUN",
-        help="run whose best policy to begin with (default: new networks; without RUN: the bundled run, a walk)",
+        help="run to train further: begin with its best policy, and with its settings but for those of --preset or "
+        "--config (default: new networks; without RUN: the bundled run, a walk)",
     )
     train.add_argument("--resume", action="store_true", help="continue the run in --out, as it was begun")
     train.set_defaults(run=_train)
@@ -186,11 +187,7 @@ def _train(
         others = {"--preset": preset, "--config": config, "--steps": steps, "--seed": seed, "--start-from": start_from}
         settings = _resumed(out, others)
     else:
-        settings = _settings(preset, config, steps, seed)
-        if start_from is not None:
-            settings = dataclasses.replace(settings, start_from=str(start_from.resolve()))
-        if settings.start_from and not Path(settings.start_from).is_dir():
-            raise InputError(f"{settings.start_from}: no such directory; there is no run to start from")
+        settings = _settings(preset, config, steps, seed, start_from)
         if out.exists():
             raise InputError(f"{out} exists; pass --resume to continue its run, or choose another directory")
         require_parent(out)
@@ -198,8 +195,10 @@ def _train(
     _plot.require_matplotlib()
     from cmg_jax.rl import _run, _setup
 
+    total = settings.ppo.num_updates * settings.ppo.steps_per_update
+    done = _last_step(out) if resume else 0
     with progress_reports(f"{PROGRAM} {action}") as progress:
-        advance = progress("environment steps", settings.ppo.num_updates * settings.ppo.steps_per_update, compiles=True)
+        advance = progress("environment steps", total, compiles=True, done=done)
         setup = _setup.set_up(settings)
         trained = _sampler.trained_range(setup.model)
         warn_beyond_range(
@@ -209,7 +208,7 @@ def _train(
             settings,
             setup,
             out,
-            lambda row: print(_line(row, setup.env.floating), flush=True),
+            lambda row: print(_line(row, settings, floating=setup.env.floating), flush=True),
             resume=resume,
             progress=advance,
         )
@@ -222,13 +221,27 @@ def _train(
     print(f"wrote {out / 'metrics.csv'}, {curve.name}, and {len(list((out / 'checkpoints').iterdir()))} checkpoints")
 
 
-def _settings(preset: str | None, config: Path | None, steps: int | None, seed: int | None) -> RunConfig:
+def _settings(
+    preset: str | None, config: Path | None, steps: int | None, seed: int | None, start_from: Path | None
+) -> RunConfig:
     settings = PRESETS[preset or "fixed"]
+    if start_from is not None and preset is None:
+        settings = read_config(start_from / "config.yaml")
+    if start_from is not None:
+        settings = dataclasses.replace(settings, start_from=str(start_from))
     if config:
         settings = read_config(config, settings)
     if steps is not None:
         settings = dataclasses.replace(settings, ppo=dataclasses.replace(settings.ppo, num_timesteps=steps))
+    if settings.start_from:  # so that it can be resumed from any directory
+        settings = dataclasses.replace(settings, start_from=str(Path(settings.start_from).resolve()))
     return settings if seed is None else dataclasses.replace(settings, seed=seed)
+
+
+def _last_step(directory: Path) -> int:
+    """The environment steps that a run has done."""
+    rows = read_metrics(directory) if (directory / "metrics.csv").is_file() else []
+    return int(rows[-1]["step"]) if rows else 0
 
 
 def _resumed(out: Path, others: dict[str, object]) -> RunConfig:
@@ -242,14 +255,15 @@ def _resumed(out: Path, others: dict[str, object]) -> RunConfig:
     return read_config(out / "config.yaml")
 
 
-def _line(row: dict[str, Any], floating: bool) -> str:
+def _line(row: dict[str, Any], settings: RunConfig, *, floating: bool) -> str:
     """What is printed of an evaluation."""
+    first = f"(the policy of {settings.start_from})" if settings.start_from else "(zero action)"
     parts = [f"step {row['step']:9d}", f"reward {row['reward']:.3f}"]
     if floating:
         velocity = " ".join(f"{row[f'{axis}_error']:.2f}" for axis in ("vx", "vy", "yaw"))
         parts += [f"up {row['survived']:.1f} s", f"velocity error {velocity}"]
     parts += [f"joint error {row['joint_error']:.4f} rad", f"{row['seconds']:.0f} s"]
-    return "  ".join([*parts, f"{row['steps_per_second']} steps/s" if row["step"] else "(zero action)"])
+    return "  ".join([*parts, f"{row['steps_per_second']} steps/s" if row["step"] else first])
 
 
 def _play(

@@ -139,13 +139,13 @@ class RunConfig:
     """Steps between two ticks; changes of command take effect on a tick (`on_tick`)."""
     start_from: str = ""
     """Directory of a run whose best policy, value network and normalization this one begins with; by default they are
-    new. Its networks are as large as this run's."""
+    new. It has the same layers, observations and meaning of actions; rewards, pushes, commands and gains may differ."""
     standing_fraction: float = 1.0
     """Of the episodes that begin standing; the others begin at a frame of the model's pool."""
     hidden_layers: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers of policy and value network."""
     noise_std: float = 0.2
-    """Standard deviation of the first actions. Their mean is zero: a new policy follows the bare reference."""
+    """Standard deviation of a new policy's actions. Their mean is zero: it follows the bare reference."""
     env: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of `G1Tracking` that differ from its `default_config`."""
     commands: CommandConfig = dataclasses.field(default_factory=CommandConfig)

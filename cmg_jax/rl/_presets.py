@@ -47,7 +47,7 @@ WALK = RunConfig(
         desired_kl=0.015,
         discounting=0.98,  # 50 steps, a second: so long does a fall take
         gae_lambda=0.95,
-        reward_scaling=1.0,  # returns of about 4
+        reward_scaling=1.0,  # returns of about 5
     ),
 )
 

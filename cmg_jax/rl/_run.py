@@ -22,12 +22,15 @@ from cmg_jax._errors import InputError
 from cmg_jax._files import atomic_directory, clear_write_errors
 from cmg_jax.rl import _evaluation, _policy
 from cmg_jax.rl._config import RunConfig, config_text, read_config
-from cmg_jax.rl._g1_config import domain_randomize
+from cmg_jax.rl._g1_config import default_config, domain_randomize
 from cmg_jax.rl._ppo import Trainer, TrainState
-from cmg_jax.rl._setup import RunSetup, evaluation_env
+from cmg_jax.rl._setup import RunSetup, evaluation_env, flat
 from cmg_jax.training._metrics import MetricsLog
 
 STATE = "state"
+
+SAME = ("floating", "reference", "residual", "lookahead", "action_scale")
+"""Settings of the environment that give a policy's observations and actions their meaning."""
 
 
 def train(
@@ -39,7 +42,10 @@ def train(
     resume: bool = False,
     progress: Callable[[int], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """Train, and write the run into `directory`. The first evaluation is that of zero actions.
+    """Train, and write the run into `directory`.
+
+    The first evaluation is that of zero actions, or of the policy that the run starts from. Evaluations have the pushes
+    of the run.
 
     Args:
       config: the run.
@@ -53,8 +59,8 @@ def train(
       the figures of all evaluations of this call.
 
     Raises:
-      InputError: a setting whose value is impossible, a reward that is not finite, a full disk, or a run to resume
-        that is damaged or has another configuration.
+      InputError: a setting whose value is impossible, a reward that is not finite, a full disk, a run to resume
+        that is damaged or has another configuration, or a run to start from whose policy does not fit.
 
     Examples:
       >>> from cmg_jax import rl
@@ -63,9 +69,8 @@ def train(
     """
     rows: list[dict[str, Any]] = []
     start = time.perf_counter()
-    network, begun, restored = setup.network(), (directory / STATE).is_dir(), None
-    if config.start_from and not begun:
-        restored = _policy.load_policy(Path(config.start_from), network, setup.env.observation_size)
+    network, begun = setup.network(), (directory / STATE).is_dir()
+    restored = _restored(config, setup) if config.start_from and not begun else None
     with clear_write_errors(directory):
         _open(directory, config, resume)
         ppo = config.ppo
@@ -99,21 +104,37 @@ def train(
         try:
             if not begun:
                 finish(state, dict.fromkeys(Trainer.FIGURES, 0.0) | {"steps_per_second": 0})
-            before_this_call = int(state.steps) * ppo.steps_per_update
             while (done := int(state.steps)) < ppo.num_updates:
                 length = min(ppo.updates_per_evaluation, ppo.num_updates - done)
                 before, found = time.perf_counter(), []
                 for _ in range(length):
                     state, metrics = trainer.update(state)
                     found.append(jax.tree.map(float, metrics))  # waits for it
-                    progress(before_this_call + ppo.steps_per_update)
-                    before_this_call = 0
+                    progress(ppo.steps_per_update)
                 means = {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
                 rate = length * ppo.steps_per_update / (time.perf_counter() - before)
                 finish(state, means | {"steps_per_second": round(rate)})
         finally:
             log.close()
     return rows
+
+
+def _restored(config: RunConfig, setup: RunSetup) -> _policy.Params:
+    """The policy of the run to start from.
+
+    Raises:
+      InputError: it sees something else, its actions mean something else, or its layers are others.
+    """
+    directory, default = Path(config.start_from), default_config()
+    other = _policy.read_run(directory)
+    ours, theirs = flat(config.env), flat(other.env)
+    differ = [f"env.{name}" for name in SAME if ours.get(name, default[name]) != theirs.get(name, default[name])]
+    differ += ["hidden_layers"] if config.hidden_layers != other.hidden_layers else []
+    if differ:
+        raise InputError(
+            f"{directory}: its policy has another {', '.join(differ)} than this run; take that of its config.yaml"
+        )
+    return _policy.load_policy(directory, setup.network(), setup.env.observation_size)
 
 
 def _open(directory: Path, config: RunConfig, resume: bool) -> None:
@@ -133,7 +154,7 @@ def _params(state: TrainState) -> _policy.Params:
 def _evaluator(config: RunConfig, setup: RunSetup) -> Callable[[_policy.Params], dict[str, float]]:
     """A function of a policy that evaluates it, always from the same beginnings and under the same commands."""
     ppo, policy = config.ppo, _policy.make_policy(setup.network())
-    env = evaluation_env(config, ppo.episode_length + 1)
+    env = evaluation_env(config, ppo.episode_length + 1, {"push.interval": flat(config.env).get("push.interval", 0)})
     rollout = _evaluation.make_rollout(env)
     grid = _evaluation.evaluation_grid()
     chosen = grid[np.linspace(0, len(grid) - 1, ppo.num_eval_envs).round().astype(int)]

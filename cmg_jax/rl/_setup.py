@@ -94,7 +94,7 @@ def set_up(config: RunConfig) -> RunSetup:
         still = jax.random.uniform(jax.random.fold_in(key, 1), (num_envs, 1)) < config.commands.still
         return jnp.where(still, 0.0, drawn)
 
-    settings, begun = _flat(config.env), model.replace(**first)
+    settings, begun = flat(config.env), model.replace(**first)
     env, source = _source(config, begun, settings, draw, config.commands.hold, config.standing_fraction)
     if config.randomize and env.mjx_model is None:
         raise InputError("randomize: the robots of the engine mujoco are alike; choose the engine mjx")
@@ -124,7 +124,7 @@ def evaluation_env(config: RunConfig, steps: int, settings: Mapping[str, Any] | 
     def stand(_: jax.Array, num_envs: int) -> jax.Array:
         return jnp.zeros((num_envs, 3))
 
-    chosen = _flat(config.env) | EVALUATION | dict(settings or {})
+    chosen = flat(config.env) | EVALUATION | dict(settings or {})
     env, source = _source(config, _model(config), chosen, stand, (2**30, 2**30), 1.0)
     repeat = config.ppo.action_repeat
     return make_wrap_env_fn(source)(env, episode_length=steps * repeat, action_repeat=repeat)
@@ -172,12 +172,12 @@ def _source(
     )
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"a": {"b": 1}} as {"a.b": 1}, and lists as tuples."""
     out: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            out |= _flat(value, f"{prefix}{key}.")
+            out |= flat(value, f"{prefix}{key}.")
         else:
             out[f"{prefix}{key}"] = tuple(value) if isinstance(value, list) else value
     return out

@@ -102,8 +102,8 @@ def plot_learning_curve(
 
     Args:
       path: file to write.
-      rows: `step` and the figures of each evaluation; a dashed line is drawn at the first row's, that of a policy whose
-        action is zero.
+      rows: `step` and the figures of each evaluation; a dashed line is drawn at the first row's, those before the
+        training.
       title: of the picture.
       panels: the label of each panel, and the names of the figures in it.
 
@@ -122,7 +122,7 @@ def plot_learning_curve(
             values = np.array([row[name] for row in rows], float)
             line = axis.plot(steps, values, marker="o", markersize=3, label=name.replace("_", " "))[0]
             axis.axhline(values[0], color=line.get_color(), linestyle="--", linewidth=1)
-        axis.set_xlabel("environment steps (dashed: zero action)")
+        axis.set_xlabel("environment steps (dashed: before training)")
         axis.set_ylabel(label)
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.grid(alpha=0.3)

@@ -32,6 +32,8 @@ SUPERSAMPLING = 2
 CAMERA = {"distance": 2.3, "azimuth": 130.0, "elevation": -12.0}
 HEIGHT = 0.78
 """Height in m of the standing root of a robot that `CAMERA` suits."""
+EXTENT = 1.4
+"""Size in m of such a robot."""
 
 Frame = np.ndarray  # [height, width, 3] uint8
 Draw = Callable[[np.ndarray, np.ndarray], Frame]
@@ -155,8 +157,10 @@ def _mujoco_renderer(robot: Robot) -> Any:
     spec = mujoco.MjSpec.from_string(robot.mjcf)
     height, width = (SUPERSAMPLING * pixels for pixels in SIZE)
     spec.visual.global_.offheight, spec.visual.global_.offwidth = height, width
-    # Mesa draws specks on the floor with multisampling, which takes as long as twice the size, or a wide shadow map.
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples, spec.visual.map.shadowclip = 1024, 0, 0.7
+    # With multisampling or a wide shadow map, Mesa draws specks on the floor. Twice the size takes no longer than the
+    # former. The shadow map covers `shadowclip` extents around the light.
+    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 0
+    spec.visual.map.shadowclip, spec.stat.extent = 0.7, EXTENT * _scale(robot)
     spec.visual.headlight.ambient, spec.visual.headlight.diffuse = [0.35] * 3, [0.35] * 3
     spec.add_texture(
         name="sky",
